@@ -1,0 +1,58 @@
+# ruff: noqa: F821 (the names are those of BUILD files)
+SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
+
+EVERYONE_MAY_USE = (
+    "//src/python/cbs/__init__.py",
+    "//src/python/cbs/kernel/**",
+    "//3rdparty/python/runtime#*",
+)
+
+
+def may_use(*others):
+    """What this folder may depend on: itself, the kernel, packages, and what is named here."""
+    __dependencies_rules__(("*", "/**", *EVERYONE_MAY_USE, *others, "!*"))
+
+
+def used_by(*others):
+    """Who may depend on this folder: itself, tests, and who is named here."""
+    __dependents_rules__(("*", "/**", "//tests/**", *others, "!*"))
+
+
+def cbs_service():
+    """A service: all sources of its folder, and one PEX of them that runs its main:main."""
+    folder = build_file_dir().name
+    may_use("//src/python/cbs/platform/**")
+    __dependents_rules__(
+        # `cbs up` makes each service's bus permissions from what the service declares.
+        ("/connections.py", "/**", "//tests/**", "//src/python/cbs/dev/**", "!*"),
+        ("/__init__.py", "/**", "//tests/**", "//src/python/cbs/dev/**", "!*"),
+        ("*", "/**", "//tests/**", "!*"),
+    )
+    python_sources(sources=["**/*.py"])
+    pex_binary(
+        name="pex",
+        entry_point=f"cbs.{folder}.main:main",
+        # Whole: no import leads to its migrations.
+        dependencies=[f":{folder}"],
+        execution_mode="venv",
+        output_path=f"cbs/{folder}.pex",
+        tags=["service"],
+    )
+
+
+def cbs_tests(dependencies=(), support=False, **kwargs):
+    """A folder of tests: one pytest process, so that its files share the servers they start.
+
+    `support`: beside its tests the folder holds what they share (conftest.py, fakes.py).
+    """
+    folder = build_file_dir().name
+    # No import leads to a service's migrations.
+    service = [f"src/python/cbs/{folder}"] if folder in SERVICES else []
+    python_tests(
+        name="tests",
+        dependencies=[*service, *dependencies],
+        batch_compatibility_tag=folder,
+        **kwargs,
+    )
+    if support:
+        python_test_utils(name="support", sources=["*.py", "!test_*.py"])

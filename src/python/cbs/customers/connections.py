@@ -1,0 +1,3 @@
+from cbs.platform.connections import Connections
+
+CONNECTIONS = Connections(service="customers", serves=("standing",))

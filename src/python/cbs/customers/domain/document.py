@@ -1,0 +1,192 @@
+"""A document vouches for who a customer is, from when an officer has verified it until it expires.
+
+Numbers are checked against the forms that their issuers publish (python-stdnum: PAN after the
+Income Tax Department, Aadhaar with UIDAI's Verhoeff digit) and kept in one form, so that the same
+number is found again however it was typed.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from stdnum.exceptions import ValidationError
+from stdnum.in_ import aadhaar, pan
+
+from cbs.customers.domain.person import REASON_CHARACTERS_MAX, line
+from cbs.kernel.refusal import Malformed, Refusal
+
+NUMBER_CHARACTERS_MAX, ISSUER_CHARACTERS_MAX = 32, 40
+SHOWN_CHARACTERS_MAX = 4
+INDIVIDUAL = "P"
+SEPARATORS = re.compile(r"[\s./-]+")
+NUMBER = re.compile(r"[A-Z0-9]{1,32}", re.ASCII)
+ISSUER = re.compile(r"[A-Z0-9][A-Z0-9 -]{1,39}", re.ASCII)
+
+
+class DocumentType(StrEnum):
+    PAN = "pan"
+    AADHAAR = "aadhaar"
+    PASSPORT = "passport"
+    VOTER_ID = "voter-id"
+    DRIVING_LICENCE = "driving-licence"
+    FOREIGN_CLIENT_NUMBER = "foreign-client-number"
+
+
+NATIONAL = {DocumentType.PAN, DocumentType.AADHAAR}
+EXPIRING = {DocumentType.PASSPORT, DocumentType.DRIVING_LICENCE}
+IMPORTED_ONLY = {DocumentType.FOREIGN_CLIENT_NUMBER}
+
+
+class DocumentState(StrEnum):
+    PENDING = "pending"
+    VERIFIED = "verified"
+    REJECTED = "rejected"
+
+
+class NotADocumentNumber(Malformed):
+    """The number is not one that the issuer of such a document gives out."""
+
+
+class NotAnIssuer(Malformed):
+    """An issuer is a short name in letters and digits; of PAN and Aadhaar it is IN."""
+
+
+class ExpiryUnknown(Malformed):
+    """A document of this type expires: say when."""
+
+
+class DocumentExpired(Refusal):
+    """The document has expired."""
+
+
+class DocumentDecided(Refusal):
+    """The document was verified or rejected before; a rejected one stays so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A document's number, which shows itself masked wherever it is printed."""
+
+    whole: str = field(repr=False)
+
+    @property
+    def masked(self) -> str:
+        """The last four characters, or half of a short number, behind as many X as are hidden."""
+        shown = min(SHOWN_CHARACTERS_MAX, len(self.whole) // 2)
+        hidden = len(self.whole) - shown
+        return "X" * hidden + self.whole[hidden:]
+
+    def __str__(self) -> str:
+        return self.masked
+
+
+def number_of(type: DocumentType, text: str) -> Number:
+    """The number in the one form it is kept in; raises NotADocumentNumber without repeating it."""
+    if type is DocumentType.PAN:
+        return Number(_pan(text))
+    if type is DocumentType.AADHAAR:
+        return Number(_aadhaar(text))
+    number = SEPARATORS.sub("", text).upper()
+    if not NUMBER.fullmatch(number):
+        raise NotADocumentNumber(type)
+    return Number(number)
+
+
+def _pan(text: str) -> str:
+    try:
+        number = pan.validate(text)
+    except ValidationError:
+        raise NotADocumentNumber(DocumentType.PAN) from None
+    if not number.isascii() or number[3] != INDIVIDUAL:
+        raise NotADocumentNumber("pan: not a person's")
+    return number
+
+
+def _aadhaar(text: str) -> str:
+    try:
+        number = aadhaar.validate(text)
+    except ValidationError:
+        raise NotADocumentNumber(DocumentType.AADHAAR) from None
+    return number
+
+
+def issuer_of(type: DocumentType, text: str) -> str:
+    issuer = text.strip().upper()
+    if not ISSUER.fullmatch(issuer) or (type in NATIONAL and issuer != "IN"):
+        raise NotAnIssuer
+    return issuer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """`expires_on` is the last day on which it is good; None if it is good for ever."""
+
+    id: UUID
+    type: DocumentType
+    issuer: str
+    number: Number
+    expires_on: date | None
+    added_by: str
+    added_at: datetime
+    state: DocumentState = DocumentState.PENDING
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    reason: str | None = None
+
+    @classmethod
+    def present(
+        cls,
+        *,
+        id: UUID,
+        type: DocumentType,
+        issuer: str,
+        number: str,
+        expires_on: date | None,
+        by: str,
+        at: datetime,
+        today: date,
+    ) -> "Document":
+        if type in EXPIRING and expires_on is None:
+            raise ExpiryUnknown
+        document = cls(
+            id=id,
+            type=type,
+            issuer=issuer_of(type, issuer),
+            number=number_of(type, number),
+            expires_on=expires_on,
+            added_by=by,
+            added_at=at,
+        )
+        if not document.good_on(today):
+            raise DocumentExpired
+        return document
+
+    def good_on(self, day: date) -> bool:
+        return self.expires_on is None or day <= self.expires_on
+
+    def verify(self, *, by: str, at: datetime, today: date) -> "Document":
+        if self.state is not DocumentState.PENDING:
+            raise DocumentDecided
+        if not self.good_on(today):
+            raise DocumentExpired
+        return replace(self, state=DocumentState.VERIFIED, decided_by=by, decided_at=at)
+
+    def reject(self, *, reason: str, by: str, at: datetime) -> "Document":
+        """A verified document, too, may turn out to be false."""
+        if self.state is DocumentState.REJECTED:
+            raise DocumentDecided
+        return replace(
+            self,
+            state=DocumentState.REJECTED,
+            decided_by=by,
+            decided_at=at,
+            reason=line(reason, characters_max=REASON_CHARACTERS_MAX),
+        )
+
+    def reopened(self) -> "Document":
+        """To be looked at again, because it vouched for somebody else than its holder is now."""
+        if self.state is not DocumentState.VERIFIED:
+            return self
+        return replace(self, state=DocumentState.PENDING, decided_by=None, decided_at=None)

@@ -1,0 +1,122 @@
+"""What listeners learn of a customer: ids and standing. Names and numbers stay here."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cbs.customers.domain.document import DocumentType
+from cbs.customers.domain.kyc import Kyc, Risk
+from cbs.kernel.event import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerRegistered(Event):
+    """A person has become a customer; until a document is verified they can open nothing."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+    imported: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerAmended(Event):
+    """What is known of a customer has changed in these fields."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentAdded(Event):
+    """A customer has presented a document."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+    document_id: UUID
+    type: DocumentType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentVerified(Event):
+    """An officer has found a document genuine and its holder's."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+    document_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRejected(Event):
+    """An officer has found that a document does not vouch for the customer."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+    document_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KycStatusChanged(Event):
+    """Whether the bank knows who this is has changed."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+    before: Kyc
+    kyc: Kyc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskRated(Event):
+    """An officer has rated the risk that a customer is to the bank."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+    before: Risk
+    risk: Risk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerSuspended(Event):
+    """A customer may begin nothing new until they are reinstated."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerReinstated(Event):
+    """A suspended customer is as before."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerClosed(Event):
+    """The bank and a suspended customer have parted for good."""
+
+    about = "customer_id"
+
+    customer_id: UUID
+
+
+FACTS: tuple[type[Event], ...] = (
+    CustomerRegistered,
+    CustomerAmended,
+    DocumentAdded,
+    DocumentVerified,
+    DocumentRejected,
+    KycStatusChanged,
+    RiskRated,
+    CustomerSuspended,
+    CustomerReinstated,
+    CustomerClosed,
+)

@@ -1,0 +1,149 @@
+"""A customer is a person of full age whom the bank can reach."""
+
+import re
+import unicodedata
+from dataclasses import dataclass, fields
+from datetime import date
+
+from cbs.kernel.refusal import Malformed, Refusal
+
+NAME_CHARACTERS_MAX, LINE_CHARACTERS_MAX, ADDRESS_LINES_MAX = 100, 100, 3
+EMAIL_CHARACTERS_MAX, REASON_CHARACTERS_MAX = 254, 200
+FULL_AGE_YEARS = 18
+BORN_AFTER = date(1899, 12, 31)
+HOME = "IN"
+
+# Format characters (Cf) stay: the joiners of Indic scripts are among them.
+UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}
+MOBILE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+POSTAL_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{1,9}", re.ASCII)
+PIN_CODE = re.compile(r"[1-9][0-9]{5}", re.ASCII)
+COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
+
+
+class NotALine(Malformed):
+    """A text is one line without control characters, neither empty nor too long."""
+
+
+class NotAMobile(Malformed):
+    """A mobile number is written as in E.164: a plus sign, the country code and the number."""
+
+
+class NotAnEmail(Malformed):
+    """An email address has a name, an @ and a domain."""
+
+
+class NotAnAddress(Malformed):
+    """An address has lines, a city, a country and, in India, a state and a pin code of 6 digits."""
+
+
+class NotADateOfBirth(Malformed):
+    """A customer was born in the past, and after 1899."""
+
+
+class Unreachable(Refusal):
+    """A customer who is not imported has a mobile number."""
+
+
+class NotOfAge(Refusal):
+    """A customer is at least 18 years old; minors come in by an import only."""
+
+
+def line(text: str, *, characters_max: int = LINE_CHARACTERS_MAX) -> str:
+    """The text without white space around it; raises NotALine."""
+    text = text.strip()
+    if not 0 < len(text) <= characters_max:
+        raise NotALine
+    if any(unicodedata.category(character) in UNWRITABLE for character in text):
+        raise NotALine
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """`country` is ISO 3166-1's two letters; `postal_code` is India's pin code at home."""
+
+    lines: tuple[str, ...]
+    city: str
+    state: str | None = None
+    postal_code: str | None = None
+    country: str = HOME
+
+    def checked(self) -> "Address":
+        if not 0 < len(self.lines) <= ADDRESS_LINES_MAX or not COUNTRY.fullmatch(self.country):
+            raise NotAnAddress
+        if self.country == HOME and (
+            self.state is None or not PIN_CODE.fullmatch(self.postal_code or "")
+        ):
+            raise NotAnAddress
+        if self.postal_code is not None and not POSTAL_CODE.fullmatch(self.postal_code):
+            raise NotAnAddress
+        return Address(
+            lines=tuple(line(each) for each in self.lines),
+            city=line(self.city),
+            state=None if self.state is None else line(self.state),
+            postal_code=self.postal_code,
+            country=self.country,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """What is known of a person besides their papers. Some people have one name only."""
+
+    given_name: str
+    family_name: str | None = None
+    date_of_birth: date
+    email: str | None = None
+    mobile: str | None = None
+    address: Address
+
+    @property
+    def name(self) -> str:
+        return f"{self.given_name} {self.family_name}" if self.family_name else self.given_name
+
+    def checked(self, *, today: date, imported: bool) -> "Person":
+        """This person as the bank writes it down; an import may lack what an old bank did not ask.
+
+        Raises what is wrong with it.
+        """
+        if not BORN_AFTER < self.date_of_birth <= today:
+            raise NotADateOfBirth
+        if self.mobile is not None and not MOBILE.fullmatch(self.mobile):
+            raise NotAMobile
+        if self.email is not None and (
+            len(self.email) > EMAIL_CHARACTERS_MAX or not EMAIL.fullmatch(line(self.email, characters_max=EMAIL_CHARACTERS_MAX))
+        ):
+            raise NotAnEmail
+        if self.mobile is None and not imported:
+            raise Unreachable
+        if _years(self.date_of_birth, today) < FULL_AGE_YEARS and not imported:
+            raise NotOfAge
+        return Person(
+            given_name=line(self.given_name, characters_max=NAME_CHARACTERS_MAX),
+            family_name=None
+            if self.family_name is None
+            else line(self.family_name, characters_max=NAME_CHARACTERS_MAX),
+            date_of_birth=self.date_of_birth,
+            email=self.email,
+            mobile=self.mobile,
+            address=self.address.checked(),
+        )
+
+    def is_who(self, other: "Person") -> bool:
+        """Whether the papers of the one are those of the other."""
+        return (self.name, self.date_of_birth) == (other.name, other.date_of_birth)
+
+    def differs_in(self, other: "Person") -> tuple[str, ...]:
+        """The names of the fields that differ."""
+        return tuple(
+            field.name
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        )
+
+
+def _years(born: date, today: date) -> int:
+    had_birthday = (today.month, today.day) >= (born.month, born.day)
+    return today.year - born.year - (not had_birthday)

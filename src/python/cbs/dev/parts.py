@@ -1,0 +1,165 @@
+"""The parts of a bank as programs: how each is started, and when it is ready."""
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cbs.dev import broker, databases, edge, health, postgres, secrets
+from cbs.dev.folder import SERVICES, Folder, connections_of, write_whole
+from cbs.dev.nkey import public_of
+from cbs.dev.plan import Plan
+from cbs.dev.ports import is_open
+from cbs.dev.process import mortal
+from cbs.dev.program import Program
+from cbs.platform.connections import Permissions, permissions
+
+MARK = "CBS_BANK"
+EVERYTHING = Permissions(publish=(), subscribe=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """`admin_url` and `nats_url` may hold a password: they stay out of files and arguments."""
+
+    folder: Folder
+    plan: Plan
+    ports: Mapping[str, int]
+    admin_url: str
+    nats_url: str
+    nkeys: bool
+
+    @classmethod
+    def of(cls, folder: Folder, plan: Plan) -> "Parts":
+        """With secrets and ports made as far as they are missing. The caller has the lock."""
+        secrets.make_all(folder)
+        external = {"postgres": plan.postgres_url, "nats": plan.nats_url}
+        ports = folder.claim_ports(without=tuple(name for name, url in external.items() if url))
+        admin_url = plan.postgres_url
+        if not admin_url:
+            password = secrets.password(folder, postgres.ADMIN)
+            place = f"127.0.0.1:{ports['postgres']}"
+            admin_url = f"postgresql://{postgres.ADMIN}:{password}@{place}/postgres"
+        return cls(
+            folder=folder,
+            plan=plan,
+            ports=ports,
+            admin_url=admin_url,
+            nats_url=plan.nats_url or f"nats://127.0.0.1:{ports['nats']}",
+            nkeys=not plan.nats_url or broker.wants_nkey(plan.nats_url),
+        )
+
+    def postgres(self) -> Program:
+        data = self.folder["postgres"] / "data"
+
+        def prepare() -> None:
+            if not data.exists():
+                password = self.folder.secret("postgres.password")
+                write_whole(password, secrets.password(self.folder, postgres.ADMIN))
+                postgres.create(data, password_file=password)
+                password.unlink()
+            postgres.clear_stale_lock(data)
+
+        async def ready() -> bool:
+            return postgres.is_ready(data)
+
+        return Program(
+            name="postgres",
+            argv=postgres.command(data, self.ports["postgres"], postgres.BANK),
+            env=self._environment(),
+            log=self.folder.log("postgres"),
+            before=lambda: asyncio.to_thread(prepare),
+            is_ready=ready,
+            port=self.ports["postgres"],
+            stop=signal.SIGINT,  # PostgreSQL's fast shutdown: ends sessions, writes a checkpoint
+            stop_seconds_max=60,
+        )
+
+    def nats(self) -> Program:
+        port, conf = self.ports["nats"], self.folder["nats"] / "nats.conf"
+        write_whole(
+            conf,
+            broker.bank_conf(port=port, store=conf.parent / "store", users=self.nats_users()),
+        )
+
+        async def ready() -> bool:
+            return is_open(port)
+
+        return Program(
+            name="nats",
+            argv=broker.command(conf),
+            env=self._environment(),
+            log=self.folder.log("nats"),
+            is_ready=ready,
+            port=port,
+        )
+
+    def nats_users(self) -> dict[str, tuple[str, Permissions]]:
+        """Each user's public key and permissions: the services, and an administrator."""
+        may = {service: permissions(connections_of(service)) for service in SERVICES}
+        return {
+            user: (public_of(secrets.nkey_seed(self.folder, user).read_text()), allowed)
+            for user, allowed in (may | {broker.ADMIN: EVERYTHING}).items()
+        }
+
+    def edge(self) -> Program:
+        port, admin_port = self.ports["edge"], self.ports["edge-admin"]
+        conf = self.folder["edge"] / "envoy.json"
+        write_whole(
+            conf,
+            edge.bootstrap(
+                edge=conf.parent, port=port, admin_port=admin_port, jwks=self.folder.jwks
+            ),
+        )
+
+        async def ready() -> bool:
+            return (await asyncio.to_thread(health.get, admin_port, "/ready"))[0] == 200
+
+        return Program(
+            name="edge",
+            argv=edge.command(conf),
+            env=self._environment(),
+            log=self.folder.log("edge"),
+            is_ready=ready,
+            port=port,
+        )
+
+    def migration(self, service: str) -> Program:
+        """Runs to its end, as the owner of the service's schema."""
+        return self._of(service, "migrate", databases.owner_of(service))
+
+    def service(self, service: str) -> Program:
+        return self._of(service, "serve", databases.runtime_of(service))
+
+    def _of(self, service: str, verb: str, role: str) -> Program:
+        port, registry = self.ports[service], self.folder["registry"]
+
+        async def ready() -> bool:
+            if ("127.0.0.1", port) not in edge.endpoints(registry, service):
+                return False
+            return (await asyncio.to_thread(health.readiness, port))[0]
+
+        named = {
+            "CBS_HTTP_HOST": "127.0.0.1",
+            "CBS_HTTP_PORT": str(port),
+            "CBS_POSTGRES_URL": postgres.with_database(
+                self.admin_url, databases.runtime_of(service), role
+            ),
+            "CBS_NATS_URL": self.nats_url,
+            "CBS_REGISTRY_FOLDER": str(registry),
+            "PGPASSFILE": str(secrets.pgpass(self.folder, role)),
+        }
+        return Program(
+            name=service if verb == "serve" else f"{service} {verb}",
+            argv=mortal(self.plan.argv(service, verb)),
+            env=self._environment()
+            | named
+            | secrets.files_of(self.folder, service, nkey=self.nkeys),
+            log=self.folder.log(service),
+            is_ready=ready,
+            port=port,
+            stop_seconds_max=30,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return self.plan.environment() | {MARK: str(self.folder.root)}

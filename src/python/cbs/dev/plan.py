@@ -1,0 +1,72 @@
+"""What the user chose: from source or from PEXes, with our servers or with their own."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbs.dev.folder import SERVICES
+from cbs.dev.process import CannotStart
+
+SOURCE = Path(__file__).parents[2]
+PEX_PYTHON = (3, 11)
+PASSED_ON = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CACHE_HOME"}
+PASSED_ON_PREFIXES = ("OTEL_", "CBS_", "PYTHONPYCACHE", "PYTHONWARNINGS")
+KEPT_BACK = {"CBS_POSTGRES_URL", "CBS_NATS_URL", "CBS_DATA"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """External servers are named by an administrator's URL; `dist` holds the PEXes, if any."""
+
+    postgres_url: str = ""
+    nats_url: str = ""
+    dist: Path | None = None
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], dist: Path | None) -> "Plan":
+        """Raises CannotStart when a PEX is missing."""
+        if dist is not None:
+            missing = [s for s in SERVICES if not (dist / "cbs" / f"{s}.pex").is_file()]
+            if missing:
+                raise CannotStart(
+                    f"{dist} has no cbs/{missing[0]}.pex: make it with ./pants package ::"
+                )
+        return cls(
+            postgres_url=environ.get("CBS_POSTGRES_URL", ""),
+            nats_url=environ.get("CBS_NATS_URL", ""),
+            dist=dist.resolve() if dist else None,
+        )
+
+    def argv(self, service: str, verb: str) -> list[str]:
+        if self.dist is None:
+            return [sys.executable, "-P", "-m", f"cbs.{service}.main", verb]
+        pex = [str(self.dist / "cbs" / f"{service}.pex"), verb]
+        # A PEX finds a Python of its version by itself, unless there is none on PATH but ours.
+        return [sys.executable, *pex] if sys.version_info[:2] == PEX_PYTHON else pex
+
+    def fingerprint(self, service: str) -> str:
+        """Changes whenever a service's program does, and with it perhaps its migrations."""
+        if self.dist is not None:
+            files = [self.dist / "cbs" / f"{service}.pex"]
+        else:
+            folders = (SOURCE / "cbs" / part for part in (service, "platform", "kernel"))
+            files = sorted(file for folder in folders for file in folder.rglob("*.py"))
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(hashlib.sha256(f"{file}\0".encode() + file.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def environment(self, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """What a child gets of the user's environment: nothing that could hold a secret."""
+        given = {
+            name: value
+            for name, value in environ.items()
+            if name not in KEPT_BACK and (name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES))
+        }
+        if self.dist is None:
+            return given | {"PYTHONPATH": str(SOURCE)}
+        cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return given | {"PEX_ROOT": str(cache / "cbs" / "pex")}

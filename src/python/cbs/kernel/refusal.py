@@ -1,0 +1,76 @@
+"""A refusal is the bank saying no for a reason the caller can act on."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Because(StrEnum):
+    MALFORMED = "malformed"
+    UNAUTHENTICATED = "unauthenticated"
+    NOT_ALLOWED = "not-allowed"
+    NOT_FOUND = "not-found"
+    CONFLICT = "conflict"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+
+
+class Refusal(Exception):
+    """Expected and tested; anything else that escapes a use case is a bug.
+
+    The class's docstring is what the caller reads, its name in kebab case the stable `type`;
+    `detail` says more about this one case and must hold nothing confidential.
+    """
+
+    because: ClassVar[Because] = Because.CONFLICT
+    code: ClassVar[str] = "refused"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __init_subclass__(cls) -> None:
+        cls.code = "".join(f"-{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("-")
+
+    @property
+    def lasting(self) -> bool:
+        """Whether asking again with the same key must give the same answer.
+
+        A business no is an answer and is kept; a malformed or unauthorised request, an
+        overload or an outage never is.
+        """
+        return self.because in (Because.NOT_FOUND, Because.CONFLICT)
+
+
+class Malformed(Refusal):
+    """The request cannot be understood as it stands; correct it and ask again."""
+
+    because = Because.MALFORMED
+
+
+class NotSignedIn(Refusal):
+    """This needs a valid bearer token."""
+
+    because = Because.UNAUTHENTICATED
+
+
+class NotPermitted(Refusal):
+    """The token does not carry the permission that this needs."""
+
+    because = Because.NOT_ALLOWED
+
+
+class KeyReused(Refusal):
+    """The same idempotency key came before with a different request."""
+
+
+class Busy(Refusal):
+    """The service has more work than it takes on at once; ask again later with the same key."""
+
+    because = Because.BUSY
+
+
+class Unavailable(Refusal):
+    """The outcome is not known or a part of the bank cannot be reached; ask again with the same
+    key, or ask what became of it."""
+
+    because = Because.UNAVAILABLE

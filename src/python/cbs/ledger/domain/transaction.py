@@ -1,0 +1,175 @@
+"""A transaction posts two or more legs that sum to zero, or does not happen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import ClassVar
+from uuid import UUID
+
+from cbs.kernel.calendar import business_date
+from cbs.kernel.event import Event, Origin
+from cbs.kernel.money import Currency
+from cbs.kernel.refusal import Because, Malformed, NotPermitted, Refusal
+from cbs.ledger.domain.account import Account, NoSuchAccount
+
+LEGS_MIN, LEGS_MAX = 2, 20
+TRANSFER, CASH_DEPOSIT, CASH_WITHDRAWAL = "transfer", "cash-deposit", "cash-withdrawal"
+LIMITED = frozenset({TRANSFER, CASH_WITHDRAWAL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """A positive amount credits the account, a negative one debits it."""
+
+    account: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What one caller wants posted, under which key, and on whose authority.
+
+    `value_on` None is the booking date; only those who `may_backdate` name an earlier one.
+    """
+
+    principal: str
+    key: str
+    fingerprint: bytes
+    kind: str
+    currency: Currency
+    legs: Sequence[Leg]
+    value_on: date | None
+    narrative: str
+    may_backdate: bool
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        if not LEGS_MIN <= len(self.legs) <= LEGS_MAX:
+            raise Malformed(f"a transaction has {LEGS_MIN} to {LEGS_MAX} legs")
+        if sum(leg.amount_minor for leg in self.legs) != 0:
+            raise Malformed("the legs do not sum to zero")
+        if not all(leg.amount_minor for leg in self.legs):
+            raise Malformed("a leg moves at least one minor unit")
+        if len({leg.account for leg in self.legs}) < len(self.legs):
+            raise AccountsNotDistinct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedLeg:
+    """`seq` numbers the postings of an account from 1, without a gap."""
+
+    account: str
+    amount_minor: int
+    balance_after_minor: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    id: UUID
+    kind: str
+    currency: Currency
+    booked_on: date
+    value_on: date
+    booked_at: datetime
+    narrative: str
+    actor: str
+    legs: Sequence[PostedLeg]
+
+    @property
+    def limited(self) -> bool:
+        return self.kind in LIMITED
+
+    def news(self) -> "TransactionPosted":
+        return TransactionPosted(
+            transaction_id=self.id,
+            kind=self.kind,
+            currency=self.currency.value,
+            booked_on=self.booked_on,
+            value_on=self.value_on,
+            booked_at=self.booked_at,
+            narrative=self.narrative,
+            legs=self.legs,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionPosted(Event):
+    """Money moved between accounts of the book."""
+
+    about: ClassVar[str] = "transaction_id"
+
+    transaction_id: UUID
+    kind: str
+    currency: str
+    booked_on: date
+    value_on: date
+    booked_at: datetime
+    narrative: str
+    legs: Sequence[PostedLeg]
+
+
+def decide(
+    order: Order, accounts: Mapping[str, Account], *, id: UUID, at: datetime
+) -> tuple[Transaction, dict[str, Account]]:
+    """The transaction and the accounts as it leaves them; raises the refusal."""
+    booked_on = business_date(at)
+    value_on = order.value_on or booked_on
+    if value_on > booked_on:
+        raise ValueDateInFuture
+    if value_on < booked_on and not order.may_backdate:
+        raise NotPermitted("a value date in the past needs the permission ledger.backdate")
+    limited = order.kind in LIMITED
+    touched = []
+    for leg in order.legs:
+        account = accounts.get(leg.account)
+        if account is None:
+            raise NoSuchAccount(leg.account)
+        touched.append(account)
+    for account in touched:
+        if account.currency is not order.currency:
+            raise CurrencyMismatch(f"{account.number} is kept in {account.currency}")
+    for account, leg in zip(touched, order.legs, strict=True):
+        account.check(leg.amount_minor, limited=limited, on=booked_on)
+    after = {
+        leg.account: account.posted(leg.amount_minor, limited=limited, on=booked_on)
+        for account, leg in zip(touched, order.legs, strict=True)
+    }
+    transaction = Transaction(
+        id=id,
+        kind=order.kind,
+        currency=order.currency,
+        booked_on=booked_on,
+        value_on=value_on,
+        booked_at=at,
+        narrative=order.narrative,
+        actor=order.origin.on_behalf_of or order.origin.actor,
+        legs=[
+            PostedLeg(
+                account=leg.account,
+                amount_minor=leg.amount_minor,
+                balance_after_minor=after[leg.account].balance_minor,
+                seq=after[leg.account].postings,
+            )
+            for leg in order.legs
+        ],
+    )
+    return transaction, after
+
+
+class AccountsNotDistinct(Refusal):
+    """Each leg of a transaction is on an account of its own."""
+
+
+class CurrencyMismatch(Refusal):
+    """The account is kept in another currency."""
+
+
+class ValueDateInFuture(Refusal):
+    """A value date is never after the booking date."""
+
+
+class NoSuchTransaction(Refusal):
+    """The book has no transaction of this id."""
+
+    because = Because.NOT_FOUND

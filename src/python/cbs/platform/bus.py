@@ -1,0 +1,299 @@
+"""Services ask each other over NATS: typed, with a deadline, a key and the caller's own token.
+
+What NATS headers could carry travels in the JSON envelope instead: a client parses headers as
+text, message by message, and the whole of it costs more than the request (see
+docs/decisions/0003-envelope-on-the-bus.md).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import nats
+import stamina
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.micro import add_service
+from nats.micro.request import Request as MicroRequest
+from nats.micro.service import EndpointConfig, ServiceConfig
+from nats.micro.service import Service as MicroService
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+
+from cbs.kernel.principal import Principal
+from cbs.kernel.refusal import Busy, Malformed, NotPermitted, Refusal, Unavailable
+from cbs.platform import telemetry
+from cbs.platform.auth import Tokens
+from cbs.platform.context import Context, current, within
+from cbs.platform.database import UNREACHABLE
+from cbs.platform.envelope import (
+    MESSAGE_BYTES_MAX,
+    Call,
+    call_of,
+    encode,
+    received,
+    reply_refusing,
+    reply_with,
+)
+
+CALL_SECONDS_MAX = 5.0
+TRY_SECONDS_MAX = 2.0
+TRIES_MAX = 4
+IN_FLIGHT_MAX = 512
+BREAKER_FAILURES_MAX, BREAKER_SECONDS = 20, 2.0
+VERSION = "1.0.0"
+
+log = structlog.get_logger()
+
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint(Generic[P]):
+    """Answers `cbs.<service>.<verb>`. `permission` is what the caller's token must carry;
+    None leaves it to the handler, which then looks by what is asked."""
+
+    verb: str
+    takes: type[P]
+    gives: Any
+    handle: Callable[[P, str], Awaitable[Any]]
+    permission: str | None
+    doc: str = ""
+
+
+NotPermittedHook = Callable[[Principal, str, str], Awaitable[None]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Bus:
+    """One service's connection. Reconnects for ever; a lost server is an Unavailable meanwhile."""
+
+    service: str
+    tokens: Tokens
+    own_token: str = ""
+    on_not_permitted: NotPermittedHook | None = None
+    _client: Client = field(default_factory=Client)
+    _micro: MicroService | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _breakers: AsyncCircuitBreakerFactory = field(
+        default_factory=lambda: AsyncCircuitBreakerFactory(
+            default_threshold=BREAKER_FAILURES_MAX, default_ttl=BREAKER_SECONDS, exclude=[Refusal]
+        )
+    )
+
+    async def open(self, *, url: str, nkey_file: Path | None, patiently: bool = False) -> None:
+        pause = 0.1
+        while True:
+            try:
+                self._client = await nats.connect(
+                    url,
+                    name=f"cbs-{self.service}",
+                    nkeys_seed=str(nkey_file) if nkey_file else None,
+                    inbox_prefix=f"_INBOX_{self.service}".encode(),
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.2,
+                    connect_timeout=2,
+                    allow_reconnect=True,
+                    pending_size=8 * 1024 * 1024,
+                    error_cb=self._on_error,
+                )
+                return
+            except (TimeoutError, OSError, NatsError) as error:
+                if not patiently:
+                    raise
+                log.warning("bus-unreachable", error=repr(error), again_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, CALL_SECONDS_MAX)
+
+    async def _on_error(self, error: Exception) -> None:
+        log.warning("bus-error", error=repr(error))
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._tasks)
+
+    def jetstream(self, *, seconds_max: float = CALL_SECONDS_MAX) -> JetStreamContext:
+        return self._client.jetstream(timeout=seconds_max, publish_async_max_pending=1024)
+
+    # --- answering -------------------------------------------------------------------------------
+
+    async def serve(self, *endpoints: Endpoint[Any]) -> None:
+        config = ServiceConfig(name=f"cbs-{self.service}", version=VERSION)
+        self._micro = await add_service(self._client, config)
+        for endpoint in endpoints:
+            await self._micro.add_endpoint(
+                EndpointConfig(
+                    name=endpoint.verb,
+                    subject=f"cbs.{self.service}.{endpoint.verb}",
+                    handler=self._accepting(endpoint),
+                )
+            )
+
+    def _accepting(self, endpoint: Endpoint[P]) -> Callable[[MicroRequest], Awaitable[None]]:
+        decoder = msgspec.json.Decoder(endpoint.takes)
+
+        async def accept(request: MicroRequest) -> None:
+            # nats.micro waits for its handler, one request at a time; a task does not make it wait.
+            if len(self._tasks) >= IN_FLIGHT_MAX:
+                await request.respond(reply_refusing(Busy()))
+                return
+            task = asyncio.create_task(self._respond(endpoint, decoder, request))
+            self._tasks.add(task)
+            task.add_done_callback(self._finished)
+
+        return accept
+
+    async def _respond(
+        self, endpoint: Endpoint[P], decoder: msgspec.json.Decoder[P], request: MicroRequest
+    ) -> None:
+        started, outcome = asyncio.get_running_loop().time(), "error"
+        answer = reply_refusing(Unavailable())
+        try:
+            answer, outcome = await self._answer(endpoint, decoder, request.data), "ok"
+        except Refusal as refusal:
+            answer, outcome = reply_refusing(refusal), refusal.code
+        except TimeoutError:
+            answer, outcome = reply_refusing(Unavailable("it took too long")), "timeout"
+        except UNREACHABLE as error:
+            outcome = "unavailable"
+            log.warning("database-unavailable", verb=endpoint.verb, error=repr(error))
+        finally:
+            telemetry.REQUESTS.labels("bus", endpoint.verb, outcome).inc()
+            telemetry.SECONDS.labels("bus", endpoint.verb).observe(
+                asyncio.get_running_loop().time() - started
+            )
+            await _respond_safely(request, answer)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("request-failed", exc_info=error)
+
+    async def _answer(
+        self, endpoint: Endpoint[P], decoder: msgspec.json.Decoder[P], body: bytes
+    ) -> bytes:
+        if len(body) > MESSAGE_BYTES_MAX:
+            raise Malformed(f"longer than {MESSAGE_BYTES_MAX} bytes")
+        try:
+            call = call_of(body)
+            data = decoder.decode(call.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Malformed(str(error)) from None
+        principal = self.tokens.principal(call.token)
+        if endpoint.permission and not principal.may(endpoint.permission):
+            await self._not_permitted(principal, endpoint.permission, f"cbs.{endpoint.verb}")
+        seconds = min(call.milliseconds_left / 1000, CALL_SECONDS_MAX)
+        if seconds <= 0:
+            raise Unavailable("the deadline had passed")
+        context = Context(
+            principal=principal,
+            token=call.token,
+            correlation_id=call.correlation_id[:64],
+            causation_id=call.causation_id[:64],
+            on_behalf_of=call.on_behalf_of[:128],
+            deadline=asyncio.get_running_loop().time() + seconds,
+        )
+        parent = {"traceparent": call.traceparent} if call.traceparent else None
+        with within(context), telemetry.span(endpoint.verb, kind="server", parent=parent):
+            async with asyncio.timeout(seconds):
+                result = await endpoint.handle(data, call.key[:64])
+        return reply_with(result)
+
+    async def _not_permitted(self, principal: Principal, permission: str, operation: str) -> None:
+        if self.on_not_permitted is not None:
+            await self.on_not_permitted(principal, permission, operation)
+        raise NotPermitted(f"needs the permission {permission}")
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    async def call(
+        self, operation: str, data: object, gives: type[R], *, key: str = "", own: bool = False
+    ) -> R:
+        """Ask `<service>.<verb>`. What is changed needs a key: an unanswered call is repeated.
+
+        The caller's own token goes along; with `own`, this service asks on the caller's behalf.
+        Raises what the other service refuses as RemoteRefusal, and Unavailable when nobody
+        answers in time: the outcome is then unknown and the same key will tell.
+        """
+        context = current()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + context.seconds_left(CALL_SECONDS_MAX)
+        encoded = msgspec.Raw(encode(data))
+
+        async def attempt() -> bytes:
+            left = deadline - loop.time()
+            if left <= 0:
+                raise Unavailable(f"{operation} was not answered in time")
+            call = Call(
+                token=self.own_token if own else context.token,
+                milliseconds_left=int(min(left, CALL_SECONDS_MAX) * 1000),
+                data=encoded,
+                key=key,
+                correlation_id=context.correlation_id,
+                causation_id=context.causation_id,
+                on_behalf_of=(context.on_behalf_of or context.principal.id) if own else "",
+                traceparent=telemetry.traceparent(),
+            )
+            breaker = await self._breakers.get_breaker(operation)
+            async with breaker:
+                reply = await self._client.request(
+                    f"cbs.{operation}", encode(call), timeout=min(left, TRY_SECONDS_MAX)
+                )
+            return reply.data
+
+        with telemetry.span(operation, kind="client"):
+            return received(await self._persistently(attempt, operation, deadline), gives)
+
+    async def _persistently(
+        self, attempt: Callable[[], Awaitable[bytes]], operation: str, deadline: float
+    ) -> bytes:
+        left = max(deadline - asyncio.get_running_loop().time(), 0.01)
+        try:
+            try:
+                return await attempt()
+            except (TimeoutError, NatsError):
+                async for again in stamina.retry_context(
+                    on=(NatsError, asyncio.TimeoutError),
+                    attempts=TRIES_MAX,
+                    timeout=left,
+                    wait_initial=0.05,
+                    wait_max=0.5,
+                ):
+                    with again:
+                        return await attempt()
+                raise
+        except OpenedState:
+            raise Unavailable(f"{operation} does not answer at present") from None
+        except (TimeoutError, NatsError, OSError) as error:
+            raise Unavailable(f"{operation} did not answer: {type(error).__name__}") from None
+
+    # --- leaving ---------------------------------------------------------------------------------
+
+    async def leave(self) -> None:
+        """Take no more requests, finish those in hand."""
+        if self._micro is not None:
+            await self._micro.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CALL_SECONDS_MAX)
+
+    async def close(self) -> None:
+        if not self._client.is_closed:
+            await self._client.close()
+
+
+async def _respond_safely(request: MicroRequest, answer: bytes) -> None:
+    try:
+        await request.respond(answer)
+    except NatsError as error:
+        log.warning("reply-lost", error=repr(error))

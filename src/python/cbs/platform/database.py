@@ -1,0 +1,138 @@
+"""Piccolo's engine with its surprises removed, and asyncpg on the same connections.
+
+Piccolo 1.38 keeps the pool's connection when COMMIT itself fails, and turns a nested
+transaction into a no-op. Here the connection always goes back and nesting is refused.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Literal
+
+import asyncpg
+import structlog
+from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+from piccolo.table import Table
+
+from cbs.platform.telemetry import span
+
+STATEMENT_SECONDS_MAX = 20
+RECONNECT_SECONDS_MAX = 5.0
+UNREACHABLE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.DiskFullError,
+    asyncio.TimeoutError,
+)
+
+log = structlog.get_logger()
+
+
+class Transaction(PostgresTransaction):
+    """Joins every query of this task to one connection; a second one inside it is refused."""
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Literal[False]:
+        if self._parent is not None:
+            return False
+        try:
+            await (self.commit() if exception is None else self._undo())
+        finally:
+            self.engine.current_transaction.reset(self.context)
+            if self.engine.pool:
+                await self.engine.pool.release(self.connection)
+            else:
+                await self.connection.close()
+        return False
+
+    async def _undo(self) -> None:
+        # A connection that is gone has rolled back by itself; its error must not hide the cause.
+        if not self.connection.is_closed():
+            await self.rollback()
+
+
+class Database(PostgresEngine):
+    """One service's database. `bind` its tables to it before they are used."""
+
+    def __init__(self, url: str, *, connections_max: int = 8) -> None:
+        super().__init__(
+            config={"dsn": url, "command_timeout": STATEMENT_SECONDS_MAX}, extensions=()
+        )
+        self._connections_max = connections_max
+
+    async def check_version(self) -> None:
+        """Piccolo would connect from the constructor, to print a warning."""
+
+    async def prep_database(self) -> None:
+        """Piccolo would make extensions, which needs rights that a service does not have."""
+
+    async def open(self, *, patiently: bool = False) -> None:
+        """Connect; `patiently` waits for a server that is still starting or is being restarted."""
+        pause = 0.1
+        while True:
+            try:
+                await self.start_connection_pool(min_size=1, max_size=self._connections_max)
+                return
+            except UNREACHABLE as error:
+                if not patiently:
+                    raise
+                log.warning("database-unreachable", error=repr(error), again_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RECONNECT_SECONDS_MAX)
+
+    async def close(self) -> None:
+        if self.pool:
+            await self.close_connection_pool()
+
+    def bind(self, *tables: type[Table]) -> None:
+        for table in tables:
+            table._meta.db = self
+
+    def transaction(self, allow_nested: bool = False) -> Transaction:
+        return Transaction(engine=self, allow_nested=allow_nested)
+
+    @property
+    def connection(self) -> Any:
+        """The asyncpg connection of the transaction that this task is in."""
+        transaction = self.current_transaction.get()
+        assert transaction is not None, "this needs a transaction"
+        return transaction.connection
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.current_transaction.get() is not None
+
+    @asynccontextmanager
+    async def acquired(self) -> AsyncIterator[Any]:
+        """The transaction's connection if there is one, else one from the pool."""
+        if (transaction := self.current_transaction.get()) is not None:
+            yield transaction.connection
+        else:
+            assert self.pool is not None, "the database is not open"
+            async with self.pool.acquire() as connection:
+                yield connection
+
+    async def fetch(self, sql: str, *values: object) -> Sequence[Any]:
+        with span("sql", kind="client", statement=sql):
+            async with self.acquired() as connection:
+                rows: Sequence[Any] = await connection.fetch(sql, *values)
+                return rows
+
+    async def fetchrow(self, sql: str, *values: object) -> Any:
+        rows = await self.fetch(sql, *values)
+        return rows[0] if rows else None
+
+    async def execute(self, sql: str, *values: object) -> None:
+        with span("sql", kind="client", statement=sql):
+            async with self.acquired() as connection:
+                await connection.execute(sql, *values)

@@ -1,0 +1,105 @@
+"""What every HTTP request passes before it meets a route: who, how long, how many at once.
+
+Plain ASGI around the app, because it is on the hot path and must see unknown paths, too.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from cbs.kernel.refusal import Busy, NotSignedIn, Refusal, Unavailable
+from cbs.platform import telemetry
+from cbs.platform.auth import Tokens, bearer
+from cbs.platform.context import Context, within
+from cbs.platform.problem import MEDIA_TYPE, RETRY_AFTER_SECONDS, problem_of
+
+REQUEST_SECONDS_MAX = 10.0
+IN_FLIGHT_MAX = 512
+CORRELATION_CHARACTERS_MAX = 64
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class Edge:
+    """Everything under /v1 needs a token; health, metrics and schema do not leave loopback."""
+
+    app: App
+    tokens: Tokens
+    in_flight: int = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+            await self.app(scope, receive, send)
+            return
+        if self.in_flight >= IN_FLIGHT_MAX:
+            await _refuse(Busy(), send)
+            return
+        self.in_flight += 1
+        started, answered = asyncio.get_running_loop().time(), [0]
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answered[0] = message["status"]
+            await send(message)
+
+        try:
+            await self._pass_on(scope, receive, sending)
+        except Refusal as refusal:
+            await _refuse(refusal, sending)
+        except TimeoutError:
+            if answered[0] == 0:
+                await _refuse(Unavailable("it took too long"), sending)
+        finally:
+            self.in_flight -= 1
+            operation = f"{scope['method']} {scope.get('path_template', 'unknown')}"
+            telemetry.REQUESTS.labels("http", operation, str(answered[0])).inc()
+            telemetry.SECONDS.labels("http", operation).observe(
+                asyncio.get_running_loop().time() - started
+            )
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {
+            name: value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in (b"authorization", b"x-correlation-id", b"traceparent")
+        }
+        token = bearer(headers.get(b"authorization"))
+        if not token:
+            raise NotSignedIn
+        context = Context(
+            principal=self.tokens.principal(token),
+            token=token,
+            correlation_id=headers.get(b"x-correlation-id", "")[:CORRELATION_CHARACTERS_MAX],
+            deadline=asyncio.get_running_loop().time() + REQUEST_SECONDS_MAX,
+        )
+        parent = {"traceparent": headers[b"traceparent"]} if b"traceparent" in headers else None
+        with (
+            within(context),
+            telemetry.span(scope["method"], kind="server", parent=parent, path=scope["path"]),
+        ):
+            async with asyncio.timeout(REQUEST_SECONDS_MAX):
+                await self.app(scope, receive, send)
+
+
+async def _refuse(refusal: Refusal, send: Send) -> None:
+    problem = problem_of(refusal)
+    headers = [(b"content-type", MEDIA_TYPE.encode())]
+    if problem.status in (429, 503):
+        headers.append((b"retry-after", RETRY_AFTER_SECONDS.encode()))
+    if problem.status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="cbs"'))
+    body = msgspec.json.encode(problem)
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

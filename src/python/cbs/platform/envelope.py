@@ -1,0 +1,83 @@
+"""What travels on the bus: a call with all that must go along, and a reply or a refusal."""
+
+from typing import TypeVar
+
+import msgspec
+
+from cbs.kernel.refusal import Because, Refusal
+
+MESSAGE_BYTES_MAX = 256 * 1024
+
+R = TypeVar("R")
+
+encode = msgspec.json.Encoder().encode
+
+
+class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A request on the bus. `milliseconds_left` is relative, so clocks need not agree."""
+
+    token: str
+    milliseconds_left: int
+    data: msgspec.Raw
+    key: str = ""
+    correlation_id: str = ""
+    causation_id: str = ""
+    on_behalf_of: str = ""
+    traceparent: str = ""
+
+
+class Refused(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A refusal on its way back to the caller."""
+
+    because: Because
+    code: str
+    title: str
+    detail: str = ""
+
+
+class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
+    data: msgspec.Raw | None = None
+    refused: Refused | None = None
+
+
+class RemoteRefusal(Refusal):
+    """Another service said no; code, title and reason are its own."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.detail)
+        self.because = refused.because  # type: ignore[misc]
+        self.code = refused.code  # type: ignore[misc]
+        self.title = refused.title
+
+
+_calls = msgspec.json.Decoder(Call)
+_replies = msgspec.json.Decoder(Reply)
+
+call_of = _calls.decode
+
+
+def reply_with(result: object) -> bytes:
+    return encode(Reply(data=msgspec.Raw(encode(result))))
+
+
+def reply_refusing(refusal: Refusal) -> bytes:
+    title = getattr(refusal, "title", None) or refusal.__doc__ or ""
+    return encode(
+        Reply(
+            refused=Refused(
+                because=refusal.because,
+                code=refusal.code,
+                title=" ".join(title.split()),
+                detail=refusal.detail,
+            )
+        )
+    )
+
+
+def received(body: bytes, gives: type[R]) -> R:
+    """What was answered; raises RemoteRefusal if that was a no."""
+    reply = _replies.decode(body)
+    if reply.refused is not None:
+        raise RemoteRefusal(reply.refused)
+    assert reply.data is not None, "a reply carries data or a refusal"
+    return msgspec.json.decode(reply.data, type=gives)

@@ -1,0 +1,202 @@
+"""A listener hears every fact of a source once, in order, whatever the broker does.
+
+Positions have no gaps, so one watermark a source is the whole inbox: what is at or below it was
+heard, and what is missing above it is fetched from the source's outbox. It moves in the
+transaction of what was done. A fact that cannot be digested is set aside as a dead letter after
+its last try, and the rest goes on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import APIError, FetchTimeoutError, NotFoundError
+
+from cbs.kernel.principal import Principal
+from cbs.kernel.refusal import Refusal
+from cbs.platform import telemetry
+from cbs.platform.bus import Bus
+from cbs.platform.context import Context, now, within
+from cbs.platform.database import UNREACHABLE, Database
+from cbs.platform.outbox import FACTS_PAGE_MAX, Fact, fact_of
+from cbs.platform.relay import stream_name
+
+WAIT_SECONDS, ACK_WAIT_SECONDS, TRY_AGAIN_SECONDS = 2.0, 30.0, 0.5
+TRIES_MAX, PAUSE_SECONDS_MAX = 5, 2.0
+UNACKNOWLEDGED_MAX = 4 * FACTS_PAGE_MAX
+
+HEARD = "SELECT position FROM watermark WHERE source = $1 FOR UPDATE"
+BEGIN = "INSERT INTO watermark (source, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
+MOVE = "UPDATE watermark SET position = $2 WHERE source = $1"
+SET_ASIDE = """
+    INSERT INTO dead_letter (source, position, body, error, at) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (source, position) DO NOTHING"""
+
+log = structlog.get_logger()
+
+Digest = Callable[[Sequence[Fact]], Awaitable[None]]
+
+
+class FactsAfter(msgspec.Struct, kw_only=True):
+    """Asks a service for its facts after a position, oldest first, FACTS_PAGE_MAX at most."""
+
+    position: int
+    limit: int = FACTS_PAGE_MAX
+
+
+class FactsPage(msgspec.Struct, kw_only=True):
+    """`head` is the last position written when the page was read."""
+
+    head: int
+    bodies: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Hears one source. `digest` runs in the transaction that moves the watermark."""
+
+    service: str
+    source: str
+    database: Database
+    bus: Bus
+    principal: Principal
+    digest: Digest
+
+    async def run(self) -> None:
+        """Hear until cancelled, whatever fails meanwhile."""
+        while True:
+            try:
+                await self._listen()
+            except Refusal as refusal:
+                log.info("source-unavailable", source=self.source, why=refusal.detail)
+            except (*UNREACHABLE, NatsError, APIError) as error:
+                log.warning("listener-interrupted", source=self.source, error=repr(error))
+            await asyncio.sleep(TRY_AGAIN_SECONDS)
+
+    async def _listen(self) -> None:
+        await self.database.execute(BEGIN, self.source)
+        await self.catch_up()
+        jetstream = self.bus.jetstream()
+        subscription = await self._subscription(jetstream)
+        try:
+            while True:
+                try:
+                    messages = await subscription.fetch(FACTS_PAGE_MAX, timeout=WAIT_SECONDS)
+                except (FetchTimeoutError, NatsTimeout):
+                    # Silence may be a loss: the source's outbox knows.
+                    await self.catch_up()
+                    await jetstream.consumer_info(stream_name(self.source), self.service)
+                    continue
+                await self.hear([message.data for message in messages])
+                for message in messages:
+                    await message.ack()
+        finally:
+            await subscription.unsubscribe()
+
+    async def _subscription(self, jetstream: JetStreamContext) -> JetStreamContext.PullSubscription:
+        stream = stream_name(self.source)
+        config = ConsumerConfig(
+            durable_name=self.service,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_SECONDS,
+            max_ack_pending=UNACKNOWLEDGED_MAX,
+            deliver_policy=DeliverPolicy.ALL,
+            filter_subject=f"cbs.{self.source}.events.>",
+        )
+        try:
+            await jetstream.consumer_info(stream, self.service)
+        except NotFoundError:
+            await jetstream.add_consumer(stream, config)
+        return await jetstream.pull_subscribe_bind(consumer=self.service, stream=stream)
+
+    async def catch_up(self) -> int:
+        """Fetch what the broker did not bring from the source's outbox; returns how many."""
+        fetched = 0
+        while True:
+            row = await self.database.fetchrow(
+                "SELECT position FROM watermark WHERE source = $1", self.source
+            )
+            after = row["position"] if row else 0
+            with within(Context(principal=self.principal)):
+                page = await self.bus.call(
+                    f"{self.source}.facts", FactsAfter(position=after), FactsPage, own=True
+                )
+            if not page.bodies:
+                return fetched
+            await self.hear([body.encode() for body in page.bodies])
+            fetched += len(page.bodies)
+
+    async def hear(self, bodies: Sequence[bytes]) -> None:
+        """Digest what is next and skip what was heard; stops at a gap, which is then fetched."""
+        facts = sorted((fact_of(body) for body in bodies), key=lambda fact: fact.position)
+        gap, error = await self._tried(facts)
+        if error is not None:
+            log.warning("digest-failed", source=self.source, error=repr(error))
+            gap = await self._one_by_one(facts)
+        if gap:
+            await self.catch_up()
+
+    async def _tried(self, facts: Sequence[Fact]) -> tuple[bool, Exception | None]:
+        try:
+            return await self._digested(facts), None
+        except UNREACHABLE:
+            raise
+        except Exception as error:  # whatever the digest does wrong, hearing must go on
+            return False, error
+
+    async def _digested(self, facts: Sequence[Fact]) -> bool:
+        """True if something is missing before one of these."""
+        async with self.database.transaction():
+            connection = self.database.connection
+            heard = await connection.fetchval(HEARD, self.source)
+            due: list[Fact] = []
+            for fact in facts:
+                if fact.position == heard + len(due) + 1:
+                    due.append(fact)
+            if due:
+                cause = due[-1].event
+                context = Context(
+                    principal=self.principal,
+                    correlation_id=cause.correlationid,
+                    causation_id=str(cause.id),
+                    on_behalf_of=cause.actor,
+                )
+                with within(context), telemetry.span(f"hear {self.source}"):
+                    await self.digest(due)
+                await connection.execute(MOVE, self.source, due[-1].position)
+        telemetry.FACTS.labels("heard", self.source).inc(len(due))
+        return bool(facts) and facts[-1].position > heard + len(due)
+
+    async def _one_by_one(self, facts: Sequence[Fact]) -> bool:
+        for fact in facts:
+            if await self._persistently(fact):
+                return True
+        return False
+
+    async def _persistently(self, fact: Fact) -> bool:
+        pause = 0.05
+        for _ in range(TRIES_MAX):
+            gap, error = await self._tried([fact])
+            if error is None:
+                return gap
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, PAUSE_SECONDS_MAX)
+        assert error is not None
+        await self._set_aside(fact, error)
+        return False
+
+    async def _set_aside(self, fact: Fact, error: Exception) -> None:
+        log.error("dead-letter", source=self.source, position=fact.position, error=repr(error))
+        async with self.database.transaction():
+            connection = self.database.connection
+            if await connection.fetchval(HEARD, self.source) == fact.position - 1:
+                await connection.execute(
+                    SET_ASIDE, fact.source, fact.position, fact.body, repr(error)[:2000], now()
+                )
+                await connection.execute(MOVE, self.source, fact.position)

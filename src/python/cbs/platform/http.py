@@ -1,0 +1,155 @@
+"""Every service's HTTP app: one factory, and one way for a change to be asked for once.
+
+A handler names the permission it `needs`; a handler of a change takes `once: NamedDependency[Once]`
+and hands it what to do and how to show it.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from litestar import Litestar, Request, Response
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.params import HeaderParameter
+
+from cbs.kernel.answer import Answer
+from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, Unavailable
+from cbs.platform.bus import NotPermittedHook
+from cbs.platform.context import current, now
+from cbs.platform.openapi import ClosedStructs
+from cbs.platform.problem import MEDIA_TYPE, failed, http_error, refused
+from cbs.platform.requests import KEY_CHARACTERS_MAX, KEY_CHARACTERS_MIN, Asked, Requests
+
+BODY_BYTES_MAX = 64 * 1024
+VERSION = "1.0.0"
+
+T = TypeVar("T")
+
+IdempotencyKey = Annotated[
+    str,
+    HeaderParameter(
+        name="Idempotency-Key",
+        min_length=KEY_CHARACTERS_MIN,
+        max_length=KEY_CHARACTERS_MAX,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Made by the caller; asking again with it has no second effect.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """One request for a change, with its key: `asked` says which, calling it has the effect."""
+
+    requests: Requests
+    asked: Asked
+
+    async def __call__(
+        self,
+        act: Callable[[], Awaitable[T]],
+        view: Callable[[T], Any],
+        *,
+        status: int = 200,
+    ) -> Response[Any]:
+        """Run `act` in one transaction with the key, answer with `view` of it; or as before."""
+
+        async def effect() -> Answer:
+            return Answer(status=status, body=msgspec.json.encode(view(await act())))
+
+        return answered(await self.requests.once(self.asked, effect))
+
+
+def answered(answer: Answer | None) -> Response[Any]:
+    """The answer as HTTP; none yet means that the bank is still at it."""
+    if answer is None:
+        raise Unavailable("under way: ask again with the same key")
+    media_type = MEDIA_TYPE if answer.is_refusal else "application/json"
+    return Response(answer.body, status_code=answer.status, media_type=media_type)
+
+
+async def _once(
+    request: Request[Any, Any, Any],
+    requests: NamedDependency[Requests],
+    idempotency_key: IdempotencyKey,
+) -> Once:
+    return Once(
+        requests=requests,
+        asked=Asked(
+            principal=current().principal.id,
+            key=idempotency_key,
+            fingerprint=fingerprint(request.method, request.url.path, await request.body()),
+            at=now(),
+        ),
+    )
+
+
+def fingerprint(method: str, path: str, body: bytes) -> bytes:
+    """SHA-256 of what is asked for, blind to white space and the order of fields."""
+    try:
+        same = msgspec.json.encode(msgspec.json.decode(body), order="sorted") if body else b""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None
+    return hashlib.sha256(b"\n".join([method.encode(), path.encode(), same])).digest()
+
+
+def needs(permission: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], Any], Awaitable[None]]:
+    """A guard: the token must carry it. That somebody tried without is a fact, too."""
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        principal = current().principal
+        if not principal.may(permission):
+            hook: NotPermittedHook = connection.app.state.on_not_permitted
+            operation = f"{connection.scope.get('method')} {connection.scope['path_template']}"
+            await hook(principal, permission, operation)
+            raise NotPermitted(f"needs the permission {permission}")
+
+    return guard
+
+
+def http_app(
+    *,
+    service: str,
+    routes: Sequence[Any],
+    provide: dict[str, Any],
+    on_not_permitted: NotPermittedHook,
+) -> Litestar:
+    app = Litestar(
+        route_handlers=list(routes),
+        dependencies={
+            "once": Provide(_once),
+            **{name: _always(value) for name, value in provide.items()},
+        },
+        exception_handlers={Refusal: refused, HTTPException: http_error, Exception: failed},
+        plugins=[ClosedStructs()],
+        openapi_config=OpenAPIConfig(
+            title=f"CBS {service}",
+            version=VERSION,
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            components=Components(
+                security_schemes={
+                    "bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")
+                }
+            ),
+            security=[{"bearer": []}],
+        ),
+        request_max_body_size=BODY_BYTES_MAX,
+        logging_config=None,
+    )
+    app.state.on_not_permitted = on_not_permitted
+    return app
+
+
+def _always(value: object) -> Provide:
+    def give() -> Any:
+        return value
+
+    return Provide(give, sync_to_thread=False)

@@ -1,0 +1,133 @@
+"""Migrations run forwards, all or none, one at a time, as the owner of the schema.
+
+They are piccolo's; what SQL says better (triggers, grants, constraints) stands in them as SQL.
+"""
+
+import contextlib
+import io
+import os
+from importlib import import_module
+
+import asyncpg
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
+from piccolo.apps.migrations.tables import Migration
+from piccolo.engine.finder import engine_finder
+from piccolo.engine.postgres import PostgresEngine
+
+from cbs.platform.database import Database, Transaction
+from cbs.platform.settings import Misconfigured
+
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('cbs migrate'))"
+
+PLUMBING = """
+CREATE TABLE outbox_head (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    position bigint NOT NULL DEFAULT 0
+);
+INSERT INTO outbox_head DEFAULT VALUES;
+CREATE TABLE outbox (
+    position bigint PRIMARY KEY,
+    id uuid NOT NULL,
+    subject text NOT NULL,
+    at timestamptz NOT NULL,
+    body bytea NOT NULL
+);
+CREATE TABLE relay (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    position bigint NOT NULL DEFAULT 0
+);
+INSERT INTO relay DEFAULT VALUES;
+CREATE TABLE watermark (
+    source text PRIMARY KEY,
+    position bigint NOT NULL CHECK (position >= 0)
+);
+CREATE TABLE dead_letter (
+    source text NOT NULL,
+    position bigint NOT NULL,
+    body bytea NOT NULL,
+    error text NOT NULL,
+    at timestamptz NOT NULL,
+    replayed_at timestamptz,
+    PRIMARY KEY (source, position)
+);
+CREATE TABLE request (
+    principal text NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    status smallint,
+    body bytea,
+    asked_at timestamptz NOT NULL,
+    answered_at timestamptz,
+    PRIMARY KEY (principal, key)
+);
+GRANT SELECT, UPDATE (position) ON outbox_head, relay TO {role};
+GRANT SELECT, INSERT ON outbox TO {role};
+GRANT SELECT, INSERT, UPDATE (position) ON watermark TO {role};
+GRANT SELECT, INSERT, UPDATE (replayed_at) ON dead_letter TO {role};
+GRANT SELECT, INSERT, UPDATE (status, body, answered_at) ON request TO {role};
+GRANT SELECT ON migration TO {role};
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO cbs_verify;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO cbs_verify;
+"""
+
+
+def plumbing(service: str) -> str:
+    """The tables of outbox, inbox and keys that every service has, with their grants."""
+    return PLUMBING.format(role=f"cbs_{service}")
+
+
+def sql_migration(*, service: str, id: str, description: str, script: str) -> MigrationManager:
+    """A piccolo migration that is a script of SQL statements."""
+    manager = MigrationManager(migration_id=id, app_name=service, description=description)
+
+    async def run() -> None:
+        engine = engine_finder()
+        assert isinstance(engine, PostgresEngine)
+        transaction = engine.current_transaction.get()
+        assert transaction is not None
+        await transaction.connection.execute(script)
+
+    manager.add_raw(run)
+    return manager
+
+
+class _Schema(Database):
+    """Piccolo opens transactions inside ours, which here must be the same one."""
+
+    def transaction(self, allow_nested: bool = True) -> Transaction:
+        return Transaction(engine=self, allow_nested=True)
+
+
+async def migrate(service: str, url: str) -> None:
+    """Bring the database at `url` up to date; does nothing when it is."""
+    engine = _Schema(url)
+    conf = f"cbs.{service}.piccolo_conf"
+    os.environ["PICCOLO_CONF"] = conf
+    import_module(conf).DB = engine  # type: ignore[attr-defined]
+    Migration._meta.db = engine
+    app = import_module(f"cbs.{service}.piccolo_app").APP_CONFIG
+    async with engine.transaction() as transaction:
+        await transaction.connection.execute(ONE_AT_A_TIME)
+        manager = ForwardsMigrationManager(app_name=service)
+        with contextlib.redirect_stdout(io.StringIO()):
+            await manager.create_migration_table()
+            result = await manager.run_migrations(app)
+        assert result.success, result.message
+
+
+async def check_migrated(service: str, database: Database) -> None:
+    """Raises Misconfigured if the code expects more than the database has."""
+    app = import_module(f"cbs.{service}.piccolo_app").APP_CONFIG
+    names = ForwardsMigrationManager(app_name=service).get_migration_modules(
+        app.resolved_migrations_folder_path
+    )
+    try:
+        rows = await database.fetch("SELECT name FROM migration")
+    except asyncpg.UndefinedTableError:
+        rows = []
+    missing = sorted(set(names) - {row["name"] for row in rows})
+    if missing:
+        raise Misconfigured(
+            f"the database of {service} lacks {', '.join(missing)}: run `{service} migrate` first"
+        )

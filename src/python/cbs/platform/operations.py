@@ -1,0 +1,174 @@
+"""What every service lets its callers and operators ask: requests by key, and dead letters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response import Response
+
+from cbs.kernel.refusal import Because, Refusal
+from cbs.platform.context import Context, current, now, within
+from cbs.platform.database import Database
+from cbs.platform.hearing import Listener
+from cbs.platform.http import Once, needs
+from cbs.platform.outbox import fact_of
+from cbs.platform.paging import (
+    PAGE_ITEMS_DEFAULT,
+    Cursor,
+    Limit,
+    Page,
+    cursor_of,
+    page_of,
+    place_of,
+)
+from cbs.platform.problem import refusals
+from cbs.platform.requests import Request, Requests
+
+
+class NoSuchRequest(Refusal):
+    """No request with this key had an effect or an answer: asking with it is safe."""
+
+    because = Because.NOT_FOUND
+
+
+class NoSuchDeadLetter(Refusal):
+    """No fact was set aside under this source and position."""
+
+    because = Because.NOT_FOUND
+
+
+class StillIndigestible(Refusal):
+    """The dead letter failed again; it stays where it was."""
+
+
+class DeadLetter(msgspec.Struct, kw_only=True):
+    """A fact that could not be digested. `fact` is the CloudEvent as it was heard."""
+
+    source: str
+    position: int
+    error: str
+    at: datetime
+    replayed_at: datetime | None
+    fact: msgspec.Raw
+
+
+DEAD_LETTERS = """
+    SELECT source, position, body, error, at, replayed_at FROM dead_letter
+    WHERE (source, position) > ($1, $2) ORDER BY source, position LIMIT $3"""
+DEAD_LETTER = """
+    SELECT source, position, body, error, at, replayed_at FROM dead_letter
+    WHERE source = $1 AND position = $2 FOR UPDATE"""
+REPLAYED = "UPDATE dead_letter SET replayed_at = $3 WHERE source = $1 AND position = $2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetters:
+    database: Database
+    listeners: Sequence[Listener] = field(default_factory=list)
+
+    async def after(self, place: tuple[str, int], *, limit: int) -> list[DeadLetter]:
+        return [_letter(row) for row in await self.database.fetch(DEAD_LETTERS, *place, limit)]
+
+    async def waiting(self) -> int:
+        row = await self.database.fetchrow(
+            "SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL"
+        )
+        return int(row["count"])
+
+    async def replay(self, *, source: str, position: int) -> DeadLetter:
+        """Digest it again, in the caller's transaction; a second replay changes nothing."""
+        row = await self.database.fetchrow(DEAD_LETTER, source, position)
+        listener = next((each for each in self.listeners if each.source == source), None)
+        if row is None or listener is None:
+            raise NoSuchDeadLetter
+        if row["replayed_at"] is not None:
+            return _letter(row)
+        fact = fact_of(row["body"])
+        context = Context(
+            principal=listener.principal,
+            on_behalf_of=current().principal.id,
+            correlation_id=fact.event.correlationid,
+            causation_id=str(fact.event.id),
+        )
+        error: Exception | None = None
+        try:
+            async with self.database.connection.transaction():
+                with within(context):
+                    await listener.digest([fact])
+        except Exception as failure:  # told to the operator, below
+            error = failure
+        if error is not None:
+            raise StillIndigestible(repr(error)[:500])
+        await self.database.execute(REPLAYED, source, position, now())
+        return _letter(await self.database.fetchrow(DEAD_LETTER, source, position))
+
+
+def _letter(row: Any) -> DeadLetter:
+    return DeadLetter(
+        source=row["source"],
+        position=row["position"],
+        error=row["error"],
+        at=row["at"],
+        replayed_at=row["replayed_at"],
+        fact=msgspec.Raw(row["body"]),
+    )
+
+
+def request_routes(service: str) -> list[HTTPRouteHandler]:
+    @get(
+        f"/v1/{service}/requests/{{key:str}}",
+        operation_id=f"{service}.request",
+        summary="What became of the request that the caller made under this key",
+        responses=refusals(NoSuchRequest),
+    )
+    async def request(key: FromPath[str], requests: NamedDependency[Requests]) -> Request:
+        found = await requests.find(principal=current().principal.id, key=key)
+        if found is None:
+            raise NoSuchRequest
+        return found
+
+    return [request]
+
+
+def dead_letter_routes(service: str) -> list[HTTPRouteHandler]:
+    @get(
+        f"/v1/{service}/dead-letters",
+        operation_id=f"{service}.dead-letters",
+        summary="Facts that could not be digested",
+        guards=[needs("operations.read")],
+        responses=refusals(),
+    )
+    async def dead_letters(
+        letters: NamedDependency[DeadLetters],
+        cursor: Cursor = "",
+        limit: Limit = PAGE_ITEMS_DEFAULT,
+    ) -> Page[DeadLetter]:
+        place = place_of(cursor, tuple[str, int]) if cursor else ("", 0)
+        items = await letters.after(place, limit=limit)
+        return page_of(items, limit, lambda last: cursor_of(last.source, last.position))
+
+    @post(
+        f"/v1/{service}/dead-letters/{{source:str}}/{{position:int}}/replay",
+        operation_id=f"{service}.dead-letters.replay",
+        summary="Digest a dead letter again",
+        status_code=200,
+        guards=[needs("operations.replay")],
+        responses=refusals(NoSuchDeadLetter, StillIndigestible, key=True),
+    )
+    async def replay(
+        source: FromPath[str],
+        position: FromPath[int],
+        once: NamedDependency[Once],
+        letters: NamedDependency[DeadLetters],
+    ) -> Response[DeadLetter]:
+        return await once(
+            lambda: letters.replay(source=source, position=position), lambda letter: letter
+        )
+
+    return [dead_letters, replay]

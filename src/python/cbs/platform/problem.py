@@ -1,0 +1,150 @@
+"""Every no on HTTP is an RFC 9457 problem document; here, and only here, it gets its status."""
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi import ResponseSpec
+
+from cbs.kernel.answer import Answer
+from cbs.kernel.refusal import (
+    Because,
+    Busy,
+    KeyReused,
+    Malformed,
+    NotPermitted,
+    NotSignedIn,
+    Refusal,
+    Unavailable,
+)
+from cbs.platform.database import UNREACHABLE
+
+STATUS = {
+    Because.MALFORMED: 400,
+    Because.UNAUTHENTICATED: 401,
+    Because.NOT_ALLOWED: 403,
+    Because.NOT_FOUND: 404,
+    Because.CONFLICT: 409,
+    Because.BUSY: 429,
+    Because.UNAVAILABLE: 503,
+}
+BECAUSE = {status: because for because, status in STATUS.items()}
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "1"
+
+log = structlog.get_logger()
+
+
+class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """RFC 9457. `type` is stable; `title` is for people; `detail` is about this one case."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+
+
+def problem_of(refusal: Refusal) -> Problem:
+    title = getattr(refusal, "title", None) or refusal.__doc__ or ""
+    return Problem(
+        type=f"urn:cbs:{refusal.code}",
+        title=" ".join(title.split()),
+        status=STATUS[refusal.because],
+        detail=refusal.detail,
+    )
+
+
+def answer_of(refusal: Refusal) -> Answer:
+    """The refusal as it is kept under its key, to be given again byte for byte."""
+    problem = problem_of(refusal)
+    return Answer(status=problem.status, body=msgspec.json.encode(problem))
+
+
+class KeptRefusal(Refusal):
+    """A refusal that was given before under the same key, and is given again."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.because = BECAUSE[problem.status]  # type: ignore[misc]
+        self.code = problem.type.removeprefix("urn:cbs:")  # type: ignore[misc]
+        self.title = problem.title
+
+
+def refusal_of(answer: Answer) -> Refusal:
+    """The refusal that `answer_of` kept."""
+    return KeptRefusal(msgspec.json.decode(answer.body, type=Problem))
+
+
+def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
+    return _response(problem_of(refusal))
+
+
+def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """What Litestar itself refuses: no such path, wrong method, a body it cannot read."""
+    if error.status_code >= 500:
+        return failed(request, error)
+    code = {404: "no-such-resource", 405: "method-not-allowed", 413: "too-large"}.get(
+        error.status_code, "malformed"
+    )
+    detail = error.detail
+    if isinstance(error.extra, list):
+        detail = "; ".join(
+            f"{item.get('key', 'body')}: {item.get('message', '')}"
+            for item in error.extra
+            if isinstance(item, dict)
+        )
+    response = _response(
+        Problem(
+            type=f"urn:cbs:{code}",
+            title="The request cannot be served as it stands.",
+            status=error.status_code,
+            detail=detail[:2000],
+        )
+    )
+    response.headers.update(error.headers or {})
+    return response
+
+
+def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """What nobody foresaw is logged and says nothing; an outage says when to come back."""
+    if isinstance(error, (*UNREACHABLE, asyncio.TimeoutError)):
+        log.warning("unavailable", path=request.url.path, error=repr(error))
+        return _response(problem_of(Unavailable()))
+    log.error("request-failed", path=request.url.path, exc_info=error)
+    return _response(
+        Problem(
+            type="urn:cbs:internal-error",
+            title="The bank made a mistake; what became of the request can be asked by its key.",
+            status=500,
+        )
+    )
+
+
+def _response(problem: Problem) -> Response[Problem]:
+    headers = {}
+    if problem.status in (429, 503):
+        headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="cbs"'
+    return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+ALWAYS = (Malformed, NotSignedIn, NotPermitted, Busy, Unavailable)
+
+
+def refusals(*types: type[Refusal], key: bool = False) -> dict[int, ResponseSpec]:
+    """The documented answers of a handler that may raise these; `key`: it takes a key."""
+    by_status: dict[int, list[str]] = defaultdict(list)
+    for refusal in (*ALWAYS, *((KeyReused,) if key else ()), *types):
+        by_status[STATUS[refusal.because]].append(refusal.code)
+    return {status: _documented(", ".join(codes)) for status, codes in by_status.items()}
+
+
+def _documented(codes: str) -> ResponseSpec:
+    return ResponseSpec(
+        data_container=Problem, description=codes, generate_examples=False, media_type=MEDIA_TYPE
+    )

@@ -1,0 +1,252 @@
+"""A service as a process: `serve`, `migrate` or `schema`; told to stop, it leaves, drains, ends."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import prometheus_client
+import structlog
+import uvicorn
+import uvloop
+from litestar import get
+from litestar.response import Response
+
+from cbs.platform import telemetry
+from cbs.platform.asyncapi import asyncapi
+from cbs.platform.connections import Connections
+from cbs.platform.database import UNREACHABLE
+from cbs.platform.http import VERSION
+from cbs.platform.migrations import check_migrated, migrate
+from cbs.platform.registry import FolderRegistry, Instance
+from cbs.platform.service import Build, Plumbing, S, Service, service_of
+from cbs.platform.settings import Misconfigured, load
+
+LEAVE_SECONDS, DRAIN_SECONDS_MAX, PROBE_SECONDS_MAX = 0.3, 10, 2.0
+DONE, FAILED, USAGE = 0, 1, 2
+USAGE_TEXT = "usage: {service} [serve|migrate|schema]"
+
+log = structlog.get_logger()
+
+
+def run(connections: Connections, settings_type: type[S], build: Build[S]) -> None:
+    """The `main` of every service; exits."""
+    sys.exit(_run(connections, settings_type, build, sys.argv[1:]))
+
+
+def _run(
+    connections: Connections, settings_type: type[S], build: Build[S], argv: Sequence[str]
+) -> int:
+    command = argv[0] if argv else "serve"
+    if len(argv) > 1 or command not in ("serve", "migrate", "schema"):
+        print(USAGE_TEXT.format(service=connections.service), file=sys.stderr)  # noqa: T201
+        return USAGE
+    try:
+        if command == "schema":
+            print(schema(connections, settings_type, build))  # noqa: T201
+            return DONE
+        settings = load(settings_type)
+        telemetry.start_logging(service=connections.service, level=settings.log_level)
+        if command == "migrate":
+            asyncio.run(migrate(connections.service, settings.postgres_url))
+            return DONE
+        telemetry.start_tracing(service=connections.service, ratio=settings.trace_ratio)
+        service = service_of(Plumbing.of(connections, settings), build)
+        return uvloop.run(_serve(service))
+    except Misconfigured as error:
+        print(f"{connections.service}: {error}", file=sys.stderr)  # noqa: T201
+        return USAGE
+
+
+def schema(connections: Connections, settings_type: type[S], build: Build[S]) -> str:
+    """OpenAPI and AsyncAPI of this service as JSON; needs no server and no settings."""
+    nothing = {"CBS_POSTGRES_URL": "none:", "CBS_NATS_URL": "none:", "CBS_JWKS_FILE": os.devnull}
+    service = service_of(Plumbing.of(connections, load(settings_type, nothing)), build)
+    return msgspec.json.encode(
+        {
+            "openapi": service.app.openapi_schema.to_schema(),
+            "asyncapi": asyncapi(
+                service=service.name,
+                facts=service.facts,
+                endpoints=service.endpoints(),
+                version=VERSION,
+            ),
+        },
+        order="sorted",
+    ).decode()
+
+
+@asynccontextmanager
+async def started(service: Service, *, patiently: bool = False) -> AsyncIterator[asyncio.Task[Any]]:
+    """Connected, answering on the bus, relaying and hearing; all of it stopped at the end.
+
+    Yields a task that ends only if one of the service's own tasks did.
+    """
+    plumbing = service.plumbing
+    settings = plumbing.settings
+    await plumbing.database.open(patiently=patiently)
+    try:
+        await check_migrated(service.name, plumbing.database)
+        await plumbing.bus.open(
+            url=settings.nats_url, nkey_file=settings.nats_nkey_file, patiently=patiently
+        )
+        work: dict[str, Coroutine[Any, Any, None]] = {"relay": service.relay.run()}
+        work |= {f"hear-{each.source}": each.run() for each in service.listeners}
+        work |= {name: _as_coroutine(task()) for name, task in service.parts.tasks.items()}
+        tasks = [asyncio.create_task(each, name=name) for name, each in work.items()]
+        watch = asyncio.create_task(_first_to_end(tasks))
+        try:
+            await plumbing.bus.serve(*service.endpoints())
+            yield watch
+        finally:
+            await plumbing.bus.leave()
+            for task in (watch, *tasks):
+                task.cancel()
+            await asyncio.gather(watch, *tasks, return_exceptions=True)
+            await plumbing.bus.close()
+    finally:
+        await plumbing.database.close()
+
+
+async def _as_coroutine(awaitable: Any) -> None:
+    await awaitable
+
+
+async def _first_to_end(tasks: Sequence[asyncio.Task[None]]) -> str:
+    ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    task = ended.pop()
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task-failed", task=task.get_name(), exc_info=error)
+    return task.get_name()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: leaving the registry comes before draining."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Probe:
+    """Answers whether this process lives, and whether it should get requests."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.leaving = service, False
+
+    async def ready(self) -> dict[str, Any]:
+        plumbing = self.service.plumbing
+        state = {"service": self.service.name, "version": VERSION}
+        if self.leaving:
+            return state | {"status": "leaving"}
+        if not plumbing.bus.connected:
+            return state | {"status": "no-bus"}
+        try:
+            async with asyncio.timeout(PROBE_SECONDS_MAX):
+                queues = await self.service.queues()
+        except UNREACHABLE as error:
+            log.warning("not-ready", error=repr(error))
+            return state | {"status": "no-database"}
+        for name, depth in queues.items():
+            telemetry.QUEUE_DEPTH.labels(name).set(depth)
+        return state | {"status": "ready", "queues": queues}
+
+    def routes(self) -> list[Any]:
+        @get("/health/live", include_in_schema=False)
+        async def live() -> dict[str, str]:
+            return {"status": "alive"}
+
+        @get("/health/ready", include_in_schema=False)
+        async def ready() -> Response[dict[str, Any]]:
+            state = await self.ready()
+            return Response(state, status_code=200 if state["status"] == "ready" else 503)
+
+        @get("/metrics", include_in_schema=False, media_type="text/plain; version=0.0.4")
+        async def metrics() -> bytes:
+            return prometheus_client.generate_latest()
+
+        return [live, ready, metrics]
+
+
+async def _serve(service: Service) -> int:
+    settings = service.plumbing.settings
+    probe = Probe(service)
+    for route in probe.routes():
+        service.app.register(route)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with started(service, patiently=True) as broken:
+        server = _Server(
+            uvicorn.Config(
+                service.edge,
+                host=settings.http_host,
+                port=settings.http_port,
+                loop="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
+                h11_max_incomplete_event_size=16 * 1024,
+            )
+        )
+        serving = asyncio.create_task(server.serve())
+        listening = asyncio.create_task(server.listening.wait())
+        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not listening.done():
+            return FAILED
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with _joined(service, port):
+            log.info("ready", port=port)
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({stopping, broken, serving}, return_when=asyncio.FIRST_COMPLETED)
+            probe.leaving = True
+        # Callers need a moment to see that we left before we stop listening.
+        await asyncio.sleep(LEAVE_SECONDS)
+        server.should_exit = True
+        await serving
+        stopping.cancel()
+        failed = broken.done()
+    telemetry.stop_tracing()
+    log.info("left")
+    return FAILED if failed else DONE
+
+
+@contextlib.contextmanager
+def _joined(service: Service, port: int) -> Iterator[None]:
+    settings = service.plumbing.settings
+    if settings.registry_folder is None:
+        yield
+        return
+    registry = FolderRegistry(settings.registry_folder)
+    instance = Instance(
+        service=service.name,
+        instance=f"{os.getpid()}-{secrets.token_hex(3)}",
+        host=settings.http_host,
+        port=port,
+        version=VERSION,
+        pid=os.getpid(),
+    )
+    registry.join(instance)
+    try:
+        yield
+    finally:
+        registry.leave(instance)

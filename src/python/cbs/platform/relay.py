@@ -1,0 +1,120 @@
+"""The relay publishes what the outbox holds, in order, at least once; one relay a service.
+
+An advisory lock makes it one. Should two run for a moment, listeners see duplicates, no more.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import structlog
+from nats.errors import Error as NatsError
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, BadRequestError, NotFoundError
+
+from cbs.platform import telemetry
+from cbs.platform.bus import Bus
+from cbs.platform.database import UNREACHABLE
+from cbs.platform.outbox import FACTS_PAGE_MAX, Outbox
+
+STREAM_BYTES_MAX = 4 * 1024**3
+STREAM_SECONDS_MAX = 7 * 24 * 3600
+DUPLICATE_SECONDS = 120
+LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS, ACK_SECONDS_MAX = 0.5, 0.5, 10.0
+
+LOCK = "SELECT pg_try_advisory_lock(hashtext('cbs relay'))"
+TO_PUBLISH = """
+    SELECT position, subject, body FROM outbox
+    WHERE position > (SELECT position FROM relay) ORDER BY position LIMIT $1"""
+PUBLISHED = "UPDATE relay SET position = $1 WHERE position < $1"
+WAITING = """
+    SELECT head.position - relay.position AS waiting FROM outbox_head head CROSS JOIN relay"""
+
+log = structlog.get_logger()
+
+
+def stream_name(service: str) -> str:
+    return f"CBS_{service.upper()}"
+
+
+async def ensure_stream(bus: Bus, service: str) -> None:
+    """A stream is a cache of the outbox: it is bounded, and may be lost and made anew."""
+    jetstream = bus.jetstream()
+    try:
+        await jetstream.stream_info(stream_name(service))
+    except NotFoundError:
+        await jetstream.add_stream(
+            StreamConfig(
+                name=stream_name(service),
+                subjects=[f"cbs.{service}.events.>"],
+                retention=RetentionPolicy.LIMITS,
+                discard=DiscardPolicy.OLD,
+                storage=StorageType.FILE,
+                max_bytes=STREAM_BYTES_MAX,
+                max_age=STREAM_SECONDS_MAX,
+                duplicate_window=DUPLICATE_SECONDS,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    outbox: Outbox
+    bus: Bus
+
+    async def run(self) -> None:
+        """Publish until cancelled, whatever fails meanwhile."""
+        while True:
+            try:
+                await self._take_turns()
+            except (*UNREACHABLE, asyncpg.PostgresError, NatsError, APIError) as error:
+                log.warning("relay-interrupted", error=repr(error))
+            await asyncio.sleep(TRY_AGAIN_SECONDS)
+
+    async def _take_turns(self) -> None:
+        assert self.outbox.database.pool is not None
+        async with self.outbox.database.pool.acquire() as connection:
+            if not await connection.fetchval(LOCK):
+                return
+            await ensure_stream(self.bus, self.outbox.service)
+            while True:
+                self.outbox.written.clear()
+                if await self.publish(connection) < FACTS_PAGE_MAX:
+                    try:
+                        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                            await self.outbox.written.wait()
+                    except TimeoutError:
+                        pass
+
+    async def publish(self, connection: Any) -> int:
+        """Publish a page in order and remember how far; returns how many."""
+        rows = await connection.fetch(TO_PUBLISH, FACTS_PAGE_MAX)
+        if not rows:
+            return 0
+        jetstream = self.bus.jetstream(seconds_max=ACK_SECONDS_MAX)
+        stream = stream_name(self.outbox.service)
+        acks = [
+            # The stream's own memory of ids drops what a crash before PUBLISHED sends again.
+            await jetstream.publish_async(
+                row["subject"],
+                row["body"],
+                stream=stream,
+                headers={"Nats-Msg-Id": f"{self.outbox.service}-{row['position']}"},
+            )
+            for row in rows
+        ]
+        try:
+            async with asyncio.timeout(ACK_SECONDS_MAX):
+                await asyncio.gather(*acks)
+        except (NotFoundError, BadRequestError):
+            await ensure_stream(self.bus, self.outbox.service)
+            raise
+        await connection.execute(PUBLISHED, rows[-1]["position"])
+        telemetry.FACTS.labels("relayed", self.outbox.service).inc(len(rows))
+        return len(rows)
+
+    async def waiting(self) -> int:
+        """How many facts are not published yet."""
+        row = await self.outbox.database.fetchrow(WAITING)
+        return int(row["waiting"])

@@ -1,0 +1,60 @@
+"""Stands in for a service's PEX: keeps the settled interface with the standard library alone."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class Handler(BaseHTTPRequestHandler):
+    service = ""
+
+    def do_GET(self):
+        if self.path == "/health/ready":
+            said: dict[str, object] = {"status": "ready", "version": "9.9", "queues": {"outbox": 7}}
+        else:
+            said = {"service": self.service, "pid": os.getpid(), "path": self.path}
+        body = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+def enter(registry: Path, service: str, port: int, *, instance: str = "one") -> Path:
+    """What a service writes when it is ready."""
+    entry = registry / service / f"{instance}.json"
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    draft = entry.with_suffix(".draft")
+    draft.write_text(json.dumps({"host": "127.0.0.1", "port": port, "pid": os.getpid()}))
+    draft.rename(entry)
+    return entry
+
+
+def server(service: str, port: int) -> ThreadingHTTPServer:
+    handler = type("Named", (Handler,), {"service": service})
+    return ThreadingHTTPServer(("127.0.0.1", port), handler)
+
+
+def main() -> None:
+    service, verb = Path(sys.argv[0]).stem, sys.argv[1]
+    if verb == "migrate":
+        assert "_owner@" in os.environ["CBS_POSTGRES_URL"]
+        return
+    port = int(os.environ["CBS_HTTP_PORT"])
+    serving = server(service, port)
+    entry = enter(Path(os.environ["CBS_REGISTRY_FOLDER"]), service, port)
+    stop = threading.Thread(target=serving.shutdown)
+    signal.signal(signal.SIGTERM, lambda *_: stop.start())
+    serving.serve_forever()
+    entry.unlink()
+
+
+if __name__ == "__main__":
+    main()
