@@ -1,16 +1,15 @@
 # ruff: noqa: F821 (the names are those of BUILD files)
 SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 
-EVERYONE_MAY_USE = (
-    "//src/python/cbs/__init__.py",
-    "//src/python/cbs/kernel/**",
-    "//3rdparty/python/runtime#*",
-)
+PACKAGES = "//3rdparty/python/runtime#*"
+PLATFORM = "//src/python/cbs/platform/**"
 
 
 def may_use(*others):
-    """What this folder may depend on: itself, the kernel, packages, and what is named here."""
-    __dependencies_rules__(("*", "/**", *EVERYONE_MAY_USE, *others, "!*"))
+    """What this folder may depend on: itself, the kernel, and what is named here."""
+    __dependencies_rules__(
+        ("*", "/**", "//src/python/cbs/__init__.py", "//src/python/cbs/kernel/**", *others, "!*")
+    )
 
 
 def used_by(*others):
@@ -21,11 +20,16 @@ def used_by(*others):
 def cbs_service():
     """A service: all sources of its folder, and one PEX of them that runs its main:main."""
     folder = build_file_dir().name
-    may_use("//src/python/cbs/platform/**")
+    may_use(PLATFORM, PACKAGES)
     __dependents_rules__(
         # `cbs up` makes each service's bus permissions from what the service declares.
-        ("/connections.py", "/**", "//tests/**", "//src/python/cbs/dev/**", "!*"),
-        ("/__init__.py", "/**", "//tests/**", "//src/python/cbs/dev/**", "!*"),
+        (
+            ["/__init__.py", "/connections.py"],
+            "/**",
+            "//tests/**",
+            "//src/python/cbs/dev/**",
+            "!*",
+        ),
         ("*", "/**", "//tests/**", "!*"),
     )
     python_sources(sources=["**/*.py"])

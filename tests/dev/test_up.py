@@ -15,11 +15,12 @@ import asyncpg
 import pytest
 
 from cbs.dev import __main__ as program
-from cbs.dev import secrets
+from cbs.dev import broker, databases, postgres, secrets
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.parts import MARK
 from cbs.dev.plan import SOURCE
-from cbs.dev.process import left_behind, started
+from cbs.dev.ports import choose
+from cbs.dev.process import left_behind, running, started
 from tests.dev import fake_service
 
 PARTS = {"postgres", "nats", "edge", *SERVICES}
@@ -29,8 +30,10 @@ assert program  # run as `python -m cbs.dev` below
 class Machine:
     """A user at a terminal, with a folder of PEXes that stand in for the real ones."""
 
+    more: dict[str, str]  # what the user has set in the environment
+
     def __init__(self, root: Path) -> None:
-        self.root, self.dist = root, root / "dist"
+        self.root, self.dist, self.more = root, root / "dist", {}
         (self.dist / "cbs").mkdir(parents=True)
         for service in SERVICES:
             shutil.copy(fake_service.__file__, self.dist / "cbs" / f"{service}.pex")
@@ -54,7 +57,7 @@ class Machine:
     def environment(self):
         """No server of the user's own, however the tests themselves are run."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CBS_")}
-        return kept | {"PYTHONPATH": str(SOURCE), "COLUMNS": "200"}
+        return kept | {"PYTHONPATH": str(SOURCE), "COLUMNS": "200"} | self.more
 
     def up(self, bank="bank"):
         done = self.run("up", "--detach", "--from-pex", str(self.dist), bank=bank)
@@ -96,7 +99,7 @@ def eventually(condition, seconds=15):
 def machine(tmp_path_factory):
     machine = Machine(tmp_path_factory.mktemp("machine"))
     yield machine
-    for name in ("bank", "other"):
+    for name in ("bank", "other", "plain", "external"):
         machine.run("down", bank=name)
         assert running_in(machine.bank(name)) == set()
 
@@ -262,11 +265,74 @@ def test_a_usual_port_that_is_taken_is_left_alone(machine):
 @pytest.mark.skipif(os.geteuid() != 0, reason="who is not root has proved it in every other test")
 def test_an_ordinary_user_runs_a_bank_too(machine):
     plain = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
-    argv = machine.argv("up", "--from-pex", str(machine.dist), bank="other")
+    argv = machine.argv("up", "--from-pex", str(machine.dist), bank="plain")
     foreground = subprocess.Popen(
         [*plain, *argv], env=machine.environment(), stdout=subprocess.DEVNULL
     )
-    eventually(lambda: machine.status("other")["phase"] == "ready", seconds=40)
+    eventually(lambda: machine.status("plain")["phase"] == "ready", seconds=40)
     foreground.send_signal(signal.SIGTERM)
     assert foreground.wait(40) == 0
-    assert running_in(machine.bank("other")) == set()
+    assert running_in(machine.bank("plain")) == set()
+
+
+def test_servers_of_the_users_own_are_used_and_reset_leaves_nothing_on_them(
+    machine, tmp_path, monkeypatch
+):
+    claim = choose(15432)
+    password, data = tmp_path / "password", tmp_path / "data"
+    password.write_text("hunter2-of-the-admin")
+    postgres.create(data, password_file=password)
+    place = f"127.0.0.1:{claim.port}/postgres"
+    with (
+        running(
+            postgres.command(data, claim.port, postgres.BANK),
+            log=tmp_path / "log",
+            is_ready=lambda: postgres.is_ready(data),
+            stop=signal.SIGINT,
+        ),
+        broker.throwaway() as nats_url,
+    ):
+        external = {
+            "CBS_POSTGRES_URL": f"postgresql://postgres:hunter2-of-the-admin@{place}",
+            "CBS_NATS_URL": nats_url.replace("//", f"//t0:{broker.TEST_PASSWORD}@"),
+        }
+        monkeypatch.setattr(machine, "more", external)
+        machine.run("down")
+        machine.up(bank="external")
+        said = machine.status("external")
+        assert said["external"] == ["postgres", "nats"]
+        assert said["postgres_url"] == f"postgresql://{place}"
+        assert said["nats_url"] == nats_url
+        assert {part["name"] for part in said["parts"]} == PARTS - {"postgres", "nats"}
+        assert "hunter2" not in logs_of(machine.bank("external"))
+        another = machine.run("up", "--detach", "--from-pex", str(machine.dist))
+        assert another.returncode == 1
+        assert "holds another bank" in another.stdout
+        assert machine.run("reset", "--yes", bank="external").returncode == 0
+        url = external["CBS_POSTGRES_URL"]
+        left = databases.in_own_loop(lambda: _names(url))
+        assert [name for name in left if name.startswith("cbs_")] == []
+    claim.release()
+
+
+async def _names(url):
+    admin = await asyncpg.connect(url)
+    try:
+        return [
+            row[0]
+            for row in await admin.fetch(
+                "SELECT datname::text FROM pg_database UNION SELECT rolname FROM pg_roles"
+            )
+        ]
+    finally:
+        await admin.close()
+
+
+def test_a_server_that_may_lose_what_it_acknowledged_is_refused(
+    machine, postgres_server, monkeypatch
+):
+    monkeypatch.setattr(machine, "more", {"CBS_POSTGRES_URL": postgres_server})
+    machine.run("down")
+    refused = machine.run("up", "--detach", "--from-pex", str(machine.dist), bank="external")
+    assert refused.returncode == 1
+    assert "fsync, full_page_writes is off" in refused.stdout

@@ -3,20 +3,44 @@
 import asyncio
 import os
 import signal
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_bytes
 
-from cbs.dev import databases, edge, secrets
-from cbs.dev.folder import SERVICES
+from cbs.dev import broker, databases, edge, secrets
+from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.parts import MARK, Parts
+from cbs.dev.plan import Plan
 from cbs.dev.postgres import without_user
-from cbs.dev.process import CannotStart, left_behind
+from cbs.dev.process import CannotStart, left_behind, started
 from cbs.dev.program import run_to_end, together
 from cbs.dev.supervisor import Supervisor
 
 MIGRATIONS_AT_ONCE_MAX = 2
 ROUTES_SECONDS_MAX = 20
 POLL_SECONDS = 0.05
+
+
+def clear_up(folder: Folder) -> None:
+    """Remove what a crash may have left: children, and what they said of themselves."""
+    for pid in left_behind(f"{MARK}={folder.root}"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        while started(pid):
+            time.sleep(POLL_SECONDS)
+    for entry in folder["registry"].glob("*/*"):
+        entry.unlink()
+
+
+async def erase_external(folder: Folder, plan: Plan) -> None:
+    """Remove the bank from servers of the user's own; raises AnothersBank if it is not there."""
+    if plan.postgres_url:
+        await databases.claim(plan.postgres_url, folder.id)
+        await databases.erase(plan.postgres_url, SERVICES)
+    if plan.nats_url:
+        seed = secrets.nkey_seed(folder, broker.ADMIN) if broker.wants_nkey(plan.nats_url) else None
+        await broker.erase(plan.nats_url, SERVICES, seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +51,6 @@ class Bank:
     async def bring_up(self) -> None:
         """Returns when every part is ready and the edge routes to it; raises CannotStart."""
         self._describe()
-        self._clear_up()
         plan, parts, supervisor = self.parts.plan, self.parts, self.supervisor
         servers = [] if plan.postgres_url else [parts.postgres()]
         await supervisor.start(*servers, *([] if plan.nats_url else [parts.nats()]))
@@ -51,20 +74,12 @@ class Bank:
         state.postgres_url = without_user(self.parts.admin_url)
         state.nats_url = without_user(self.parts.nats_url)
         state.from_pex = str(plan.dist or "")
-        external = {"postgres": plan.postgres_url, "nats": plan.nats_url}
-        state.external = [name for name, url in external.items() if url]
-
-    def _clear_up(self) -> None:
-        """What a crash may have left: children, and what they said of themselves."""
-        folder = self.parts.folder
-        for pid in left_behind(f"{MARK}={folder.root}"):
-            os.kill(pid, signal.SIGKILL)
-        for entry in folder["registry"].glob("*/*"):
-            entry.unlink()
+        state.external = list(plan.external)
 
     async def _databases(self) -> None:
         folder, admin_url = self.parts.folder, self.parts.admin_url
         await databases.check_durable(admin_url)
+        await databases.claim(admin_url, folder.id)
         await databases.make_roles(
             admin_url,
             {

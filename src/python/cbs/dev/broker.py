@@ -6,10 +6,13 @@ import socket
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import nats
+from nats.js.errors import NotFoundError
 
 from cbs.dev.ports import choose, is_open
 from cbs.dev.process import CannotStart, mortal, running
@@ -88,6 +91,17 @@ def wants_nkey(url: str) -> bool:
         greeting = server.makefile("rb").readline(GREETING_BYTES_MAX)
     said = json.loads(greeting.removeprefix(b"INFO "))
     return bool(said.get("auth_required") and said.get("nonce"))
+
+
+async def erase(url: str, services: Iterable[str], seed: Path | None) -> None:
+    """Delete the streams of the services, with the facts in them."""
+    client = await nats.connect(url, nkeys_seed=str(seed) if seed else None)
+    try:
+        for service in services:
+            with suppress(NotFoundError):
+                await client.jetstream().delete_stream(f"CBS_{service.upper()}")
+    finally:
+        await client.close()
 
 
 def command(conf: Path) -> list[str]:

@@ -16,19 +16,20 @@ import typer
 from rich.console import Console
 
 from cbs.dev import state
-from cbs.dev.bank import Bank
-from cbs.dev.databases import NotDurable
+from cbs.dev.bank import Bank, clear_up, erase_external
+from cbs.dev.databases import AnothersBank, NotDurable
 from cbs.dev.folder import Folder, InUse, NotABank
-from cbs.dev.parts import MARK, Parts
+from cbs.dev.parts import Parts
 from cbs.dev.plan import Plan
-from cbs.dev.process import CannotStart, left_behind, started
+from cbs.dev.postgres import without_user
+from cbs.dev.process import CannotStart, started
 from cbs.dev.state import State
 from cbs.dev.supervisor import Supervisor
 
 DONE, NO, CANNOT_SAY = 0, 1, 3
 POLL_SECONDS = 0.1
 DOWN_SECONDS_MAX = 150
-ERRORS = (CannotStart, NotABank, InUse, NotDurable, OSError)
+ERRORS = (CannotStart, NotABank, InUse, NotDurable, AnothersBank, OSError)
 
 Data = Annotated[
     Path | None,
@@ -75,6 +76,7 @@ def _in_foreground(folder: Folder, console: Console, plan: Plan) -> None:
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.say(f"starting the bank in {folder.root}")
+        clear_up(folder)
         bank = Bank(parts=Parts.of(folder, plan), supervisor=supervisor)
 
         async def bring_up(_: Supervisor) -> None:
@@ -161,8 +163,9 @@ def stop(folder: Folder, console: Console) -> str:
     """Stop what runs in a folder and say what happened; returns when nothing is left."""
     running = state.read(folder.state)
     if running is None:
-        for pid in left_behind(f"{MARK}={folder.root}"):
-            os.kill(pid, signal.SIGKILL)
+        if folder.is_bank:
+            with folder.lock():  # or one that is only just starting would be swept away
+                clear_up(folder)
         return f"no bank is up in {folder.root}"
     show = _follower(folder.log("supervisor"), console)
     os.kill(running.pid, signal.SIGTERM)
@@ -186,9 +189,12 @@ def reset(
         if not folder.is_bank:
             console.print(f"there is no bank in {folder.root}", highlight=False)
             return
-        if not yes and not typer.confirm(f"Erase the bank in {folder.root}, with all its data?"):
+        plan = Plan.of(os.environ, None)
+        places = [str(folder.root), *map(without_user, plan.external.values())]
+        if not yes and not typer.confirm(f"Erase the bank in {', '.join(places)}, and its data?"):
             raise typer.Exit(NO)
         stop(folder, console)
+        asyncio.run(erase_external(folder, plan))
         folder.erase()
         console.print(f"the bank in {folder.root} is erased", highlight=False)
 

@@ -7,11 +7,15 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from cbs.dev.postgres import with_database
+from cbs.dev.postgres import with_database, without_user
 
 T = TypeVar("T")
 VERIFY = "cbs_verify"
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+class AnothersBank(RuntimeError):
+    """The server holds the databases of another bank, whose roles have the same names."""
 
 
 class NotDurable(RuntimeError):
@@ -45,6 +49,37 @@ async def check_durable(admin_url: str) -> None:
         await connection.close()
     if off:
         raise NotDurable(f"{', '.join(off)} is off on this PostgreSQL: a bank needs it on")
+
+
+async def claim(admin_url: str, bank: str) -> None:
+    """Mark a server as this bank's; raises AnothersBank if it is marked as another's."""
+    admin = await asyncpg.connect(admin_url)
+    try:
+        if not await admin.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", VERIFY):
+            await admin.execute(f"CREATE ROLE {VERIFY} LOGIN")
+        mark = await admin.fetchval(
+            "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1", VERIFY
+        )
+        if mark not in (None, bank):
+            raise AnothersBank(
+                f"{without_user(admin_url)} holds another bank: `reset` that one, with the same"
+                " CBS_POSTGRES_URL, or use another server"
+            )
+        await admin.execute(f"COMMENT ON ROLE {VERIFY} IS '{bank}'")
+    finally:
+        await admin.close()
+
+
+async def erase(admin_url: str, services: tuple[str, ...]) -> None:
+    """Drop the databases and roles of a bank."""
+    admin = await asyncpg.connect(admin_url)
+    try:
+        for service in services:
+            await admin.execute(f"DROP DATABASE IF EXISTS {runtime_of(service)} WITH (FORCE)")
+        for role in roles_of(services):
+            await admin.execute(f"DROP ROLE IF EXISTS {role}")
+    finally:
+        await admin.close()
 
 
 async def make_roles(admin_url: str, verifiers: dict[str, str | None]) -> None:

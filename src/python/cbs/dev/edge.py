@@ -17,7 +17,7 @@ ROUTE_SECONDS_MAX, RETRY_SECONDS_MAX, CONNECT_SECONDS_MAX = 15, 5, 1
 RETRIES_MAX = 5
 REQUESTS_PER_SECOND_MAX = 20_000
 REQUEST_BYTES_MAX = 1 << 20
-UPSTREAM_REQUESTS_MAX = 4096
+CONNECTIONS_MAX, UPSTREAM_REQUESTS_MAX = 10_000, 4096
 THREADS_MAX = 2
 ENVOY = "type.googleapis.com/envoy."
 HTTP = ENVOY + "extensions.filters.http."
@@ -83,6 +83,7 @@ def bootstrap(*, edge: Path, port: int, admin_port: int, jwks: Path) -> str:
         {
             "node": {"id": "edge", "cluster": "cbs"},
             "admin": {"address": _address("127.0.0.1", admin_port)},
+            "overload_manager": {"resource_monitors": [_connections_limit()]},
             "static_resources": {
                 "listeners": [
                     {
@@ -105,6 +106,15 @@ def _address(host: str, port: int) -> dict[str, Any]:
 
 def _typed(name: str, kind: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "typed_config": {"@type": kind, **fields}}
+
+
+def _connections_limit() -> dict[str, Any]:
+    return _typed(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        ENVOY
+        + "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=CONNECTIONS_MAX,
+    )
 
 
 def _cluster(edge: Path, service: str) -> dict[str, Any]:

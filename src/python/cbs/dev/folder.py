@@ -91,6 +91,11 @@ class Folder:
     def is_bank(self) -> bool:
         return (self.root / MARK).exists()
 
+    @property
+    def id(self) -> str:
+        """Tells this bank from every other, also on a server that they share."""
+        return str(json.loads((self.root / MARK).read_text())["id"])
+
     def found(self) -> None:
         """Make an empty or missing folder a bank's; raises NotABank if it holds something else."""
         if self.is_bank:

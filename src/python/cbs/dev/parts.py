@@ -33,8 +33,7 @@ class Parts:
     def of(cls, folder: Folder, plan: Plan) -> "Parts":
         """With secrets and ports made as far as they are missing. The caller has the lock."""
         secrets.make_all(folder)
-        external = {"postgres": plan.postgres_url, "nats": plan.nats_url}
-        ports = folder.claim_ports(without=tuple(name for name, url in external.items() if url))
+        ports = folder.claim_ports(without=tuple(plan.external))
         admin_url = plan.postgres_url
         if not admin_url:
             password = secrets.password(folder, postgres.ADMIN)

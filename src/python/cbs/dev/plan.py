@@ -40,6 +40,12 @@ class Plan:
             dist=dist.resolve() if dist else None,
         )
 
+    @property
+    def external(self) -> dict[str, str]:
+        """The servers of the user's own: what each is, and its URL."""
+        named = {"postgres": self.postgres_url, "nats": self.nats_url}
+        return {name: url for name, url in named.items() if url}
+
     def argv(self, service: str, verb: str) -> list[str]:
         if self.dist is None:
             return [sys.executable, "-P", "-m", f"cbs.{service}.main", verb]

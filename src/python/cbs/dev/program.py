@@ -64,6 +64,7 @@ class Keeper:
     last_exit: int | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _why: str = ""
     _process: asyncio.subprocess.Process | None = None
 
     async def keep(self) -> None:
@@ -79,7 +80,8 @@ class Keeper:
             failures = 1 if steady else failures + 1
             if not was_ready and failures >= START_TRIES_MAX:
                 self._enter("failed")
-                raise CannotStart(f"{self.program.name} does not start:\n{tail(self.program.log)}")
+                why = self._why or tail(self.program.log)
+                raise CannotStart(f"{self.program.name} does not start:\n{why}")
             self.ready.clear()
             pause = min(PAUSE_SECONDS * 2 ** (failures - 1), PAUSE_SECONDS_MAX)
             self.say(f"{self.program.name} ended (exit {self.last_exit}), again in {pause:.1f} s")
@@ -116,8 +118,7 @@ class Keeper:
             await self.program.before()
             self._process = process = await _spawn(self.program)
         except OSError as error:
-            self.say(f"{self.program.name}: {error}")
-            self.last_exit = None
+            self._why, self.last_exit = str(error), None
             return
         self.pid, self.started_at = process.pid, time.time()
         self.changed()

@@ -40,6 +40,8 @@ def status(
         console.print(f"no bank is up in {folder.root}", highlight=False)
     else:
         console.print(f"{now.phase}: {now.edge_url}, data in {folder.root}", highlight=False)
+        for name in now.external:
+            console.print(f"{name} is a server of your own", highlight=False)
         console.print(_table(parts))
     well = now is not None and now.phase == "ready" and all(p["health"] == "ready" for p in parts)
     raise typer.Exit(0 if well else NO)
@@ -82,7 +84,7 @@ def _described(program: ProgramState) -> dict[str, Any]:
 
 
 def _table(parts: list[dict[str, Any]]) -> Table:
-    table = Table("part", "health", "version", "pid", "port", "uptime", "restarts", "queues")
+    table = Table("part", "health", "version", "pid", "port", "uptime", "restarts", "waiting")
     for part in parts:
         table.add_row(
             part["name"],
@@ -92,7 +94,7 @@ def _table(parts: list[dict[str, Any]]) -> Table:
             str(part["port"]),
             str(timedelta(seconds=part["uptime_seconds"])),
             str(part["restarts"]),
-            ", ".join(f"{name} {depth}" for name, depth in part["queues"].items()),
+            ", ".join(f"{name} {depth}" for name, depth in part["queues"].items() if depth),
         )
     return table
 

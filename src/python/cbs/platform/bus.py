@@ -207,7 +207,7 @@ class Bus:
         parent = {"traceparent": call.traceparent} if call.traceparent else None
         with within(context), telemetry.span(endpoint.verb, kind="server", parent=parent):
             async with asyncio.timeout(seconds):
-                result = await endpoint.handle(data, call.key[:64])
+                result = await endpoint.handle(data, call.key)
         return reply_with(result)
 
     async def _not_permitted(self, principal: Principal, permission: str, operation: str) -> None:

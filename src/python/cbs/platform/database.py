@@ -23,6 +23,7 @@ UNREACHABLE = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg says of a connection that was cut while idle
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
@@ -57,8 +58,12 @@ class Transaction(PostgresTransaction):
 
     async def _undo(self) -> None:
         # A connection that is gone has rolled back by itself; its error must not hide the cause.
-        if not self.connection.is_closed():
+        if self.connection.is_closed():
+            return
+        try:
             await self.rollback()
+        except UNREACHABLE:
+            self.connection.terminate()
 
 
 class Database(PostgresEngine):

@@ -1,12 +1,14 @@
 """What travels on the bus: a call with all that must go along, and a reply or a refusal."""
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from cbs.kernel.refusal import Because, Refusal
 
 MESSAGE_BYTES_MAX = 256 * 1024
+# A service may put its name before its caller's key. Cut short, two keys could become one.
+KEY_CHARACTERS_MAX = 128
 
 R = TypeVar("R")
 
@@ -19,7 +21,7 @@ class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
     token: str
     milliseconds_left: int
     data: msgspec.Raw
-    key: str = ""
+    key: Annotated[str, msgspec.Meta(max_length=KEY_CHARACTERS_MAX)] = ""
     correlation_id: str = ""
     causation_id: str = ""
     on_behalf_of: str = ""
@@ -35,8 +37,12 @@ class Refused(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
+# msgspec 0.22 decodes nothing but null into `Raw | None`.
+NO_DATA = msgspec.Raw()
+
+
 class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = NO_DATA
     refused: Refused | None = None
 
 
@@ -79,5 +85,5 @@ def received(body: bytes, gives: type[R]) -> R:
     reply = _replies.decode(body)
     if reply.refused is not None:
         raise RemoteRefusal(reply.refused)
-    assert reply.data is not None, "a reply carries data or a refusal"
+    assert reply.data is not NO_DATA, "a reply carries data or a refusal"
     return msgspec.json.decode(reply.data, type=gives)

@@ -26,7 +26,13 @@ from cbs.platform.bus import NotPermittedHook
 from cbs.platform.context import current, now
 from cbs.platform.openapi import ClosedStructs
 from cbs.platform.problem import MEDIA_TYPE, failed, http_error, refused
-from cbs.platform.requests import KEY_CHARACTERS_MAX, KEY_CHARACTERS_MIN, Asked, Requests
+from cbs.platform.requests import (
+    KEY_CHARACTERS_MAX,
+    KEY_CHARACTERS_MIN,
+    KEY_PATTERN,
+    Asked,
+    Requests,
+)
 
 BODY_BYTES_MAX = 64 * 1024
 VERSION = "1.0.0"
@@ -39,7 +45,7 @@ IdempotencyKey = Annotated[
         name="Idempotency-Key",
         min_length=KEY_CHARACTERS_MIN,
         max_length=KEY_CHARACTERS_MAX,
-        pattern=r"^[A-Za-z0-9._-]+$",
+        pattern=KEY_PATTERN,
         description="Made by the caller; asking again with it has no second effect.",
     ),
 ]

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
+from litestar.params import PathParameter
 from litestar.response import Response
 
 from cbs.kernel.refusal import Because, Refusal
@@ -28,7 +28,15 @@ from cbs.platform.paging import (
     place_of,
 )
 from cbs.platform.problem import refusals
-from cbs.platform.requests import Request, Requests
+from cbs.platform.requests import KEY_CHARACTERS_MAX, KEY_PATTERN, Request, Requests
+
+# What PostgreSQL can be asked for; JSON numbers are exact up to POSITION_MAX.
+POSITION_MAX = 2**53 - 1
+SOURCE = r"^[a-z]*$"
+
+Key = Annotated[str, PathParameter(pattern=KEY_PATTERN, max_length=KEY_CHARACTERS_MAX)]
+Source = Annotated[str, PathParameter(pattern=SOURCE)]
+Position = Annotated[int, PathParameter(ge=1, le=POSITION_MAX)]
 
 
 class NoSuchRequest(Refusal):
@@ -45,6 +53,13 @@ class NoSuchDeadLetter(Refusal):
 
 class StillIndigestible(Refusal):
     """The dead letter failed again; it stays where it was."""
+
+
+class Place(msgspec.Struct, array_like=True):
+    """Where a page of dead letters ended."""
+
+    source: Annotated[str, msgspec.Meta(pattern=SOURCE)] = ""
+    position: Annotated[int, msgspec.Meta(ge=0, le=POSITION_MAX)] = 0
 
 
 class DeadLetter(msgspec.Struct, kw_only=True):
@@ -72,8 +87,9 @@ class DeadLetters:
     database: Database
     listeners: Sequence[Listener] = field(default_factory=list)
 
-    async def after(self, place: tuple[str, int], *, limit: int) -> list[DeadLetter]:
-        return [_letter(row) for row in await self.database.fetch(DEAD_LETTERS, *place, limit)]
+    async def after(self, place: Place, *, limit: int) -> list[DeadLetter]:
+        rows = await self.database.fetch(DEAD_LETTERS, place.source, place.position, limit)
+        return [_letter(row) for row in rows]
 
     async def waiting(self) -> int:
         row = await self.database.fetchrow(
@@ -127,7 +143,7 @@ def request_routes(service: str) -> list[HTTPRouteHandler]:
         summary="What became of the request that the caller made under this key",
         responses=refusals(NoSuchRequest),
     )
-    async def request(key: FromPath[str], requests: NamedDependency[Requests]) -> Request:
+    async def request(key: Key, requests: NamedDependency[Requests]) -> Request:
         found = await requests.find(principal=current().principal.id, key=key)
         if found is None:
             raise NoSuchRequest
@@ -149,7 +165,7 @@ def dead_letter_routes(service: str) -> list[HTTPRouteHandler]:
         cursor: Cursor = "",
         limit: Limit = PAGE_ITEMS_DEFAULT,
     ) -> Page[DeadLetter]:
-        place = place_of(cursor, tuple[str, int]) if cursor else ("", 0)
+        place = place_of(cursor, Place) if cursor else Place()
         items = await letters.after(place, limit=limit)
         return page_of(items, limit, lambda last: cursor_of(last.source, last.position))
 
@@ -162,8 +178,8 @@ def dead_letter_routes(service: str) -> list[HTTPRouteHandler]:
         responses=refusals(NoSuchDeadLetter, StillIndigestible, key=True),
     )
     async def replay(
-        source: FromPath[str],
-        position: FromPath[int],
+        source: Source,
+        position: Position,
         once: NamedDependency[Once],
         letters: NamedDependency[DeadLetters],
     ) -> Response[DeadLetter]:

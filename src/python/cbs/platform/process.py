@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,9 +28,10 @@ from cbs.platform.http import VERSION
 from cbs.platform.migrations import check_migrated, migrate
 from cbs.platform.registry import FolderRegistry, Instance
 from cbs.platform.service import Build, Plumbing, S, Service, service_of
-from cbs.platform.settings import Misconfigured, load
+from cbs.platform.settings import PREFIX, Misconfigured, load
 
 LEAVE_SECONDS, DRAIN_SECONDS_MAX, PROBE_SECONDS_MAX = 0.3, 10, 2.0
+CANCEL_AGAIN_SECONDS = 0.5
 DONE, FAILED, USAGE = 0, 1, 2
 USAGE_TEXT = "usage: {service} [serve|migrate|schema]"
 
@@ -67,7 +69,12 @@ def _run(
 
 def schema(connections: Connections, settings_type: type[S], build: Build[S]) -> str:
     """OpenAPI and AsyncAPI of this service as JSON; needs no server and no settings."""
-    nothing = {"CBS_POSTGRES_URL": "none:", "CBS_NATS_URL": "none:", "CBS_JWKS_FILE": os.devnull}
+    files = {
+        f"{PREFIX}{field.name.upper()}": os.devnull
+        for field in msgspec.structs.fields(settings_type)
+        if field.required and field.type is Path
+    }
+    nothing = {"CBS_POSTGRES_URL": "none:", "CBS_NATS_URL": "none:", **files}
     service = service_of(Plumbing.of(connections, load(settings_type, nothing)), build)
     return msgspec.json.encode(
         {
@@ -94,6 +101,8 @@ async def started(service: Service, *, patiently: bool = False) -> AsyncIterator
     await plumbing.database.open(patiently=patiently)
     try:
         await check_migrated(service.name, plumbing.database)
+        for check in service.parts.checks:
+            await check()
         await plumbing.bus.open(
             url=settings.nats_url, nkey_file=settings.nats_nkey_file, patiently=patiently
         )
@@ -107,12 +116,19 @@ async def started(service: Service, *, patiently: bool = False) -> AsyncIterator
             yield watch
         finally:
             await plumbing.bus.leave()
-            for task in (watch, *tasks):
-                task.cancel()
-            await asyncio.gather(watch, *tasks, return_exceptions=True)
+            await _ended({watch, *tasks})
             await plumbing.bus.close()
     finally:
         await plumbing.database.close()
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel until it is felt: `asyncio.wait_for` loses a cancellation that meets a result, and
+    the bus's client waits with it (mended in Python 3.12)."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _as_coroutine(awaitable: Any) -> None:

@@ -97,7 +97,8 @@ class Plumbing(Generic[S]):
 class Parts:
     """What makes a service this service. `digests` hear the facts of the source they are under.
 
-    `tasks` run until they are cancelled; one that ends or fails ends the service.
+    `checks` are made before anything is answered, and raise Misconfigured. `tasks` run until they
+    are cancelled; one that ends or fails ends the service.
     """
 
     routes: Sequence[Any]
@@ -106,6 +107,7 @@ class Parts:
     tables: Sequence[type[Table]] = ()
     endpoints: Sequence[Endpoint[Any]] = ()
     digests: Mapping[str, Digest] = field(default_factory=dict)
+    checks: Sequence[Task] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     queues: Mapping[str, Queue] = field(default_factory=dict)
     requests: Requests | None = None

@@ -34,6 +34,11 @@ BATCH = Histogram(
     "cbs_batch_size", "Requests decided in one transaction", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
 )
 
+# structlog's own `dict_tracebacks` writes local variables: tokens, bodies and personal data.
+TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 _PROPAGATOR = TraceContextTextMapPropagator()
 _KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
 _tracer: trace.Tracer | None = None
@@ -45,7 +50,7 @@ def start_logging(*, service: str, level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        TRACEBACKS,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -31,7 +31,8 @@ from cbs.platform.paging import (
 )
 from cbs.platform.problem import refusals
 
-SIZE_MAX = 2**62
+# JSON numbers are exact up to here.
+SIZE_MAX = 2**53 - 1
 # PostgreSQL keeps no U+0000 in a text.
 TEXT, TEXT_CHARACTERS_MAX = r"^[^\x00]+$", 128
 
@@ -233,8 +234,8 @@ def _in_utc(at: datetime, name: str) -> datetime:
         raise Malformed(f"{name}: a time carries a zone")
     try:
         return at.astimezone(UTC)
-    except OverflowError:
-        raise Malformed(f"{name}: out of the calendar") from None
+    except OverflowError:  # within a day of the calendar's first or last moment
+        return at.replace(tzinfo=UTC)
 
 
 ROUTES = [entries, entry, proof, head, consistency]

@@ -15,7 +15,7 @@ from stdnum.exceptions import ValidationError
 from stdnum.in_ import aadhaar, pan
 
 from cbs.customers.domain.person import REASON_CHARACTERS_MAX, line
-from cbs.kernel.refusal import Malformed, Refusal
+from cbs.kernel.refusal import Refusal
 
 NUMBER_CHARACTERS_MAX, ISSUER_CHARACTERS_MAX = 32, 40
 SHOWN_CHARACTERS_MAX = 4
@@ -45,15 +45,15 @@ class DocumentState(StrEnum):
     REJECTED = "rejected"
 
 
-class NotADocumentNumber(Malformed):
+class NotADocumentNumber(Refusal):
     """The number is not one that the issuer of such a document gives out."""
 
 
-class NotAnIssuer(Malformed):
+class NotAnIssuer(Refusal):
     """An issuer is a short name in letters and digits; of PAN and Aadhaar it is IN."""
 
 
-class ExpiryUnknown(Malformed):
+class ExpiryUnknown(Refusal):
     """A document of this type expires: say when."""
 
 

@@ -37,10 +37,6 @@ def kyc_on(day: date, documents: Sequence[Document]) -> Kyc:
 def verified_until(documents: Sequence[Document]) -> date:
     """The last day on which a verified document is good; date.max if one never expires."""
     return max(
-        (
-            each.expires_on or date.max
-            for each in documents
-            if each.state is DocumentState.VERIFIED
-        ),
+        (each.expires_on or date.max for each in documents if each.state is DocumentState.VERIFIED),
         default=date.min,
     )

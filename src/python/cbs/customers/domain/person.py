@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass, fields
 from datetime import date
 
-from cbs.kernel.refusal import Malformed, Refusal
+from cbs.kernel.refusal import Refusal
 
 NAME_CHARACTERS_MAX, LINE_CHARACTERS_MAX, ADDRESS_LINES_MAX = 100, 100, 3
 EMAIL_CHARACTERS_MAX, REASON_CHARACTERS_MAX = 254, 200
@@ -22,23 +22,23 @@ PIN_CODE = re.compile(r"[1-9][0-9]{5}", re.ASCII)
 COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 
 
-class NotALine(Malformed):
+class NotALine(Refusal):
     """A text is one line without control characters, neither empty nor too long."""
 
 
-class NotAMobile(Malformed):
+class NotAMobile(Refusal):
     """A mobile number is written as in E.164: a plus sign, the country code and the number."""
 
 
-class NotAnEmail(Malformed):
+class NotAnEmail(Refusal):
     """An email address has a name, an @ and a domain."""
 
 
-class NotAnAddress(Malformed):
+class NotAnAddress(Refusal):
     """An address has lines, a city, a country and, in India, a state and a pin code of 6 digits."""
 
 
-class NotADateOfBirth(Malformed):
+class NotADateOfBirth(Refusal):
     """A customer was born in the past, and after 1899."""
 
 
@@ -112,9 +112,8 @@ class Person:
             raise NotADateOfBirth
         if self.mobile is not None and not MOBILE.fullmatch(self.mobile):
             raise NotAMobile
-        if self.email is not None and (
-            len(self.email) > EMAIL_CHARACTERS_MAX or not EMAIL.fullmatch(line(self.email, characters_max=EMAIL_CHARACTERS_MAX))
-        ):
+        email = self.email and line(self.email, characters_max=EMAIL_CHARACTERS_MAX)
+        if email is not None and not EMAIL.fullmatch(email):
             raise NotAnEmail
         if self.mobile is None and not imported:
             raise Unreachable
@@ -126,7 +125,7 @@ class Person:
             if self.family_name is None
             else line(self.family_name, characters_max=NAME_CHARACTERS_MAX),
             date_of_birth=self.date_of_birth,
-            email=self.email,
+            email=email,
             mobile=self.mobile,
             address=self.address.checked(),
         )

@@ -1,0 +1,260 @@
+"""What the accounts service can be asked to do. A change is begun here; `changes` finishes it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+from uuid import UUID
+
+from cbs.accounts.domain.account import Account, AccountNotFound, Scope, State, Terms
+from cbs.accounts.domain.change import Asker, Change, Kind, Step
+from cbs.accounts.domain.product import Product, ProductNotFound
+from cbs.kernel.account_number import account_number
+
+HISTORY_PAGE_MAX, SCANNED_PAGES_MAX = 200, 5
+
+
+class ProductStore(Protocol):
+    async def add(self, product: Product) -> None:
+        """With its fact, in the caller's transaction; raises ProductKnown, whoever races."""
+        ...
+
+    async def get(self, code: str) -> Product | None: ...
+    async def page(self, *, after: str, limit: int) -> list[Product]: ...
+
+
+class AccountStore(Protocol):
+    async def next_serial(self) -> int:
+        """Of the next account number; never given twice, not even after a rollback."""
+        ...
+
+    async def begin(self, account: Account, change: Change) -> None:
+        """Keep a new account and its opening, in the caller's transaction."""
+        ...
+
+    async def change(
+        self, account_id: UUID, begin: Callable[[Account], tuple[Account, Change]]
+    ) -> Change | None:
+        """Begin a change of the locked account, in the caller's transaction; None: no account.
+
+        Whoever begins has the lease of the change, and should drive it at once.
+        """
+        ...
+
+    async def get(self, account_id: UUID) -> Account | None: ...
+    async def by_number(self, number: str) -> Account | None: ...
+
+    async def page(self, *, customer_id: UUID, after: UUID, limit: int) -> list[Account]:
+        """A customer's accounts in the order of ids, without those that were never opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One line of a statement, as the ledger has it."""
+
+    seq: int
+    transaction_id: UUID
+    kind: str
+    amount_minor: int
+    balance_after_minor: int
+    booked_on: date
+    value_on: date
+    booked_at: datetime
+    narrative: str
+
+
+class Book(Protocol):
+    """The ledger, as far as this service needs it. Raises Unavailable when it cannot be asked."""
+
+    async def hold(self, account: Account) -> None:
+        """Hold the account to its terms, unless newer ones are known; raises what the ledger
+        refuses. When this returns, they bind every posting that is asked for from now on."""
+        ...
+
+    async def balances(self, numbers: Sequence[str]) -> Mapping[str, int]:
+        """Minor units by number; numbers that the ledger does not know are left out."""
+        ...
+
+    async def history(self, number: str, *, before: int | None, limit: int) -> list[Posting]:
+        """Newest first, with a `seq` below `before`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """Whole days, both included, by booking or by value date; None is without end."""
+
+    since: date | None = None
+    until: date | None = None
+    by_value: bool = False
+
+    def has(self, posting: Posting) -> bool:
+        day = posting.value_on if self.by_value else posting.booked_on
+        return (self.since is None or day >= self.since) and (
+            self.until is None or day <= self.until
+        )
+
+    def is_over_at(self, posting: Posting) -> bool:
+        """Nothing older can be in it: a value date is never after its booking date."""
+        return self.since is not None and posting.booked_on < self.since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """`before` is the `seq` to go on from; None at the end."""
+
+    account: Account
+    postings: Sequence[Posting]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    accounts: AccountStore
+    products: ProductStore
+    book: Book
+    new_id: Callable[[], UUID]
+
+    async def add_product(self, product: Product) -> Product:
+        await self.products.add(product)
+        return product
+
+    async def open(
+        self,
+        *,
+        customer_id: UUID,
+        product: str,
+        branch: int,
+        overdraft_minor: int | None,
+        asker: Asker,
+    ) -> Change:
+        found = await self.products.get(product)
+        if found is None:
+            raise ProductNotFound
+        account = Account.opening(
+            id=self.new_id(),
+            number=account_number(branch=branch, serial=await self.accounts.next_serial()),
+            branch=branch,
+            customer_id=customer_id,
+            product=found,
+            overdraft_minor=overdraft_minor,
+        )
+        change = self._change(Kind.OPEN, account.terms, account, asker, "")
+        await self.accounts.begin(account, change)
+        return change
+
+    async def freeze(
+        self, *, account_id: UUID, scope: Scope, reason: str, asker: Asker
+    ) -> Change:
+        return await self._begin(
+            account_id, Kind.FREEZE, lambda account: account.freeze(scope), asker, reason
+        )
+
+    async def unfreeze(self, *, account_id: UUID, reason: str, asker: Asker) -> Change:
+        return await self._begin(
+            account_id, Kind.UNFREEZE, lambda account: account.unfreeze(), asker, reason
+        )
+
+    async def limit(
+        self,
+        *,
+        account_id: UUID,
+        per_transaction_minor: int | None,
+        per_day_minor: int | None,
+        overdraft_minor: int | None,
+        asker: Asker,
+    ) -> Change:
+        """None leaves the overdraft as it is, and lifts the limits."""
+        product = await self.products.get((await self.get(account_id)).product)
+        assert product is not None, "products are never deleted"
+
+        def limited(account: Account) -> Account:
+            return account.limit(
+                per_transaction_minor=per_transaction_minor,
+                per_day_minor=per_day_minor,
+                overdraft_minor=account.terms.overdraft_minor
+                if overdraft_minor is None
+                else product.overdraft(overdraft_minor),
+            )
+
+        return await self._begin(account_id, Kind.LIMITS, limited, asker, "")
+
+    async def close(self, *, account_id: UUID, reason: str, asker: Asker) -> Change:
+        return await self._begin(
+            account_id, Kind.CLOSE, lambda account: account.close(), asker, reason
+        )
+
+    async def get(self, account_id: UUID) -> Account:
+        account = await self.accounts.get(account_id)
+        if account is None:
+            raise AccountNotFound
+        return account
+
+    async def by_number(self, number: str) -> Account:
+        account = await self.accounts.by_number(number)
+        if account is None:
+            raise AccountNotFound
+        return account
+
+    async def statement(
+        self, *, account_id: UUID, period: Period, before: int | None, limit: int
+    ) -> Statement:
+        """A page of it, newest first. One far back may come as empty pages: a page looks at no
+        more than SCANNED_PAGES_MAX of the ledger's."""
+        account = await self.get(account_id)
+        found: list[Posting] = []
+        if account.state in (State.OPENING, State.REFUSED):
+            return Statement(account=account, postings=found, before=None)
+        for _ in range(SCANNED_PAGES_MAX):
+            scanned = await self.book.history(
+                account.number, before=before, limit=HISTORY_PAGE_MAX
+            )
+            for posting in scanned:
+                if period.is_over_at(posting):
+                    return Statement(account=account, postings=found, before=None)
+                before = posting.seq
+                if period.has(posting):
+                    found.append(posting)
+                    if len(found) == limit:
+                        return Statement(account=account, postings=found, before=_next(before))
+            if len(scanned) < HISTORY_PAGE_MAX:
+                return Statement(account=account, postings=found, before=None)
+        return Statement(account=account, postings=found, before=_next(before))
+
+    async def _begin(
+        self,
+        account_id: UUID,
+        kind: Kind,
+        act: Callable[[Account], Account],
+        asker: Asker,
+        reason: str,
+    ) -> Change:
+        def begin(account: Account) -> tuple[Account, Change]:
+            changed = act(account)
+            return changed, self._change(kind, account.terms, changed, asker, reason)
+
+        change = await self.accounts.change(account_id, begin)
+        if change is None:
+            raise AccountNotFound
+        return change
+
+    def _change(
+        self, kind: Kind, former: Terms, account: Account, asker: Asker, reason: str
+    ) -> Change:
+        return Change(
+            id=self.new_id(),
+            account_id=account.id,
+            kind=kind,
+            step=Step.CHECK_CUSTOMER if kind is Kind.OPEN else Step.TELL_LEDGER,
+            version=account.version,
+            terms=account.terms,
+            former=former,
+            asker=asker,
+            reason=reason,
+        )
+
+
+def _next(before: int | None) -> int | None:
+    """Postings are numbered from 1: before the first there is nothing."""
+    return None if before == 1 else before

@@ -1,0 +1,215 @@
+"""An account is what the bank agreed with a customer; the balance is the ledger's alone.
+
+A change is made here first and then told to the ledger, under a version that only grows. Most
+changes go side by side, since what is told are always all the terms. One to which the ledger may
+say no (closing, a smaller overdraft) is contingent: nothing else is changed until it has spoken.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from cbs.accounts.domain.product import Product, ProductWithdrawn
+from cbs.kernel.account_number import AccountNumber
+from cbs.kernel.money import Currency
+from cbs.kernel.refusal import Because, Refusal
+
+
+class State(StrEnum):
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    REFUSED = "refused"
+
+
+class Scope(StrEnum):
+    """What a freeze stops."""
+
+    DEBITS = "debits"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Minor units; None is without limit. The account may fall to minus `overdraft_minor`."""
+
+    overdraft_minor: int = 0
+    limit_per_transaction_minor: int | None = None
+    limit_per_day_minor: int | None = None
+    frozen: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """`acknowledged` is the highest version that the ledger is known to hold."""
+
+    id: UUID
+    number: AccountNumber
+    branch: int
+    customer_id: UUID
+    product: str
+    currency: Currency
+    terms: Terms
+    state: State = State.OPENING
+    version: int = 1
+    acknowledged: int = 0
+    contingent: bool = True
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.acknowledged <= self.version, (self.acknowledged, self.version)
+
+    @classmethod
+    def opening(
+        cls,
+        *,
+        id: UUID,
+        number: AccountNumber,
+        branch: int,
+        customer_id: UUID,
+        product: Product,
+        overdraft_minor: int | None,
+    ) -> "Account":
+        if not product.active:
+            raise ProductWithdrawn
+        return cls(
+            id=id,
+            number=number,
+            branch=branch,
+            customer_id=customer_id,
+            product=product.code,
+            currency=product.currency,
+            terms=Terms(
+                overdraft_minor=product.overdraft(overdraft_minor),
+                limit_per_transaction_minor=product.limit_per_transaction_minor,
+                limit_per_day_minor=product.limit_per_day_minor,
+            ),
+        )
+
+    @property
+    def settled(self) -> bool:
+        """The ledger holds all that stands here."""
+        return self.acknowledged == self.version
+
+    def freeze(self, scope: Scope) -> "Account":
+        self._must_be_open()
+        if self.terms.frozen is scope:
+            # A freeze that does not hold yet must not be said to.
+            raise AlreadyFrozen if self.settled else ChangeUnderWay
+        return self._on(replace(self.terms, frozen=scope))
+
+    def unfreeze(self) -> "Account":
+        self._must_be_open()
+        if self.terms.frozen is None:
+            raise NotFrozen if self.settled else ChangeUnderWay
+        return self._on(replace(self.terms, frozen=None))
+
+    def limit(
+        self, *, per_transaction_minor: int | None, per_day_minor: int | None, overdraft_minor: int
+    ) -> "Account":
+        """Contingent if the floor rises: the balance may be below it."""
+        self._must_be_open()
+        contingent = overdraft_minor < self.terms.overdraft_minor
+        if contingent and not self.settled:
+            raise ChangeUnderWay
+        terms = replace(
+            self.terms,
+            overdraft_minor=overdraft_minor,
+            limit_per_transaction_minor=per_transaction_minor,
+            limit_per_day_minor=per_day_minor,
+        )
+        return replace(self._on(terms), contingent=contingent)
+
+    def close(self) -> "Account":
+        self._must_be_open()
+        if self.terms.frozen is not None:
+            raise AccountFrozen
+        if not self.settled:
+            raise ChangeUnderWay
+        return replace(self._on(self.terms), state=State.CLOSING, contingent=True)
+
+    def withdrawn(self, former: Terms) -> "Account":
+        """On the former terms again, after the ledger refused a contingent change.
+
+        Under a new version: the refused one may still be on its way to the ledger.
+        """
+        assert self.contingent and self.state in (State.OPEN, State.CLOSING), self
+        return replace(self._on(former), state=State.OPEN)
+
+    def _on(self, terms: Terms) -> "Account":
+        return replace(self, terms=terms, version=self.version + 1)
+
+    def refused(self) -> "Account":
+        """Never opened; its number is not used again."""
+        assert self.state is State.OPENING, self.state
+        return replace(self, state=State.REFUSED, contingent=False)
+
+    def told(self, version: int, *, at: datetime) -> "Account":
+        """The ledger holds this version, and what waited for that has come about."""
+        told = replace(self, acknowledged=max(self.acknowledged, version))
+        if not told.settled:
+            return told
+        if told.state is State.OPENING:
+            return replace(told, state=State.OPEN, contingent=False, opened_at=at)
+        if told.state is State.CLOSING:
+            return replace(told, state=State.CLOSED, contingent=False, closed_at=at)
+        return replace(told, contingent=False)
+
+    def _must_be_open(self) -> None:
+        if self.state in (State.CLOSED, State.REFUSED):
+            raise AccountNotOpen
+        if self.contingent:
+            raise ChangeUnderWay
+
+
+class AccountNotFound(Refusal):
+    """No account has this id or number."""
+
+    because = Because.NOT_FOUND
+
+
+class AccountNotOpen(Refusal):
+    """The account is closed, or was never opened; nothing about it changes any more."""
+
+
+class AccountFrozen(Refusal):
+    """A frozen account is unfrozen before it is closed."""
+
+
+class AlreadyFrozen(Refusal):
+    """The account is frozen in this way already."""
+
+
+class NotFrozen(Refusal):
+    """The account is not frozen."""
+
+
+class ChangeUnderWay(Refusal):
+    """Another change of the account must be finished first; ask again with the same key."""
+
+    because = Because.UNAVAILABLE
+
+
+class AccountNotEmpty(Refusal):
+    """An account is closed at a balance of zero."""
+
+
+class FloorAboveBalance(Refusal):
+    """The account is overdrawn by more than the overdraft that was asked for."""
+
+
+class CustomerNotFound(Refusal):
+    """No customer has this id."""
+
+    because = Because.NOT_FOUND
+
+
+class CustomerNotVerified(Refusal):
+    """An account is opened for a customer whose documents were verified."""
+
+
+class CustomerNotActive(Refusal):
+    """The customer is suspended, or is none any more."""

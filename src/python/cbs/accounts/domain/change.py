@@ -1,0 +1,103 @@
+"""A change of an account goes through steps, each safe to take again; what is done is never undone
+by forgetting it, but by telling the ledger the former terms under a newer version."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from cbs.accounts.domain.account import Account, Terms
+from cbs.accounts.domain.facts import (
+    AccountClosed,
+    AccountFrozen,
+    AccountOpened,
+    AccountUnfrozen,
+    LimitsChanged,
+)
+from cbs.kernel.answer import Answer
+from cbs.kernel.event import Event
+
+
+class Kind(StrEnum):
+    OPEN = "open"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    LIMITS = "limits"
+    CLOSE = "close"
+
+
+class Step(StrEnum):
+    """What is to be done next."""
+
+    CHECK_CUSTOMER = "check-customer"
+    TELL_LEDGER = "tell-ledger"
+    WITHDRAW = "withdraw"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asked under which key, and so whom the answer is kept for."""
+
+    principal: str
+    key: str
+    on_behalf_of: str = ""
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """`version` is the account's with this change in it, `terms` are those after it and `former`
+    those before. `refusal` is the answer of a change that is withdrawn."""
+
+    id: UUID
+    account_id: UUID
+    kind: Kind
+    step: Step
+    version: int
+    terms: Terms
+    former: Terms
+    asker: Asker
+    reason: str = ""
+    refusal: Answer | None = None
+    tries: int = 0
+
+    def news(self, account: Account) -> Event:
+        """What has come about when the ledger holds this version."""
+        id, number, version, terms = account.id, account.number, self.version, self.terms
+        match self.kind:
+            case Kind.OPEN:
+                return AccountOpened(
+                    account_id=id,
+                    number=number,
+                    customer_id=account.customer_id,
+                    product=account.product,
+                    currency=account.currency.value,
+                    branch=account.branch,
+                    version=version,
+                )
+            case Kind.LIMITS:
+                return LimitsChanged(
+                    account_id=id,
+                    number=number,
+                    overdraft_minor=terms.overdraft_minor,
+                    limit_per_transaction_minor=terms.limit_per_transaction_minor,
+                    limit_per_day_minor=terms.limit_per_day_minor,
+                    version=version,
+                )
+            case Kind.FREEZE:
+                assert terms.frozen is not None, self
+                return AccountFrozen(
+                    account_id=id,
+                    number=number,
+                    scope=terms.frozen.value,
+                    reason=self.reason,
+                    version=version,
+                )
+            case Kind.UNFREEZE:
+                return AccountUnfrozen(
+                    account_id=id, number=number, reason=self.reason, version=version
+                )
+            case Kind.CLOSE:
+                return AccountClosed(
+                    account_id=id, number=number, reason=self.reason, version=version
+                )

@@ -1,0 +1,83 @@
+"""What listeners learn of an account. The highest `version` heard of an account is its newest."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cbs.kernel.event import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountOpened(Event):
+    """A customer has a new account, and the book has it, too."""
+
+    about = "account_id"
+
+    account_id: UUID
+    number: str
+    customer_id: UUID
+    product: str
+    currency: str
+    branch: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountOpeningRefused(Event):
+    """An account was not opened; `because` is the code of the refusal."""
+
+    about = "account_id"
+
+    account_id: UUID
+    customer_id: UUID
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFrozen(Event):
+    """Nothing leaves the account any more, and with scope `all` nothing enters it either."""
+
+    about = "account_id"
+
+    account_id: UUID
+    number: str
+    scope: str
+    reason: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountUnfrozen(Event):
+    """The account can be used again."""
+
+    about = "account_id"
+
+    account_id: UUID
+    number: str
+    reason: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsChanged(Event):
+    """The account's limits or its agreed overdraft are others now."""
+
+    about = "account_id"
+
+    account_id: UUID
+    number: str
+    overdraft_minor: int
+    limit_per_transaction_minor: int | None
+    limit_per_day_minor: int | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountClosed(Event):
+    """The account was closed at a balance of zero."""
+
+    about = "account_id"
+
+    account_id: UUID
+    number: str
+    reason: str
+    version: int

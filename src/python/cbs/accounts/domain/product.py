@@ -1,0 +1,73 @@
+"""A product is data: what an account of its kind starts with, and how far it may be overdrawn."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cbs.kernel.event import Event
+from cbs.kernel.money import Currency
+from cbs.kernel.refusal import Because, Malformed, Refusal
+
+
+class ProductKind(StrEnum):
+    SAVINGS = "savings"
+    CURRENT = "current"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """Amounts are minor units of `currency`. An account's limits start as the product's, None
+    being without limit; its overdraft is agreed between the product's least and most."""
+
+    code: str
+    name: str
+    kind: ProductKind
+    currency: Currency
+    overdraft_min_minor: int = 0
+    overdraft_max_minor: int = 0
+    limit_per_transaction_minor: int | None = None
+    limit_per_day_minor: int | None = None
+    active: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overdraft_min_minor <= self.overdraft_max_minor:
+            raise Malformed("the least overdraft is between nothing and the most")
+
+    def overdraft(self, wanted_minor: int | None) -> int:
+        """What is agreed when this much is wanted; None wants the least."""
+        if wanted_minor is None:
+            return self.overdraft_min_minor
+        if not self.overdraft_min_minor <= wanted_minor <= self.overdraft_max_minor:
+            raise OverdraftOutOfRange
+        return wanted_minor
+
+    def news(self) -> "ProductAdded":
+        return ProductAdded(code=self.code, kind=self.kind.value, currency=self.currency.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductAdded(Event):
+    """The bank offers a new kind of account."""
+
+    about = "code"
+
+    code: str
+    kind: str
+    currency: str
+
+
+class ProductNotFound(Refusal):
+    """The bank has no product of this code."""
+
+    because = Because.NOT_FOUND
+
+
+class ProductKnown(Refusal):
+    """A product of this code exists already."""
+
+
+class ProductWithdrawn(Refusal):
+    """No more accounts of this product are opened."""
+
+
+class OverdraftOutOfRange(Refusal):
+    """The product does not allow this overdraft."""

@@ -1,0 +1,55 @@
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Boolean,
+    Bytea,
+    Date,
+    ForeignKey,
+    SmallInt,
+    Text,
+    Timestamptz,
+    Varchar,
+)
+from piccolo.table import Table
+
+
+class CustomerRow(Table, tablename="customer"):
+    """`search_name` is the name in one case; `verified_until` is null unless `kyc` is verified."""
+
+    id = UUID(primary_key=True)
+    given_name = Text()
+    family_name = Text(null=True)
+    search_name = Text()
+    date_of_birth = Date()
+    email = Text(null=True)
+    mobile = Varchar(length=16, null=True)
+    address = JSONB()
+    imported = Boolean()
+    registered_at = Timestamptz()
+    status = Varchar(length=16)
+    status_reason = Text(null=True)
+    kyc = Varchar(length=16)
+    verified_until = Date(null=True)
+    risk = Varchar(length=16)
+    risk_reason = Text(null=True)
+    rated_by = Text(null=True)
+    rated_at = Timestamptz(null=True)
+
+
+class DocumentRow(Table, tablename="document"):
+    """The number is only in `sealed`, found by `number_index`; `place` counts from 0."""
+
+    id = UUID(primary_key=True)
+    customer = ForeignKey(references=CustomerRow)
+    place = SmallInt()
+    type = Varchar(length=32)
+    issuer = Text()
+    sealed = Bytea()
+    number_index = Bytea()
+    expires_on = Date(null=True)
+    added_by = Text()
+    added_at = Timestamptz()
+    state = Varchar(length=16)
+    decided_by = Text(null=True)
+    decided_at = Timestamptz(null=True)
+    reason = Text(null=True)

@@ -1,0 +1,277 @@
+"""A bank's history in the columns of the PKDD'99 data set, read as far as it can be believed.
+
+The data set is published in two wordings of the same codes, English and Czech; both are read.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from cbs.kernel.money import Currency, minor_units
+
+CENTURY = 1900
+WOMENS_MONTHS_FROM = 50
+LINES_MAX = 5_000_000
+CASH, CLEARING, INTEREST = "CZK-CASH", "CZK-CLEARING", "CZK-INTEREST"
+FEES, SUSPENSE = "CZK-FEES", "CZK-SUSPENSE"
+
+CREDIT = frozenset({"credit", "PRIJEM"})
+DEBIT = frozenset({"withdrawal", "VYDAJ", "withdrawal in cash", "VYBER"})
+OWNER = "OWNER"
+
+COLUMNS = {
+    "account.csv": ("account_id", "date"),
+    "client.csv": ("client_id", "birth_number", "district_id"),
+    "disp.csv": ("client_id", "account_id", "type"),
+    "trans.csv": (
+        *("trans_id", "account_id", "date", "type", "operation", "amount", "balance"),
+        *("k_symbol", "bank", "account"),
+    ),
+}
+
+
+class Unusable(Exception):
+    """The folder does not hold such a history."""
+
+
+class BadLine(Exception):
+    """Why a line is left out."""
+
+
+class Bad(NamedTuple):
+    file: str
+    line: int
+    reason: str
+
+
+class Purpose(NamedTuple):
+    """The kind of a posting and the bank's own account on its other side."""
+
+    kind: str
+    counter_account: str
+
+
+UNKNOWN = Purpose("unclassified", SUSPENSE)
+# What an entry is for says more than how it was made: fees were taken "in cash".
+BY_SYMBOL = {
+    "interest credited": Purpose("interest", INTEREST),
+    "UROK": Purpose("interest", INTEREST),
+    "payment for statement": Purpose("fee", FEES),
+    "SLUZBY": Purpose("fee", FEES),
+    "sanction interest if negative balance": Purpose("sanction-interest", FEES),
+    "SANKC. UROK": Purpose("sanction-interest", FEES),
+}
+BY_OPERATION = {
+    "credit in cash": Purpose("cash-deposit", CASH),
+    "VKLAD": Purpose("cash-deposit", CASH),
+    "withdrawal in cash": Purpose("cash-withdrawal", CASH),
+    "VYBER": Purpose("cash-withdrawal", CASH),
+    "collection from another bank": Purpose("collection", CLEARING),
+    "PREVOD Z UCTU": Purpose("collection", CLEARING),
+    "remittance to another bank": Purpose("remittance", CLEARING),
+    "PREVOD NA UCET": Purpose("remittance", CLEARING),
+    "credit card withdrawal": Purpose("card-withdrawal", CLEARING),
+    "VYBER KARTOU": Purpose("card-withdrawal", CLEARING),
+}
+CREDITS, DEBITS = {"cash-deposit", "collection"}, {"cash-withdrawal", "remittance"}
+
+
+class Birth(NamedTuple):
+    on: date
+    is_woman: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of trans.csv: a positive amount credits, `balance_minor` is what it led to."""
+
+    id: int
+    account_id: int
+    on: date
+    amount_minor: int
+    balance_minor: int
+    purpose: Purpose
+    narrative: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    client_id: int
+    birth: Birth
+    district: str
+
+
+@dataclass(slots=True, kw_only=True)
+class HistoricAccount:
+    id: int
+    owner: Owner
+    entries: list[Entry] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    accounts: dict[int, HistoricAccount] = field(default_factory=dict)
+    bad: list[Bad] = field(default_factory=list)
+
+    @property
+    def transactions(self) -> int:
+        return sum(len(account.entries) for account in self.accounts.values())
+
+
+def read_history(folder: Path) -> History:
+    """Raises Unusable; a line that cannot be used is in `bad`, and the others count."""
+    history = History()
+    owners: dict[int, Owner] = {}
+    owned_by: dict[int, int] = {}
+    seen: set[int] = set()
+
+    def client(line: dict[str, str]) -> None:
+        number = _id(line, "client_id")
+        _once(number, owners, "client_id")
+        owners[number] = Owner(
+            client_id=number,
+            birth=birth_of(line["birth_number"]),
+            district=line["district_id"] or "unknown",
+        )
+
+    def disposition(line: dict[str, str]) -> None:
+        if line["type"] == OWNER:
+            account_id, client_id = _id(line, "account_id"), _id(line, "client_id")
+            if client_id not in owners:
+                raise BadLine(f"unknown client {client_id}")
+            _once(account_id, owned_by, "owner of account")
+            owned_by[account_id] = client_id
+
+    def account(line: dict[str, str]) -> None:
+        number = _id(line, "account_id")
+        _once(number, history.accounts, "account_id")
+        day_of(line["date"])
+        if number not in owned_by:
+            raise BadLine(f"account {number} has no owner")
+        history.accounts[number] = HistoricAccount(id=number, owner=owners[owned_by[number]])
+
+    def transaction(line: dict[str, str]) -> None:
+        entry = entry_of(line)
+        if entry.account_id not in history.accounts:
+            raise BadLine(f"unknown account {entry.account_id}")
+        if entry.id in seen:
+            raise BadLine(f"duplicate trans_id {entry.id}")
+        seen.add(entry.id)
+        history.accounts[entry.account_id].entries.append(entry)
+
+    take: dict[str, Callable[[dict[str, str]], None]] = {
+        "client.csv": client,
+        "disp.csv": disposition,
+        "account.csv": account,
+        "trans.csv": transaction,
+    }
+    for name, taken in take.items():
+        for number, line in _lines(folder / name, COLUMNS[name]):
+            try:
+                if isinstance(line, str):
+                    raise BadLine(line)
+                taken(line)
+            except BadLine as error:
+                history.bad.append(Bad(name, number, str(error)))
+    return history
+
+
+def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Line number and the needed fields by name, or why they are not there."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            names = _fields(file.readline())
+            if missing := [name for name in needed if name not in names]:
+                raise Unusable(f"{path.name} has no column {', '.join(missing)}")
+            for number, text in enumerate(file, 2):
+                if number > LINES_MAX:
+                    raise Unusable(f"{path.name} has more than {LINES_MAX} lines")
+                fields = _fields(text)
+                if fields == [""]:
+                    continue
+                if len(fields) == len(names):
+                    yield number, dict(zip(names, fields, strict=True))
+                else:
+                    yield number, f"{len(fields)} columns instead of {len(names)}"
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}") from None
+
+
+def _fields(text: str) -> list[str]:
+    return [field.strip().strip('"').strip() for field in text.rstrip("\r\n").split(";")]
+
+
+def _id(line: dict[str, str], name: str) -> int:
+    text = line[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadLine(f"{name} is not a number: {text!r}")
+    return int(text)
+
+
+def _once(number: int, known: dict[int, Owner] | dict[int, int] | object, what: str) -> None:
+    if isinstance(known, dict) and number in known:
+        raise BadLine(f"duplicate {what} {number}")
+
+
+def day_of(text: str) -> date:
+    """YYMMDD of the last century; raises BadLine."""
+    if len(text) == 6 and text.isascii() and text.isdigit():
+        try:
+            return date(CENTURY + int(text[:2]), int(text[2:4]), int(text[4:]))
+        except ValueError:
+            pass  # the thirtieth of February: said below
+    raise BadLine(f"not a date (YYMMDD): {text!r}")
+
+
+def birth_of(birth_number: str) -> Birth:
+    """YYMMDD, with 50 added to the month of a woman's; raises BadLine."""
+    month = birth_number[2:4]
+    is_woman = month.isascii() and month.isdigit() and int(month) > WOMENS_MONTHS_FROM
+    if is_woman:
+        month = f"{int(month) - WOMENS_MONTHS_FROM:02}"
+    try:
+        return Birth(day_of(birth_number[:2] + month + birth_number[4:]), is_woman)
+    except BadLine:
+        raise BadLine(f"not a birth_number: {birth_number!r}") from None
+
+
+def entry_of(line: dict[str, str]) -> Entry:
+    """Raises BadLine."""
+    if line["type"] not in CREDIT | DEBIT:
+        raise BadLine(f"unknown type {line['type']!r}")
+    amount = _minor(line, "amount")
+    if amount < 0:
+        raise BadLine(f"amount is below zero: {line['amount']!r}")
+    is_credit = line["type"] in CREDIT
+    return Entry(
+        id=_id(line, "trans_id"),
+        account_id=_id(line, "account_id"),
+        on=day_of(line["date"]),
+        amount_minor=amount if is_credit else -amount,
+        balance_minor=_minor(line, "balance"),
+        purpose=purpose_of(line["k_symbol"], line["operation"], is_credit=is_credit),
+        narrative=_narrative(line),
+    )
+
+
+def purpose_of(k_symbol: str, operation: str, *, is_credit: bool) -> Purpose:
+    """What is not known, or goes the wrong way for its name, is for somebody to look at."""
+    found = BY_SYMBOL.get(k_symbol) or BY_OPERATION.get(operation, UNKNOWN)
+    wrong = DEBITS if is_credit else CREDITS
+    return UNKNOWN if found.kind in wrong else found
+
+
+def _minor(line: dict[str, str], name: str) -> int:
+    try:
+        return minor_units(line[name], Currency.CZK)
+    except ValueError as error:
+        raise BadLine(f"{name}: {error}") from None
+
+
+def _narrative(line: dict[str, str]) -> str:
+    said = [line["operation"], line["k_symbol"]]
+    if line["bank"]:
+        said.append(f"{line['bank']} {line['account']}".strip())
+    return ", ".join(part for part in said if part)[:140]

@@ -1,0 +1,120 @@
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbs.customers.domain.document import (
+    DocumentDecided,
+    DocumentExpired,
+    DocumentState,
+    DocumentType,
+    ExpiryUnknown,
+    NotADocumentNumber,
+    NotAnIssuer,
+    Number,
+    number_of,
+)
+from tests.customers.people import aadhaar, presented
+
+TODAY = date(2026, 11, 23)
+AT = datetime(2026, 11, 23, 6, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("type", "typed", "kept"),
+    [
+        ("pan", " acupa 7085r", "ACUPA7085R"),
+        ("aadhaar", "2341 2341 2346", "234123412346"),
+        ("passport", "m-1234567", "M1234567"),
+        ("driving-licence", "MH12 20110012345", "MH1220110012345"),
+        ("voter-id", "AP/12/123/123456", "AP12123123456"),
+        ("foreign-client-number", "7", "7"),
+    ],
+)
+def test_a_number_has_one_form_however_it_is_typed(type, typed, kept):
+    assert number_of(DocumentType(type), typed).whole == kept
+
+
+@pytest.mark.parametrize(
+    ("type", "typed"),
+    [
+        ("pan", "ACUPA7085"),
+        ("pan", "ACUXA7085R"),
+        ("pan", "ACUCA7085R"),
+        ("pan", "ACUPA0000R"),
+        ("aadhaar", "234123412347"),
+        ("aadhaar", "123412341234"),
+        ("aadhaar", "٢٣٤١٢٣٤١٢٣٤٦"),
+        ("passport", ""),
+        ("passport", "M123\x00456"),
+        ("voter-id", "x" * 33),
+        ("driving-licence", "MH१२"),
+    ],
+)
+def test_what_nobody_issues_is_refused_and_not_repeated(type, typed):
+    with pytest.raises(NotADocumentNumber) as refused:
+        number_of(DocumentType(type), typed)
+
+    assert not typed or typed not in refused.value.detail
+
+
+@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWYZ0123456789", min_size=1, max_size=32))
+def test_a_number_shows_itself_masked(whole):
+    number = Number(whole)
+
+    for shown in (str(number), repr(number), f"{number}", number.masked):
+        assert whole not in shown
+    shown = number.masked.lstrip("X")
+    assert len(number.masked) == len(whole)
+    assert whole.endswith(shown) and len(shown) == min(4, len(whole) // 2)
+
+
+def test_a_document_shows_its_number_masked():
+    number = aadhaar()
+
+    assert number not in repr(presented(type=DocumentType.AADHAAR, number=number))
+
+
+def test_pan_and_aadhaar_have_one_issuer():
+    with pytest.raises(NotAnIssuer):
+        presented(issuer="CZ")
+
+
+@pytest.mark.parametrize("type", [DocumentType.PASSPORT, DocumentType.DRIVING_LICENCE])
+def test_what_expires_says_when(type):
+    with pytest.raises(ExpiryUnknown):
+        presented(type=type, number="M1234567")
+
+
+def test_a_document_is_good_on_its_last_day():
+    passport = presented(type=DocumentType.PASSPORT, number="M1234567", expires_on=TODAY)
+
+    assert passport.verify(by="b", at=AT, today=TODAY).state is DocumentState.VERIFIED
+    with pytest.raises(DocumentExpired):
+        passport.verify(by="b", at=AT, today=date(2026, 11, 24))
+    with pytest.raises(DocumentExpired):
+        presented(type=DocumentType.PASSPORT, number="M1", expires_on=date(2026, 11, 22))
+
+
+def test_a_decision_says_who_and_when():
+    verified = presented().verify(by="officer", at=AT, today=TODAY)
+
+    assert (verified.decided_by, verified.decided_at) == ("officer", AT)
+
+
+def test_a_rejected_document_stays_rejected():
+    rejected = presented().reject(reason="photo differs", by="officer", at=AT)
+
+    with pytest.raises(DocumentDecided):
+        rejected.verify(by="officer", at=AT, today=TODAY)
+    with pytest.raises(DocumentDecided):
+        rejected.reject(reason="again", by="officer", at=AT)
+
+
+def test_a_verified_document_may_turn_out_false_but_is_not_verified_twice():
+    verified = presented().verify(by="officer", at=AT, today=TODAY)
+
+    with pytest.raises(DocumentDecided):
+        verified.verify(by="officer", at=AT, today=TODAY)
+    assert verified.reject(reason="forged", by="b", at=AT).state is DocumentState.REJECTED

@@ -1,0 +1,212 @@
+"""One set of promises, two stores: the fake is only trusted because it passes these too."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from cbs.customers.application.customers import DocumentKnown
+from cbs.customers.domain.customer import Customer
+from cbs.customers.domain.document import DocumentType
+from cbs.customers.domain.kyc import Kyc, Risk
+from cbs.customers.infrastructure.store import PostgresCustomers
+from cbs.customers.infrastructure.tables import CustomerRow, DocumentRow
+from cbs.customers.infrastructure.vault import Vault
+from cbs.platform.database import Database
+from cbs.platform.outbox import Outbox
+from tests.customers.fakes import InMemoryCustomers
+from tests.customers.people import aadhaar, pan, person, presented, some_id
+
+TODAY = date(2026, 11, 23)
+AT = datetime(2026, 11, 23, 6, tzinfo=UTC)
+FIRST = UUID(int=0)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def place(request):
+    """A store, and what opens a transaction around it."""
+    if request.param == "memory":
+        fake = InMemoryCustomers()
+        yield fake, fake.transaction
+        return
+    database = Database(request.getfixturevalue("database")("customers").runtime_url)
+    database.bind(CustomerRow, DocumentRow)
+    await database.open()
+    store = PostgresCustomers(
+        database=database,
+        outbox=Outbox(service="customers", database=database),
+        vault=Vault(request.getfixturevalue("vault_key")),
+    )
+    yield store, database.transaction
+    await database.close()
+
+
+@pytest.fixture
+def store(place):
+    return place[0]
+
+
+@pytest.fixture
+def transaction(place):
+    return place[1]
+
+
+@pytest.fixture
+def keep(store, transaction):
+    async def kept(*documents, **changed) -> Customer:
+        customer, events = Customer.register(
+            id=some_id(),
+            person=person(**changed),
+            documents=documents,
+            importing=False,
+            at=AT,
+            today=TODAY,
+        )
+        async with transaction():
+            await store.add(customer, events)
+        return customer
+
+    return kept
+
+
+async def test_what_is_added_can_be_read_back(store, keep):
+    customer = await keep(presented(), presented(type=DocumentType.AADHAAR, number=aadhaar()))
+
+    assert await store.get(customer.id) == customer
+
+
+async def test_an_unknown_customer_is_none(store, transaction):
+    assert await store.get(some_id()) is None
+    async with transaction():
+        assert await store.change(some_id(), lambda known: known.review(today=TODAY)) is None
+
+
+async def test_a_change_is_kept(store, transaction, keep):
+    document = presented()
+    customer = await keep(document)
+
+    async with transaction():
+        await store.change(
+            customer.id, lambda known: known.verify(document.id, by="b", at=AT, today=TODAY)
+        )
+        await store.change(
+            customer.id, lambda known: known.rate(Risk.HIGH, reason="x", by="b", at=AT)
+        )
+        await store.change(customer.id, lambda known: known.suspend(reason="court"))
+        changed = await store.change(
+            customer.id,
+            lambda known: known.add(presented(), importing=False, today=TODAY),
+        )
+
+    assert await store.get(customer.id) == changed
+    assert (changed.kyc, changed.rating.risk, changed.status) == ("verified", "high", "suspended")
+    assert len(changed.documents) == 2
+
+
+async def test_an_amended_person_is_kept(store, transaction, keep):
+    customer = await keep()
+
+    async with transaction():
+        await store.change(
+            customer.id,
+            lambda known: known.amend(
+                lambda who: replace(who, family_name=None, email=None), today=TODAY
+            ),
+        )
+
+    assert (await store.get(customer.id)).person == person(family_name=None, email=None)
+
+
+async def test_the_same_document_is_refused_however_it_comes(store, transaction, keep):
+    number = pan()
+    await keep(presented(number=number))
+    other = await keep()
+
+    with pytest.raises(DocumentKnown):
+        await keep(presented(number=f" {number.lower()}"))
+    with pytest.raises(DocumentKnown):
+        async with transaction():
+            await store.change(
+                other.id,
+                lambda known: known.add(presented(number=number), importing=False, today=TODAY),
+            )
+    assert await store.get(other.id) == other
+    assert len(await store.page(after=FIRST, limit=10, name=None, mobile=None)) == 2
+
+
+async def test_the_same_document_twice_in_one_registration_is_refused(keep):
+    number = pan()
+
+    with pytest.raises(DocumentKnown):
+        await keep(presented(number=number), presented(number=number))
+
+
+async def test_the_same_number_from_another_issuer_or_of_another_type_is_another_document(keep):
+    voter = {"type": DocumentType.VOTER_ID, "number": "AB1234567"}
+    await keep(presented(**voter, issuer="GOA"))
+
+    await keep(presented(**voter, issuer="PUNJAB"))
+    await keep(presented(type=DocumentType.PASSPORT, number="AB1234567", expires_on=TODAY))
+
+
+async def test_a_rejected_document_does_not_keep_its_true_holder_out(store, transaction, keep):
+    number = pan()
+    false = presented(number=number)
+    thief = await keep(false)
+    async with transaction():
+        await store.change(
+            thief.id,
+            lambda known: known.reject(false.id, reason="not theirs", by="b", at=AT, today=TODAY),
+        )
+
+    await keep(presented(number=number))
+
+
+async def test_pages_go_on_where_the_last_one_ended(store, keep):
+    kept = [await keep() for _ in range(3)]
+    in_order = sorted(each.id for each in kept)
+
+    first = await store.page(after=FIRST, limit=2, name=None, mobile=None)
+    rest = await store.page(after=first[-1].id, limit=2, name=None, mobile=None)
+
+    assert [each.id for each in (*first, *rest)] == in_order
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("asha", 1), ("ASHA R", 1), ("rao", 0), ("100%", 1), ("1_0", 0), ("%", 0), ("a\\", 1)],
+)
+async def test_names_are_found_by_how_they_begin(store, keep, name, found):
+    await keep()
+    await keep(given_name="100% Usha")
+    await keep(given_name="A\\B")
+
+    assert len(await store.page(after=FIRST, limit=9, name=name, mobile=None)) == found
+
+
+async def test_a_mobile_number_finds_its_customers(store, keep):
+    customer = await keep(mobile="+420777123456")
+    await keep()
+
+    assert await store.page(after=FIRST, limit=9, name=None, mobile="+420777123456") == [customer]
+
+
+async def test_who_was_verified_lapses_when_no_document_is_good_any_more(store, transaction, keep):
+    passport = presented(type=DocumentType.PASSPORT, number="M1", expires_on=TODAY)
+    forever = presented()
+    lapses, stays = await keep(passport), await keep(forever)
+    async with transaction():
+        for customer, document in ((lapses, passport), (stays, forever)):
+            await store.change(
+                customer.id,
+                lambda known, id=document.id: known.verify(id, by="b", at=AT, today=TODAY),
+            )
+    tomorrow = TODAY + timedelta(days=1)
+
+    assert await store.lapsed(today=TODAY, limit=9) == []
+    assert await store.lapsed(today=tomorrow, limit=9) == [lapses.id]
+    async with transaction():
+        await store.change(lapses.id, lambda known: known.review(today=tomorrow))
+    assert await store.lapsed(today=tomorrow, limit=9) == []
+    assert (await store.get(lapses.id)).kyc is Kyc.EXPIRED

@@ -1,0 +1,269 @@
+"""One set of promises, two books: the fake is only trusted because it passes these too."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from cbs.kernel.answer import Answer
+from cbs.kernel.calendar import business_date
+from cbs.kernel.money import Currency
+from cbs.kernel.refusal import KeyReused, NotPermitted
+from cbs.ledger.application.book import Book
+from cbs.ledger.domain.account import (
+    AccountKind,
+    AccountNotEmpty,
+    FloorAboveBalance,
+    NumberTaken,
+    Terms,
+)
+from cbs.ledger.infrastructure.store import PostgresBook
+from cbs.ledger.infrastructure.tables import AccountRow, PostingRow, TransactionRow
+from cbs.ledger.infrastructure.write_path import WritePath
+from cbs.ledger.main import posted
+from cbs.platform.context import new_id, now
+from cbs.platform.database import Database
+from cbs.platform.outbox import Outbox
+from cbs.platform.problem import answer_of
+from tests.conftest import Database as Place
+from tests.ledger.fakes import InMemoryBook
+from tests.ledger.orders import order
+
+ALICE, BOB, CASH = "alice", "bob", "INR-CASH"
+
+
+class Opened:
+    """A book, and how its callers begin a transaction of their own."""
+
+    def __init__(self, book: Book, transaction: Callable[[], Any]) -> None:
+        self.book, self.transaction = book, transaction
+
+    async def set(self, number: str, **changed: Any) -> Any:
+        kind = AccountKind.INTERNAL if number == CASH else AccountKind.CUSTOMER
+        terms = Terms(**{"floor_minor": None if number == CASH else 0, **changed})
+        async with self.transaction():
+            return await self.book.set_account(
+                number=number, kind=kind, currency=Currency.INR, terms=terms
+            )
+
+    async def fund(self, number: str, minor: int) -> None:
+        (answer,) = await self.book.post([order(CASH, number, minor, kind="cash-deposit")])
+        assert isinstance(answer, Answer) and answer.status == 201, answer
+
+    async def balance(self, number: str) -> int:
+        return (await self.book.accounts([number]))[0].balance_minor
+
+
+@asynccontextmanager
+async def postgres_book(place: Place) -> AsyncIterator[Opened]:
+    database = Database(place.runtime_url)
+    database.bind(AccountRow, TransactionRow, PostingRow)
+    outbox = Outbox(service="ledger", database=database)
+    writes = WritePath(
+        database=database, outbox=outbox, view=posted, refused=answer_of, now=now, new_id=new_id
+    )
+    await database.open()
+    try:
+        yield Opened(
+            PostgresBook(database=database, outbox=outbox, writes=writes), database.transaction
+        )
+    finally:
+        await database.close()
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def opened(
+    request: pytest.FixtureRequest, database: Callable[[str], Place]
+) -> AsyncIterator[Opened]:
+    if request.param == "memory":
+        opened = Opened(InMemoryBook(now=now, new_id=new_id), lambda: nullcontext())
+        await opened.set(CASH)
+        yield opened
+        return
+    async with postgres_book(database("ledger")) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def book(opened: Opened) -> Opened:
+    """Alice holds 100, Bob nothing."""
+    await opened.set(ALICE)
+    await opened.set(BOB)
+    await opened.fund(ALICE, 100)
+    return opened
+
+
+def code(outcome: Any) -> str:
+    assert outcome.status == 409 or outcome.status == 404, outcome
+    return str(msgspec.json.decode(outcome.body)["type"]).removeprefix("urn:cbs:")
+
+
+async def test_a_batch_is_decided_in_the_order_of_arrival(book: Opened):
+    there, back, more = await book.book.post(
+        [order(ALICE, BOB, 60), order(BOB, ALICE, 60), order(ALICE, BOB, 101)]
+    )
+
+    assert (there.status, back.status) == (201, 201)
+    assert code(more) == "insufficient-funds"
+    assert (await book.balance(ALICE), await book.balance(BOB)) == (100, 0)
+
+
+async def test_a_refusal_in_a_batch_leaves_its_neighbours_alone(book: Opened):
+    outcomes = await book.book.post(
+        [order(ALICE, BOB, 30), order("nobody", BOB, 1), order(ALICE, BOB, 30)]
+    )
+
+    assert [outcome.status for outcome in outcomes] == [201, 404, 201]
+    assert await book.balance(BOB) == 60
+
+
+async def test_a_key_twice_in_a_batch_and_again_later_has_one_effect(book: Opened):
+    one = order(ALICE, BOB, 30, key="same-key")
+    first, second = await book.book.post([one, one])
+    (third,) = await book.book.post([one])
+
+    assert first == second == third
+    assert await book.balance(BOB) == 30
+    assert await book.book.answers([one, order(ALICE, BOB, 1)]) == [first, None]
+
+
+async def test_a_key_with_another_request_is_refused_and_the_first_answer_stays(book: Opened):
+    one, other = order(ALICE, BOB, 30, key="same-key"), order(ALICE, BOB, 31, key="same-key")
+    first, reused = await book.book.post([one, other])
+
+    assert isinstance(reused, KeyReused)
+    assert await book.book.post([one]) == [first]
+
+
+async def test_a_key_belongs_to_its_principal(book: Opened):
+    await book.book.post([order(ALICE, BOB, 10, key="same-key")])
+    await book.book.post([order(ALICE, BOB, 10, key="same-key", principal="theo")])
+
+    assert await book.balance(BOB) == 20
+
+
+async def test_a_business_refusal_is_kept_under_its_key(book: Opened):
+    too_much = order(ALICE, BOB, 101, key="too-much-1")
+    (refused,) = await book.book.post([too_much])
+    await book.fund(ALICE, 1_000)
+
+    assert await book.book.post([too_much]) == [refused]
+    assert code(refused) == "insufficient-funds"
+
+
+async def test_a_missing_permission_is_not_kept(book: Opened):
+    earlier = business_date(now()) - timedelta(days=1)
+    asked = {"key": "backdated", "value_on": earlier, "kind": "import"}
+    (refused,) = await book.book.post([order(ALICE, BOB, 1, **asked)])
+    (allowed,) = await book.book.post([order(ALICE, BOB, 1, **asked, may_backdate=True)])
+
+    assert isinstance(refused, NotPermitted)
+    assert isinstance(allowed, Answer) and allowed.status == 201
+
+
+async def test_a_value_date_is_never_in_the_future(book: Opened):
+    tomorrow = business_date(now()) + timedelta(days=1)
+    (refused,) = await book.book.post([order(ALICE, BOB, 1, value_on=tomorrow, may_backdate=True)])
+
+    assert code(refused) == "value-date-in-future"
+
+
+async def test_history_is_told_backwards_and_balances_by_value_date(book: Opened):
+    long_ago = date(2020, 1, 1)
+    await book.book.post([order(ALICE, BOB, 40, value_on=long_ago, may_backdate=True)])
+    await book.book.post([order(ALICE, BOB, 5)])
+
+    lines = await book.book.history(ALICE, before=2**62, limit=10)
+    assert [(line.seq, line.amount_minor, line.balance_after_minor) for line in lines] == [
+        (3, -5, 55),
+        (2, -40, 60),
+        (1, 100, 100),
+    ]
+    assert await book.book.history(ALICE, before=2, limit=10) == lines[2:]
+    assert await book.book.balance_on(BOB, date(2019, 12, 31)) == 0
+    assert await book.book.balance_on(BOB, long_ago) == 40
+    assert await book.book.balance_on(BOB, business_date(now())) == 45
+
+
+async def test_a_transaction_can_be_read_back(book: Opened):
+    (answer,) = await book.book.post([order(ALICE, BOB, 7)])
+    assert isinstance(answer, Answer)
+    told = msgspec.json.decode(answer.body)["transaction"]
+
+    found = await book.book.transaction(msgspec.convert(told["id"], type=type(new_id())))
+
+    assert found is not None
+    assert [(leg.account, leg.amount_minor) for leg in found.legs] == [(ALICE, -7), (BOB, 7)]
+    assert await book.book.transaction(new_id()) is None
+
+
+@pytest.mark.parametrize(
+    ("terms", "payer", "refusal"),
+    [
+        ({"debit_blocked": True}, ALICE, "account-blocked"),
+        ({"credit_blocked": True}, BOB, "account-blocked"),
+        ({"limit_per_transaction_minor": 9}, ALICE, "limit-per-transaction"),
+        ({"limit_per_day_minor": 9}, ALICE, "limit-per-day"),
+        ({"ceiling_minor": 100}, BOB, "ceiling-passed"),
+    ],
+)
+async def test_the_terms_hold_from_the_moment_they_are_set(book: Opened, terms, payer, refusal):
+    if payer == BOB:
+        await book.fund(BOB, 10)
+    await book.set(ALICE, version=2, **terms)
+    payee = BOB if payer == ALICE else ALICE
+
+    (refused,) = await book.book.post([order(payer, payee, 10)])
+
+    assert code(refused) == refusal
+
+
+async def test_the_day_limit_counts_what_was_paid_and_spares_the_bank_itself(book: Opened):
+    await book.set(ALICE, version=2, limit_per_day_minor=50)
+    outcomes = await book.book.post(
+        [order(ALICE, BOB, 30), order(ALICE, BOB, 20), order(ALICE, BOB, 1)]
+    )
+    (fee,) = await book.book.post([order(ALICE, CASH, 40, kind="fee")])
+
+    assert [outcome.status for outcome in outcomes] == [201, 201, 409]
+    assert fee.status == 201
+
+
+async def test_older_terms_change_nothing(book: Opened):
+    await book.set(ALICE, version=3, debit_blocked=True)
+
+    account = await book.set(ALICE, version=2)
+
+    assert account.terms.debit_blocked
+
+
+async def test_an_account_is_closed_at_zero_and_then_takes_nothing(book: Opened):
+    with pytest.raises(AccountNotEmpty):
+        await book.set(ALICE, version=2, closed=True)
+    await book.book.post([order(ALICE, BOB, 100)])
+    await book.set(ALICE, version=2, closed=True)
+
+    (refused,) = await book.book.post([order(BOB, ALICE, 1)])
+    assert code(refused) == "account-closed"
+
+
+async def test_a_floor_is_not_raised_above_the_balance(book: Opened):
+    with pytest.raises(FloorAboveBalance):
+        await book.set(ALICE, version=2, floor_minor=101)
+
+
+async def test_a_number_is_taken_once(book: Opened):
+    with pytest.raises(NumberTaken):
+        async with book.transaction():
+            await book.book.set_account(
+                number=ALICE, kind=AccountKind.INTERNAL, currency=Currency.INR, terms=Terms()
+            )
+
+
+async def test_currencies_do_not_mix(book: Opened):
+    (refused,) = await book.book.post([order(ALICE, BOB, 1, currency=Currency.CZK)])
+
+    assert code(refused) == "currency-mismatch"

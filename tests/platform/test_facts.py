@@ -1,0 +1,245 @@
+"""Facts from outbox to listener, over a real PostgreSQL and a real NATS that lose and repeat."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import asyncpg
+import nats
+import pytest
+
+from cbs.kernel.event import Event
+from cbs.platform.bus import Bus
+from cbs.platform.context import NOBODY
+from cbs.platform.database import Database
+from cbs.platform.hearing import Listener
+from cbs.platform.operations import DeadLetters, Place, StillIndigestible
+from cbs.platform.outbox import Fact, Outbox, fact_of
+from cbs.platform.relay import Relay
+from cbs.platform.service import _facts_endpoint
+from tests.conftest import Database as Made
+from tests.platform.buses import bus_of
+from tests.signing import Signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LampLit(Event):
+    """A lamp was lit."""
+
+    about: ClassVar[str] = "lamp"
+
+    lamp: int
+
+
+@dataclass
+class House:
+    """A source with its relay and a listener; what the listener heard, as it committed it."""
+
+    source: Outbox
+    relay: Relay
+    listener: Listener
+    bus: Bus
+    poison: set[int] = field(default_factory=set)
+
+    async def light(self, *lamps: int) -> None:
+        async with self.source.database.transaction():
+            await self.source.put(*(LampLit(lamp=lamp) for lamp in lamps))
+
+    async def digest(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            lamp = int(fact.event.subject)
+            if lamp in self.poison:
+                raise ValueError(f"lamp {lamp}")
+            # Any table will do to see what was done, and how often.
+            await self.listener.database.execute(
+                "INSERT INTO request (principal, key, fingerprint, asked_at)"
+                " VALUES ($1, $2, '', now())",
+                fact.source,
+                f"{fact.position:04} {lamp}",
+            )
+
+    async def heard(self) -> list[int]:
+        rows = await self.listener.database.fetch("SELECT key FROM request ORDER BY key")
+        return [int(row["key"].split()[1]) for row in rows]
+
+    async def until_heard(self, count: int, *, seconds: float = 15) -> list[int]:
+        async with asyncio.timeout(seconds):
+            while len(heard := await self.heard()) < count:
+                await asyncio.sleep(0.05)
+        return heard
+
+
+@pytest.fixture
+async def house(
+    database: Callable[[str], Made], nats_url: str, tmp_path: Path
+) -> AsyncIterator[House]:
+    signer = Signer()
+    source_db, listener_db = (Database(database("ledger").runtime_url) for _ in range(2))
+    buses = [await bus_of(name, nats_url, tmp_path, signer) for name in ("ledger", "audit")]
+    await source_db.open()
+    await listener_db.open()
+    outbox = Outbox(service="ledger", database=source_db)
+    await buses[0].serve(_facts_endpoint(outbox))
+    made: list[House] = []
+
+    async def digest(facts: Sequence[Fact]) -> None:
+        await made[0].digest(facts)
+
+    listener = Listener(
+        service="audit",
+        source="ledger",
+        database=listener_db,
+        bus=buses[1],
+        principal=NOBODY.principal,
+        digest=digest,
+    )
+    made.append(
+        House(
+            source=outbox,
+            relay=Relay(outbox=outbox, bus=buses[0]),
+            listener=listener,
+            bus=buses[1],
+        )
+    )
+    yield made[0]
+    for bus in buses:
+        await bus.leave()
+        await bus.close()
+    await source_db.close()
+    await listener_db.close()
+
+
+class Running:
+    """Tasks that run inside a `with`, as often as the test starts and kills them."""
+
+    def __init__(self, *works: Any) -> None:
+        self.works = works
+
+    async def __aenter__(self) -> None:
+        self.tasks = [asyncio.create_task(work.run()) for work in self.works]
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+async def test_every_fact_is_heard_once_in_order(house):
+    async with Running(house.relay, house.listener):
+        for lamp in range(0, 300, 3):
+            await house.light(lamp, lamp + 1, lamp + 2)
+        heard = await house.until_heard(300)
+
+    assert heard == list(range(300))
+
+
+async def test_the_bytes_kept_are_the_bytes_heard(house):
+    await house.light(7)
+    (_, subject, body) = (await house.source.after(0, limit=1))[0]
+    fact = fact_of(body)
+
+    assert subject == "cbs.ledger.events.lamp-lit"
+    assert (fact.source, fact.position, fact.name) == ("ledger", 1, "lamp-lit")
+    assert (fact.event.specversion, fact.event.subject) == ("1.0", "7")
+    assert bytes(fact.event.data) == b'{"lamp":7}'
+
+
+async def test_killed_again_and_again_both_sides_lose_and_repeat_nothing(house):
+    for start in range(0, 100, 10):
+        async with Running(house.relay, house.listener):
+            await house.light(*range(start, start + 10))
+            await asyncio.sleep(0.03)
+    async with Running(house.relay, house.listener):
+        heard = await house.until_heard(100)
+
+    assert heard == list(range(100))
+
+
+async def test_a_stream_that_is_lost_costs_nothing(house, nats_url):
+    async with Running(house.relay, house.listener):
+        await house.light(0, 1, 2)
+        await house.until_heard(3)
+        client = await nats.connect(nats_url)
+        await client.jetstream().delete_stream("CBS_LEDGER")
+        await client.close()
+        await house.light(3, 4)
+        heard = await house.until_heard(5)
+
+    assert heard == list(range(5))
+
+
+async def test_a_listener_that_comes_late_gets_what_the_stream_no_longer_has(house):
+    await house.light(*range(600))
+    await house.source.database.execute("UPDATE relay SET position = 500")
+    async with Running(house.relay, house.listener):
+        heard = await house.until_heard(600)
+
+    assert heard == list(range(600))
+
+
+async def test_repeated_and_shuffled_deliveries_change_nothing(house):
+    await house.light(*range(5))
+    bodies = [body for _, _, body in await house.source.after(0, limit=10)]
+    await house.listener.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    for delivery in ([3, 2], [0, 0, 1], [4], [1, 3], [0, 1, 2, 3, 4]):
+        await house.listener.hear([bodies[n] for n in delivery])
+
+    assert await house.heard() == list(range(5))
+
+
+async def test_two_listeners_of_one_service_share_and_do_not_repeat(house):
+    async with Running(house.relay, house.listener, house.listener):
+        for lamp in range(200):
+            await house.light(lamp)
+        heard = await house.until_heard(200)
+        await asyncio.sleep(0.3)
+
+    assert heard == await house.heard() == list(range(200))
+
+
+async def test_a_poisoned_fact_is_set_aside_and_can_be_replayed(house):
+    house.poison = {1}
+    async with Running(house.relay, house.listener):
+        await house.light(0, 1, 2)
+        assert await house.until_heard(2) == [0, 2]
+    letters = DeadLetters(database=house.listener.database, listeners=[house.listener])
+    (letter,) = await letters.after(Place(), limit=10)
+    assert (letter.source, letter.position, await letters.waiting()) == ("ledger", 2, 1)
+    assert "lamp 1" in letter.error
+
+    with pytest.raises(StillIndigestible):
+        async with letters.database.transaction():
+            await letters.replay(source="ledger", position=2)
+    house.poison = set()
+    for _ in range(2):
+        async with letters.database.transaction():
+            await letters.replay(source="ledger", position=2)
+
+    assert await house.heard() == [0, 1, 2]
+    assert await letters.waiting() == 0
+
+
+async def test_a_fact_whose_transaction_fails_is_never_heard(house):
+    with pytest.raises(ZeroDivisionError):
+        async with house.source.database.transaction():
+            await house.source.put(LampLit(lamp=1))
+            raise ZeroDivisionError
+    await house.light(2)
+    async with Running(house.relay, house.listener):
+        assert await house.until_heard(1) == [2]
+
+
+async def test_one_relay_at_a_time(house):
+    async with Running(house.relay, house.relay):
+        await house.light(1)
+        await asyncio.sleep(0.3)
+        connection: Any = await asyncpg.connect(house.source.database.config["dsn"])
+        holders = await connection.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        await connection.close()
+
+    assert holders == 1

@@ -1,0 +1,331 @@
+"""Violations to plant in a bank's databases, each with all the checks that must see it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import asyncpg
+
+from tests.conftest import Database
+from tests.verify.bank import ANN, BOB
+
+CONSTRAINTS = """
+    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
+    FROM pg_constraint JOIN pg_namespace ON pg_namespace.oid = connamespace
+    WHERE nspname = 'public' AND contype = 'c'"""
+NOBODY = "99999999-9999-7999-8999-999999999999"
+
+# The first two transfers from ANN to BOB, and the facts that tell the first and the last thing.
+TRANSFERS = f"""(
+    SELECT transaction_id FROM posting JOIN transaction ON transaction.id = transaction_id
+    WHERE account = '{BOB}' AND amount_minor > 0 AND transaction.kind = 'transfer' ORDER BY seq"""
+FIRST, SECOND = f"{TRANSFERS} LIMIT 1)", f"{TRANSFERS} OFFSET 1 LIMIT 1)"
+HEAD = "(SELECT position FROM outbox_head)"
+ONE_ANSWERED = "(SELECT min(key) FROM request WHERE status = 201)"
+
+
+def replaced(old: str, new: str) -> str:
+    return f"convert_to(replace(convert_from(body, 'UTF8'), '{old}', '{new}'), 'UTF8')"
+
+
+@dataclass(frozen=True)
+class Plant:
+    """`seen` are the checks, as `<service>/<check>`, that must speak, and no other may."""
+
+    name: str
+    service: str
+    seen: frozenset[str]
+    statements: tuple[str, ...]
+
+
+def plant(name: str, service: str, seen: str, *statements: str) -> Plant:
+    return Plant(name, service, frozenset(seen.split()), statements)
+
+
+# A fact that is as true as any, but that nobody has heard.
+ONE_MORE_FACT = (
+    "INSERT INTO outbox SELECT head.position + 1, id, subject, at, convert_to(replace("
+    'convert_from(body, \'UTF8\'), \'"position":"1"\', format(\'"position":"%s"\','
+    " head.position + 1)), 'UTF8') FROM outbox, outbox_head AS head WHERE outbox.position = 1",
+    "UPDATE outbox_head SET position = position + 1",
+)
+
+BOOK = [
+    plant(
+        "money out of nothing",
+        "ledger",
+        "ledger/currency-sums ledger/transaction-sums ledger/balances ledger/chains"
+        " ledger/told-as-booked ledger/debited-today",
+        f"UPDATE posting SET amount_minor = amount_minor - 7"
+        f" WHERE account = '{ANN}' AND transaction_id = {FIRST}",
+    ),
+    plant(
+        "a leg of another transaction",
+        "ledger",
+        "ledger/transaction-sums ledger/transaction-legs ledger/told-as-booked",
+        f"UPDATE posting SET transaction_id = {SECOND}, leg = 9"
+        f" WHERE account = '{BOB}' AND transaction_id = {FIRST}",
+    ),
+    plant(
+        "a transaction is gone",
+        "ledger",
+        "ledger/posting-owners ledger/asked-once ledger/told-once",
+        f"DELETE FROM transaction WHERE id = {FIRST}",
+    ),
+    plant(
+        "an account is gone",
+        "ledger",
+        "ledger/posting-owners",
+        f"DELETE FROM account WHERE number = '{ANN}'",
+    ),
+    plant(
+        "an account changes its currency",
+        "ledger",
+        "ledger/one-currency",
+        f"UPDATE account SET currency = 'EUR' WHERE number = '{ANN}'",
+    ),
+    plant(
+        "a leg valued on another day",
+        "ledger",
+        "ledger/dates",
+        f"UPDATE posting SET value_on = value_on - 1 WHERE transaction_id = {FIRST} AND leg = 0",
+    ),
+    plant(
+        "a balance without postings",
+        "ledger",
+        "ledger/balances",
+        f"UPDATE account SET balance_minor = balance_minor + 1 WHERE number = '{ANN}'",
+    ),
+    plant(
+        "postings counted wrong",
+        "ledger",
+        "ledger/balances",
+        f"UPDATE account SET postings = postings + 1 WHERE number = '{ANN}'",
+    ),
+    plant(
+        "a balance on the way that never was",
+        "ledger",
+        "ledger/chains ledger/told-as-booked",
+        f"UPDATE posting SET balance_after_minor = 1 WHERE account = '{BOB}' AND seq = 2",
+    ),
+    plant(
+        "a gap in an account's history",
+        "ledger",
+        "ledger/chains ledger/told-as-booked",
+        f"UPDATE posting SET seq = 99 WHERE account = '{BOB}' AND seq = 4",
+    ),
+    plant(
+        "a balance below its floor",
+        "ledger",
+        "ledger/bounds",
+        f"UPDATE account SET floor_minor = 99999999 WHERE number = '{ANN}'",
+    ),
+    plant(
+        "a balance above its ceiling",
+        "ledger",
+        "ledger/bounds",
+        f"UPDATE account SET ceiling_minor = 1 WHERE number = '{ANN}'",
+    ),
+    plant(
+        "closed with money",
+        "ledger",
+        "ledger/closed-at-zero",
+        f"UPDATE account SET closed = true WHERE number = '{ANN}'",
+    ),
+    plant(
+        "a limit that forgets",
+        "ledger",
+        "ledger/debited-today",
+        f"UPDATE account SET debited_minor = debited_minor - 1 WHERE number = '{ANN}'",
+    ),
+    plant(
+        "a limit of another day",
+        "ledger",
+        "ledger/debited-today",
+        f"UPDATE account SET debited_on = debited_on + 1 WHERE number = '{ANN}'",
+    ),
+    plant(
+        "a transaction nobody asked for",
+        "ledger",
+        "ledger/asked-once",
+        f"DELETE FROM request WHERE key = {ONE_ANSWERED}",
+    ),
+    plant(
+        "two requests for one transaction",
+        "ledger",
+        "ledger/asked-once",
+        "INSERT INTO request SELECT principal, 'another-key', fingerprint, status, body, asked_at,"
+        f" answered_at FROM request WHERE key = {ONE_ANSWERED}",
+    ),
+    plant(
+        "an answer without its transaction",
+        "ledger",
+        "ledger/asked-once",
+        "INSERT INTO request SELECT principal, 'another-key', fingerprint, status,"
+        f""" convert_to('{{"transaction":{{"id":"{NOBODY}"', 'UTF8'), asked_at, answered_at"""
+        f" FROM request WHERE key = {ONE_ANSWERED}",
+    ),
+    plant(
+        "a fact tells another amount",
+        "ledger",
+        "ledger/told-as-booked audit/audited-ledger",
+        f"""UPDATE outbox SET body = {replaced('"amount_minor":2500,', '"amount_minor":2501,')}""",
+    ),
+    plant(
+        "a fact tells of no transaction",
+        "ledger",
+        "ledger/told-once audit/audited-ledger",
+        "UPDATE outbox SET body = regexp_replace(convert_from(body, 'UTF8'),"
+        f""" '"transaction_id":"[^"]*"', '"transaction_id":"{NOBODY}"')::bytea"""
+        f" WHERE position = {HEAD} - 1",
+    ),
+]
+
+PLUMBING = [
+    plant(
+        "a fact is gone",
+        "ledger",
+        "ledger/outbox-gapless audit/audited-ledger",
+        "DELETE FROM outbox WHERE position = 1",
+    ),
+    plant(
+        "the head is behind",
+        "ledger",
+        "ledger/outbox-gapless ledger/relay-behind audit/inbox-behind",
+        "UPDATE outbox_head SET position = position - 1",
+    ),
+    plant(
+        "a fact gives another position",
+        "ledger",
+        "ledger/outbox-true audit/audited-ledger",
+        f"""UPDATE outbox SET body = {replaced('"position":"1"', '"position":"2"')}""",
+    ),
+    plant(
+        "a fact in the name of another service",
+        "ledger",
+        "ledger/outbox-true audit/audited-ledger",
+        f"UPDATE outbox SET body = {replaced('/cbs/ledger', '/cbs/payments')} WHERE position = 1",
+    ),
+    plant(
+        "a fact goes out under another name",
+        "ledger",
+        "ledger/outbox-true",
+        "UPDATE outbox SET subject = 'cbs.ledger.events.account-frozen' WHERE position = 1",
+    ),
+    plant(
+        "what is no fact",
+        "ledger",
+        "ledger/outbox-true audit/audited-ledger",
+        "UPDATE outbox SET body = '\\x00' WHERE position = 1",
+    ),
+    plant(
+        "published before it was written",
+        "ledger",
+        "ledger/relay-behind",
+        "UPDATE relay SET position = position + 1",
+    ),
+    plant(
+        "heard before it was said",
+        "audit",
+        "audit/inbox-behind audit/log-whole",
+        "UPDATE watermark SET position = position + 1 WHERE source = 'ledger'",
+    ),
+    plant(
+        "a dead letter",
+        "ledger",
+        "ledger/dead-letters",
+        "INSERT INTO dead_letter VALUES ('customers', 7, '', 'indigestible', now())",
+    ),
+    plant(
+        "a dead letter that was replayed",
+        "ledger",
+        "",
+        "INSERT INTO dead_letter VALUES ('customers', 7, '', 'indigestible', now(), now())",
+    ),
+    plant(
+        "half an answer",
+        "ledger",
+        "ledger/requests-whole",
+        "UPDATE request SET answered_at = NULL WHERE status = 409",
+    ),
+    plant(
+        "an answer that is never kept",
+        "ledger",
+        "ledger/requests-whole",
+        "UPDATE request SET status = 503 WHERE status = 409",
+    ),
+    plant(
+        "a request that is never finished",
+        "ledger",
+        "ledger/requests-finished",
+        "INSERT INTO request VALUES ('ann', 'old-key', '', NULL, NULL, now() - interval '1 h')",
+    ),
+    plant(
+        "a request that is being worked on",
+        "ledger",
+        "",
+        "INSERT INTO request VALUES ('ann', 'new-key', '', NULL, NULL, now() - interval '1 min')",
+    ),
+    plant(
+        "a fact that was not kept",
+        "audit",
+        "audit/audited-ledger audit/log-whole",
+        "DELETE FROM audit_entry WHERE source = 'ledger' AND position = 3",
+    ),
+    plant(
+        "a fact kept with other bytes",
+        "audit",
+        "audit/audited-ledger audit/log-whole",
+        f"UPDATE audit_entry SET body = {replaced('INR', 'EUR')} WHERE index = 0",
+    ),
+    plant(
+        "a tree of other leaves",
+        "audit",
+        "audit/log-whole",
+        "UPDATE audit_head SET root_hash = sha256('')",
+    ),
+]
+
+
+FIRST_LISTED = "(SELECT min(position) FROM transfer)"
+PAYMENTS = [
+    plant(
+        "a payment is not listed",
+        "payments",
+        "payments/transfers-listed",
+        f"DELETE FROM transfer WHERE position = {FIRST_LISTED}",
+    ),
+    plant(
+        "a payment is listed with another amount",
+        "payments",
+        "payments/transfers-listed",
+        f"UPDATE transfer SET amount_minor = amount_minor + 1 WHERE position = {FIRST_LISTED}",
+    ),
+    plant(
+        "a payment is listed that was never posted",
+        "payments",
+        "payments/transfers-listed",
+        f"UPDATE transfer SET id = '{NOBODY}' WHERE position = {FIRST_LISTED}",
+    ),
+    plant(
+        "a payment is listed before it was heard",
+        "payments",
+        "payments/transfers-listed",
+        f"INSERT INTO transfer SELECT '{NOBODY}', 9999, kind, remitter_account,"
+        " beneficiary_account, amount_minor, currency, narrative, booked_on, value_on, booked_at"
+        f" FROM transfer WHERE position = {FIRST_LISTED}",
+    ),
+]
+
+
+async def planted(bank: Mapping[str, Database], service: str, *statements: str) -> None:
+    """Do this to the database of a service, with its triggers off and its constraints dropped."""
+    admin = await asyncpg.connect(bank[service].admin_url)
+    try:
+        await admin.execute("SET session_replication_role = replica")
+        for row in await admin.fetch(CONSTRAINTS):
+            await admin.execute(row[0])
+        for statement in statements:
+            done = await admin.execute(statement)
+            assert not done.endswith(" 0"), f"changed nothing: {statement}"
+    finally:
+        await admin.close()
