@@ -59,7 +59,7 @@ def test_what_nobody_issues_is_refused_and_not_repeated(type, typed):
     assert not typed or typed not in refused.value.detail
 
 
-@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWYZ0123456789", min_size=1, max_size=32))
+@given(st.text("0123456789", min_size=1, max_size=32))
 def test_a_number_shows_itself_masked(whole):
     number = Number(whole)
 

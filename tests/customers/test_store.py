@@ -84,7 +84,7 @@ async def test_an_unknown_customer_is_none(store, transaction):
 
 async def test_a_change_is_kept(store, transaction, keep):
     document = presented()
-    customer = await keep(document)
+    customer = await keep(document, presented())
 
     async with transaction():
         await store.change(
@@ -101,7 +101,7 @@ async def test_a_change_is_kept(store, transaction, keep):
 
     assert await store.get(customer.id) == changed
     assert (changed.kyc, changed.rating.risk, changed.status) == ("verified", "high", "suspended")
-    assert len(changed.documents) == 2
+    assert len(changed.documents) == 3
 
 
 async def test_an_amended_person_is_kept(store, transaction, keep):

@@ -86,7 +86,8 @@ class Bank:
             assert answer.status_code == 200, answer.text
             return items if len(items := answer.json()["items"]) >= count else None
 
-        return await eventually(enough)
+        items: list[dict] = await eventually(enough)
+        return items
 
 
 def transfer(remitter: str, beneficiary: str, amount_minor: int, **changed) -> dict:
@@ -109,6 +110,6 @@ def teller(payments: Service, signer: Signer) -> httpx.AsyncClient:
 
 async def eventually(found: Callable[[], Awaitable]):
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while (result := await found()) is None:
+        while (result := await found()) is None:  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.02)
         return result

@@ -56,9 +56,7 @@ async def test_two_who_pay_each_other_never_wait_in_a_circle(bank: Bank):
     refused = {answer.json()["type"] for answer in answers if answer.status_code == 409}
     assert refused <= {"urn:cbs:insufficient-funds"}
     for account in (asha, ravi):
-        history = await ask(
-            bank.service, "ledger.history", {"number": account, "limit": 200}, dict
-        )
+        history = await ask(bank.service, "ledger.history", {"number": account, "limit": 200}, dict)
         assert min(line["balance_after_minor"] for line in history["postings"]) >= 0
 
 

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
+import msgspec
 
+from cbs.accounts.connections import CONNECTIONS as ACCOUNTS
+from cbs.accounts.main import build as build_accounts
 from cbs.audit.connections import CONNECTIONS as AUDIT
 from cbs.audit.main import build as build_audit
 from cbs.dev.snapshots import Place
 from cbs.dev.verify import Finding, findings
+from cbs.kernel.account_number import account_number
 from cbs.ledger.connections import CONNECTIONS as LEDGER
 from cbs.ledger.main import build as build_ledger
 from cbs.payments.connections import CONNECTIONS as PAYMENTS
 from cbs.payments.main import build as build_payments
-from cbs.platform.context import Context, within
+from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.settings import Settings
 from tests.conftest import Database
 from tests.serving import Served, described, serving
@@ -27,11 +31,17 @@ from tests.signing import Signer
 
 BUILDS: Mapping[str, Any] = {
     "ledger": (LEDGER, build_ledger),
+    "accounts": (ACCOUNTS, build_accounts),
     "payments": (PAYMENTS, build_payments),
     "audit": (AUDIT, build_audit),
 }
-ANN, BOB, EVA = "00010000000017", "00010000000025", "00010000000033"
-OPERATOR = ("ledger.read", "ledger.post", "ledger.backdate", "payments.transfer", "payments.cash")
+# In the order in which they are opened.
+ANN, BOB, EVA = (account_number(branch=1, serial=serial) for serial in (1, 2, 3))
+NOBODY = UUID(int=404)
+OPERATOR = (
+    *("ledger.read", "ledger.post", "ledger.backdate", "payments.transfer", "payments.cash"),
+    *("accounts.read", "accounts.write", "accounts.freeze"),
+)
 CATCH_UP_SECONDS_MAX = 20
 HEARD = "SELECT position FROM watermark WHERE source = $1"
 
@@ -54,11 +64,15 @@ class Bank:
             wanted = {"kind": kind, "currency": "INR", "legs": legs, **more}
             return await olga.post("/v1/ledger/transactions", json=wanted)
 
-    async def set_account(self, number: str, *, version: int = 1, **terms: Any) -> None:
-        plumbing = self.served["audit"].service.plumbing
-        terms |= {"number": number, "kind": "customer", "currency": "INR", "version": version}
-        with within(Context(principal=plumbing.principal)):
-            await plumbing.bus.call("ledger.set-account", terms, dict, key=uuid4().hex, own=True)
+    async def change(self, path: str, **wanted: Any) -> httpx.Response:
+        async with self.served["accounts"].client("olga", *OPERATOR) as olga:
+            return await olga.post(f"/v1/accounts{path}", json=wanted)
+
+    async def open(self, product: str, **more: Any) -> str:
+        """Returns the new account's id."""
+        opened = await self.change("", customer_id=str(uuid4()), product=product, **more)
+        assert opened.status_code == 201, opened.text
+        return str(opened.json()["id"])
 
     async def caught_up(self) -> None:
         """Returns when everybody has heard what was said until now."""
@@ -93,14 +107,48 @@ async def working(
                 signer=signer,
             )
             served[service] = await stack.enter_async_context(serving(described_service, signer))
+            if service == "ledger":
+                await stack.enter_async_context(customers(served[service], nats_url))
         yield Bank(databases=databases, served=served)
+
+
+class Asked(msgspec.Struct):
+    customer_id: UUID
+
+
+@asynccontextmanager
+async def customers(beside: Served, nats_url: str) -> AsyncIterator[None]:
+    """Answers for a service that is not under test here: everybody but NOBODY is verified."""
+
+    async def standing(asked: Asked, _key: str) -> dict[str, str]:
+        kyc = "pending" if asked.customer_id == NOBODY else "verified"
+        return {"customer_id": str(asked.customer_id), "status": "active", "kyc": kyc}
+
+    bus = Bus(service="customers", tokens=beside.service.plumbing.tokens)
+    await bus.open(url=nats_url, nkey_file=None)
+    try:
+        await bus.serve(
+            Endpoint(
+                verb="standing", takes=Asked, gives=dict, handle=standing, permission="internal"
+            )
+        )
+        yield
+    finally:
+        await bus.leave()
+        await bus.close()
 
 
 async def business(bank: Bank) -> None:
     """Something of everything that the checks look at."""
-    await bank.set_account(ANN, limit_per_day_minor=100_000)
-    await bank.set_account(BOB, floor_minor=-5_000)
-    await bank.set_account(EVA, ceiling_minor=1_000)
+    ann = await bank.open("SAVINGS-INR")
+    await bank.open("CURRENT-INR", overdraft_minor=5_000)
+    eva = await bank.open("SAVINGS-INR")
+    refused = await bank.change("", customer_id=str(NOBODY), product="SAVINGS-INR")
+    assert refused.status_code == 409, refused.text
+    frozen = await bank.change(f"/{ann}/freeze", scope="debits", reason="a call")
+    thawed = await bank.change(f"/{ann}/unfreeze", reason="a mistake")
+    closed = await bank.change(f"/{eva}/close", reason="moved away")
+    assert [each.status_code for each in (frozen, thawed, closed)] == [200, 200, 200]
     expected = [
         (await bank.post("cash-deposit", "INR-CASH", ANN, 50_000), 201),
         (await bank.post("transfer", ANN, BOB, 10_000), 201),
@@ -112,7 +160,6 @@ async def business(bank: Bank) -> None:
     ]
     for answer, status in expected:
         assert answer.status_code == status, answer.text
-    await bank.set_account(EVA, version=2, closed=True)
     await bank.caught_up()
 
 

@@ -61,26 +61,27 @@ BOOK = [
     plant(
         "a leg of another transaction",
         "ledger",
-        "ledger/transaction-sums ledger/transaction-legs ledger/told-as-booked",
+        "ledger/transaction-sums ledger/transaction-legs ledger/told-as-booked"
+        " payments/transfers-listed",
         f"UPDATE posting SET transaction_id = {SECOND}, leg = 9"
         f" WHERE account = '{BOB}' AND transaction_id = {FIRST}",
     ),
     plant(
         "a transaction is gone",
         "ledger",
-        "ledger/posting-owners ledger/asked-once ledger/told-once",
+        "ledger/posting-owners ledger/asked-once ledger/told-once payments/transfers-listed",
         f"DELETE FROM transaction WHERE id = {FIRST}",
     ),
     plant(
         "an account is gone",
         "ledger",
-        "ledger/posting-owners",
+        "ledger/posting-owners accounts/terms-held",
         f"DELETE FROM account WHERE number = '{ANN}'",
     ),
     plant(
         "an account changes its currency",
         "ledger",
-        "ledger/one-currency",
+        "ledger/one-currency accounts/terms-held",
         f"UPDATE account SET currency = 'EUR' WHERE number = '{ANN}'",
     ),
     plant(
@@ -116,19 +117,19 @@ BOOK = [
     plant(
         "a balance below its floor",
         "ledger",
-        "ledger/bounds",
+        "ledger/bounds accounts/terms-held",
         f"UPDATE account SET floor_minor = 99999999 WHERE number = '{ANN}'",
     ),
     plant(
         "a balance above its ceiling",
         "ledger",
-        "ledger/bounds",
+        "ledger/bounds accounts/terms-held",
         f"UPDATE account SET ceiling_minor = 1 WHERE number = '{ANN}'",
     ),
     plant(
         "closed with money",
         "ledger",
-        "ledger/closed-at-zero",
+        "ledger/closed-at-zero accounts/terms-held",
         f"UPDATE account SET closed = true WHERE number = '{ANN}'",
     ),
     plant(
@@ -190,7 +191,7 @@ PLUMBING = [
     plant(
         "the head is behind",
         "ledger",
-        "ledger/outbox-gapless ledger/relay-behind audit/inbox-behind",
+        "ledger/outbox-gapless ledger/relay-behind audit/inbox-behind payments/inbox-behind",
         "UPDATE outbox_head SET position = position - 1",
     ),
     plant(
@@ -275,7 +276,8 @@ PLUMBING = [
         "a fact kept with other bytes",
         "audit",
         "audit/audited-ledger audit/log-whole",
-        f"UPDATE audit_entry SET body = {replaced('INR', 'EUR')} WHERE index = 0",
+        f"UPDATE audit_entry SET body = {replaced('INR', 'EUR')}"
+        " WHERE source = 'ledger' AND position = 1",
     ),
     plant(
         "a tree of other leaves",
@@ -286,6 +288,56 @@ PLUMBING = [
 ]
 
 
+ACCOUNTS = [
+    plant(
+        "an account the ledger never heard of",
+        "accounts",
+        "accounts/terms-held",
+        f"UPDATE account SET number = '00019999999999' WHERE number = '{BOB}'",
+    ),
+    plant(
+        "a limit the ledger does not hold to",
+        "accounts",
+        "accounts/terms-held",
+        f"UPDATE account SET limit_per_day_minor = 1 WHERE number = '{BOB}'",
+    ),
+    plant(
+        "a freeze the ledger does not hold to",
+        "accounts",
+        "accounts/terms-held",
+        f"UPDATE account SET frozen = 'all' WHERE number = '{BOB}'",
+    ),
+    plant(
+        "an overdraft only the ledger knows",
+        "ledger",
+        "accounts/terms-held",
+        f"UPDATE account SET floor_minor = -9999 WHERE number = '{BOB}'",
+    ),
+    plant(
+        "an account only the ledger knows",
+        "accounts",
+        "accounts/terms-held",
+        f"DELETE FROM account WHERE number = '{BOB}'",
+    ),
+    plant(
+        "a version nobody asked for",
+        "ledger",
+        "accounts/terms-held",
+        f"UPDATE account SET version = version + 1 WHERE number = '{BOB}'",
+    ),
+    plant(
+        "an acknowledged version that the ledger forgot",
+        "ledger",
+        "accounts/terms-held",
+        f"UPDATE account SET version = version - 1 WHERE number = '{ANN}'",
+    ),
+    plant(
+        "an account that was refused",
+        "accounts",
+        "accounts/terms-held",
+        f"UPDATE account SET state = 'refused' WHERE number = '{BOB}'",
+    ),
+]
 FIRST_LISTED = "(SELECT min(position) FROM transfer)"
 PAYMENTS = [
     plant(

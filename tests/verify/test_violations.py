@@ -5,10 +5,11 @@ import pytest
 from cbs.dev.snapshots import CannotSay, Place
 from cbs.dev.verify import ROWS_SHOWN_MAX, checks_of, findings, line, verdict
 from tests.verify.bank import BUILDS, broken, verified
-from tests.verify.planted import BOOK, ONE_MORE_FACT, PAYMENTS, PLUMBING, planted
+from tests.verify.planted import ACCOUNTS, BOOK, ONE_MORE_FACT, PAYMENTS, PLUMBING, planted
 
-PLANTS = BOOK + PLUMBING + PAYMENTS
+PLANTS = BOOK + PLUMBING + PAYMENTS + ACCOUNTS
 SHORT_SECONDS = 0.3
+HEARD_ONE_MORE = "UPDATE watermark SET position = position + 1 WHERE source = 'ledger'"
 
 
 @pytest.mark.parametrize("offence", PLANTS, ids=lambda offence: offence.name)
@@ -28,36 +29,54 @@ def test_every_check_has_a_violation_that_it_sees():
 
     # All services have the same plumbing and are audited alike: one of each is enough.
     wanted = {check.name for check in checks_of(list(BUILDS))}
-    assert wanted - proved == {"audited-audit", "audited-payments"}
+    assert wanted - proved == {
+        f"audited-{service}" for service in ("accounts", "audit", "payments")
+    }
 
 
 async def test_rows_tell_what_is_wrong(bank):
     await planted(
         bank,
         "audit",
-        "INSERT INTO dead_letter VALUES ('ledger', 7, '', 'indigestible', now())",
-        "UPDATE watermark SET position = position + 1 WHERE source = 'ledger'",
+        "INSERT INTO dead_letter VALUES ('customers', 7, '', 'indigestible', now())",
     )
-    await planted(bank, "ledger", *ONE_MORE_FACT)
 
     letters = broken(await verified(bank))["audit/dead-letters"]
 
     assert [row["replay_with"] for row in letters.rows] == [
-        "./cbs dead-letters replay audit ledger 7"
+        "./cbs dead-letters replay audit customers 7"
     ]
 
 
 async def test_what_was_set_aside_is_not_also_called_missing(bank):
     await planted(bank, "ledger", *ONE_MORE_FACT)
+    await planted(bank, "payments", HEARD_ONE_MORE)
     await planted(
         bank,
         "audit",
         "INSERT INTO dead_letter SELECT source, position + 1, '', 'indigestible', now()"
         " FROM watermark WHERE source = 'ledger'",
-        "UPDATE watermark SET position = position + 1 WHERE source = 'ledger'",
+        HEARD_ONE_MORE,
     )
 
     assert set(broken(await verified(bank))) == {"audit/dead-letters"}
+
+
+async def test_a_payment_set_aside_is_not_also_called_missing(bank):
+    await planted(
+        bank,
+        "payments",
+        "DELETE FROM transfer WHERE position = (SELECT min(position) FROM transfer)",
+    )
+    missing = broken(await verified(bank))["payments/transfers-listed"].rows[0]["id"]
+    letter = f'convert_to(\'{{"data":{{"transaction_id":"{missing}"}}}}\', \'UTF8\')'
+    await planted(
+        bank,
+        "payments",
+        f"INSERT INTO dead_letter VALUES ('ledger', 1, {letter}, 'indigestible', now())",
+    )
+
+    assert set(broken(await verified(bank))) == {"payments/dead-letters"}
 
 
 async def test_a_listener_that_does_not_catch_up_leaves_it_unsaid(bank):
@@ -66,7 +85,7 @@ async def test_a_listener_that_does_not_catch_up_leaves_it_unsaid(bank):
     found = await verified(bank, fence_seconds_max=SHORT_SECONDS)
 
     seen = broken(found)
-    assert set(seen) == {"audit/audited-ledger"}
+    assert set(seen) == {"audit/audited-ledger", "payments/transfers-listed"}
     assert seen["audit/audited-ledger"].outcome == "unknown"
     assert "is it running?" in seen["audit/audited-ledger"].why
     assert verdict(found) == 3

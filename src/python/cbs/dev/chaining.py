@@ -111,7 +111,9 @@ def _keep_best(
 def _past_break(starts: Mapping[int, Way[E]], day: Sequence[E]) -> dict[int, Way[E]]:
     """Go on after a day that does not follow: from what it shows, or from what it should show."""
     start, before = min(starts.items(), key=lambda item: item[1].rank)
-    anywhere = {e.balance_minor - e.amount_minor: Way[E](before.roundings) for e in day}
+    anywhere: dict[int, Way[E]] = {
+        entry.balance_minor - entry.amount_minor: Way(before.roundings) for entry in day
+    }
     inside = _through(anywhere, day)
     found = min(inside.values(), key=lambda way: way.rank) if inside else None
     way = Way(

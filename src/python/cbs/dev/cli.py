@@ -2,7 +2,7 @@
 
 import typer
 
-from cbs.dev import commands, watching
+from cbs.dev import bench, commands, contracts, dead_letters, demo, verify, watching
 
 app = typer.Typer(
     name="cbs",
@@ -16,3 +16,8 @@ app.command("down")(commands.down)
 app.command("status")(watching.status)
 app.command("logs")(watching.logs)
 app.command("reset")(commands.reset)
+app.command("contracts")(contracts.contracts)
+app.command("demo")(demo.demo)
+app.command("verify")(verify.verify)
+app.command("bench")(bench.bench)
+app.add_typer(dead_letters.app, name="dead-letters")

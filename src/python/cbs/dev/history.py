@@ -3,11 +3,13 @@
 The data set is published in two wordings of the same codes, English and Czech; both are read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from cbs.kernel.money import Currency, minor_units
 
@@ -40,7 +42,7 @@ class BadLine(Exception):
     """Why a line is left out."""
 
 
-class Bad(NamedTuple):
+class Bad(msgspec.Struct, frozen=True):
     file: str
     line: int
     reason: str
@@ -120,52 +122,59 @@ class History:
         return sum(len(account.entries) for account in self.accounts.values())
 
 
-def read_history(folder: Path) -> History:
-    """Raises Unusable; a line that cannot be used is in `bad`, and the others count."""
-    history = History()
-    owners: dict[int, Owner] = {}
-    owned_by: dict[int, int] = {}
-    seen: set[int] = set()
+@dataclass(slots=True, kw_only=True)
+class _Reader:
+    """Takes the files in the order in which each needs what those before it said."""
 
-    def client(line: dict[str, str]) -> None:
+    history: History = field(default_factory=History)
+    owners: dict[int, Owner] = field(default_factory=dict)
+    owned_by: dict[int, int] = field(default_factory=dict)
+    posted: set[int] = field(default_factory=set)
+
+    def client(self, line: dict[str, str]) -> None:
         number = _id(line, "client_id")
-        _once(number, owners, "client_id")
-        owners[number] = Owner(
+        _once(number, self.owners, "client_id")
+        self.owners[number] = Owner(
             client_id=number,
             birth=birth_of(line["birth_number"]),
             district=line["district_id"] or "unknown",
         )
 
-    def disposition(line: dict[str, str]) -> None:
-        if line["type"] == OWNER:
-            account_id, client_id = _id(line, "account_id"), _id(line, "client_id")
-            if client_id not in owners:
-                raise BadLine(f"unknown client {client_id}")
-            _once(account_id, owned_by, "owner of account")
-            owned_by[account_id] = client_id
+    def disposition(self, line: dict[str, str]) -> None:
+        if line["type"] != OWNER:
+            return
+        account_id, client_id = _id(line, "account_id"), _id(line, "client_id")
+        if client_id not in self.owners:
+            raise BadLine(f"unknown client {client_id}")
+        _once(account_id, self.owned_by, "owner of account")
+        self.owned_by[account_id] = client_id
 
-    def account(line: dict[str, str]) -> None:
+    def account(self, line: dict[str, str]) -> None:
         number = _id(line, "account_id")
-        _once(number, history.accounts, "account_id")
+        _once(number, self.history.accounts, "account_id")
         day_of(line["date"])
-        if number not in owned_by:
+        if number not in self.owned_by:
             raise BadLine(f"account {number} has no owner")
-        history.accounts[number] = HistoricAccount(id=number, owner=owners[owned_by[number]])
+        owner = self.owners[self.owned_by[number]]
+        self.history.accounts[number] = HistoricAccount(id=number, owner=owner)
 
-    def transaction(line: dict[str, str]) -> None:
+    def transaction(self, line: dict[str, str]) -> None:
         entry = entry_of(line)
-        if entry.account_id not in history.accounts:
+        if entry.account_id not in self.history.accounts:
             raise BadLine(f"unknown account {entry.account_id}")
-        if entry.id in seen:
-            raise BadLine(f"duplicate trans_id {entry.id}")
-        seen.add(entry.id)
-        history.accounts[entry.account_id].entries.append(entry)
+        _once(entry.id, self.posted, "trans_id")
+        self.posted.add(entry.id)
+        self.history.accounts[entry.account_id].entries.append(entry)
 
+
+def read_history(folder: Path) -> History:
+    """Raises Unusable; a line that cannot be used is in `bad`, and the others count."""
+    reader = _Reader()
     take: dict[str, Callable[[dict[str, str]], None]] = {
-        "client.csv": client,
-        "disp.csv": disposition,
-        "account.csv": account,
-        "trans.csv": transaction,
+        "client.csv": reader.client,
+        "disp.csv": reader.disposition,
+        "account.csv": reader.account,
+        "trans.csv": reader.transaction,
     }
     for name, taken in take.items():
         for number, line in _lines(folder / name, COLUMNS[name]):
@@ -174,8 +183,8 @@ def read_history(folder: Path) -> History:
                     raise BadLine(line)
                 taken(line)
             except BadLine as error:
-                history.bad.append(Bad(name, number, str(error)))
-    return history
+                reader.history.bad.append(Bad(name, number, str(error)))
+    return reader.history
 
 
 def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str] | str]]:
@@ -210,8 +219,8 @@ def _id(line: dict[str, str], name: str) -> int:
     return int(text)
 
 
-def _once(number: int, known: dict[int, Owner] | dict[int, int] | object, what: str) -> None:
-    if isinstance(known, dict) and number in known:
+def _once(number: int, known: Container[int], what: str) -> None:
+    if number in known:
         raise BadLine(f"duplicate {what} {number}")
 
 

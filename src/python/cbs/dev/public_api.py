@@ -1,10 +1,10 @@
-"""The bank's public API as its users reach it: through the edge, with a token and their own keys."""
+"""The bank's public API as its users reach it: through the edge, with a token and own keys."""
 
 import asyncio
 import itertools
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -66,8 +66,7 @@ class _Connection(asyncio.Protocol):
         self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), transport
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is not registered as one
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
@@ -195,6 +194,7 @@ class PublicApi:
             if connection.transport is not None:
                 return connection
         place = urlsplit(self.url)
+        assert place.hostname and place.port, self.url
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(_Connection, place.hostname, place.port)
         return connection

@@ -33,6 +33,7 @@ PRODUCT, CURRENCY = "HISTORY-CZK", "CZK"
 OVERDRAFT_MINOR_MAX, OVERDRAFT_STEP_MINOR = 1_000_000_000, 1_000_000
 ACCOUNTS_AT_ONCE = 48
 DIFFERENCES_KEPT_MAX = 1_000
+REFUSES_ONE = frozenset({400, 404, 409})
 
 
 class Difference(msgspec.Struct, kw_only=True):
@@ -123,6 +124,7 @@ class Replay:
         try:
             number = await self._opened(account, chain.entries)
         except Refused as refusal:
+            _only_this_one(refusal)
             self._differs(account.id, None, 0, 0, str(refusal))
             for _ in chain.entries:
                 self.advance()
@@ -137,6 +139,7 @@ class Replay:
             try:
                 ours = await self._posted(number, entry, ours)
             except Refused as refusal:
+                _only_this_one(refusal)
                 self._differs(account.id, entry, ours, rounded, str(refusal))
             else:
                 self.report.transactions += 1
@@ -182,14 +185,20 @@ class Replay:
             self.report.differences_kept.append(
                 Difference(
                     account_id=account_id,
-                    trans_id=entry and entry.id,
-                    on=entry and entry.on,
+                    trans_id=entry.id if entry else None,
+                    on=entry.on if entry else None,
                     ours_minor=ours,
                     roundings_minor=rounded,
                     theirs_minor=entry.balance_minor if entry else 0,
                     why=why,
                 )
             )
+
+
+def _only_this_one(refusal: Refused) -> None:
+    """A no to one line or account leaves the others to be replayed; any other no is to all."""
+    if refusal.status not in REFUSES_ONE:
+        raise refusal
 
 
 def registration(owner: Owner, *, bank: str) -> dict[str, Any]:

@@ -32,7 +32,8 @@ LISTED = """
     FROM transfer WHERE position <= $1 ORDER BY id"""
 LISTED_AHEAD = """
     SELECT id, transfer.position, watermark.position AS heard
-    FROM transfer JOIN watermark ON source = 'ledger' WHERE transfer.position > watermark.position"""
+    FROM transfer JOIN watermark ON source = 'ledger'
+    WHERE transfer.position > watermark.position"""
 POSTED_ASIDE = r"""
     SELECT substring(encode(body, 'escape')
         from '"transaction_id":"([0-9a-f-]{36})"')::uuid AS id

@@ -120,9 +120,7 @@ async def onboard(api: PublicApi, summary: Summary, advance: Callable[[], None])
             summary.deposited_minor += amount_minor
         advance()
 
-    await each(
-        enumerate(islice(people(run.name), run.customers)), enter, at_once=OPENERS_AT_ONCE
-    )
+    await each(enumerate(islice(people(run.name), run.customers)), enter, at_once=OPENERS_AT_ONCE)
     summary.customers, summary.turned_away = len(accounts), dict(turned_away)
     return [number for _, number in sorted(accounts.items())]
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 
 from cbs.dev import databases, secrets, state
+from cbs.dev.account_checks import ACCOUNT_CHECKS
 from cbs.dev.book_checks import BOOK_CHECKS
 from cbs.dev.checks import Check
 from cbs.dev.commands import CANNOT_SAY, DONE, NO, Data
@@ -44,6 +46,8 @@ def checks_of(services: Sequence[str]) -> list[Check]:
     checks = [check for service in services for check in plumbing_checks(service)]
     if "ledger" in services:
         checks += BOOK_CHECKS
+    if {"accounts", "ledger"} <= set(services):
+        checks += ACCOUNT_CHECKS
     if {"payments", "ledger"} <= set(services):
         checks += PAYMENT_CHECKS
     if "audit" in services:
@@ -100,7 +104,7 @@ async def _made(check: Check, snapshots: Snapshots) -> Finding:
     try:
         async with snapshots.apart():
             async for row in check.find(snapshots):
-                rows.append(dict(row))
+                rows.append(_plain(row))
                 if len(rows) > ROWS_SHOWN_MAX:
                     break
     except UNANSWERED as error:
@@ -116,6 +120,11 @@ async def _made(check: Check, snapshots: Snapshots) -> Finding:
         more=len(rows) > ROWS_SHOWN_MAX,
         why=why,
     )
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    # PostgreSQL's sums of bigint are numeric, which would be shown as 1E+4.
+    return {k: int(v) if isinstance(v, Decimal) else v for k, v in row.items()}
 
 
 def verify(

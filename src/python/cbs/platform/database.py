@@ -1,7 +1,8 @@
 """Piccolo's engine with its surprises removed, and asyncpg on the same connections.
 
-Piccolo 1.38 keeps the pool's connection when COMMIT itself fails, and turns a nested
-transaction into a no-op. Here the connection always goes back and nesting is refused.
+Piccolo 1.38 keeps the pool's connection when BEGIN or COMMIT itself fails or is cancelled, and
+turns a nested transaction into a no-op. Here the connection always goes back, and nesting is
+refused.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from piccolo.table import Table
 from cbs.platform.telemetry import span
 
 STATEMENT_SECONDS_MAX = 20
-RECONNECT_SECONDS_MAX = 5.0
+RECONNECT_SECONDS_MAX, CLOSE_SECONDS_MAX = 5.0, 5.0
 UNREACHABLE = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -38,6 +39,19 @@ log = structlog.get_logger()
 class Transaction(PostgresTransaction):
     """Joins every query of this task to one connection; a second one inside it is refused."""
 
+    async def __aenter__(self) -> PostgresTransaction:
+        if self._parent is not None:
+            return self._parent
+        self.connection = await self.get_connection()
+        try:
+            self.transaction = self.connection.transaction()
+            await self.begin()
+        except BaseException:
+            await self._give_back()
+            raise
+        self.context = self.engine.current_transaction.set(self)
+        return self
+
     async def __aexit__(
         self,
         exception_type: type[BaseException] | None,
@@ -50,11 +64,14 @@ class Transaction(PostgresTransaction):
             await (self.commit() if exception is None else self._undo())
         finally:
             self.engine.current_transaction.reset(self.context)
-            if self.engine.pool:
-                await self.engine.pool.release(self.connection)
-            else:
-                await self.connection.close()
+            await self._give_back()
         return False
+
+    async def _give_back(self) -> None:
+        if self.engine.pool:
+            await self.engine.pool.release(self.connection)
+        else:
+            await self.connection.close()
 
     async def _undo(self) -> None:
         # A connection that is gone has rolled back by itself; its error must not hide the cause.
@@ -97,7 +114,12 @@ class Database(PostgresEngine):
 
     async def close(self) -> None:
         if self.pool:
-            await self.close_connection_pool()
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                    await self.pool.close()
+            except TimeoutError:
+                self.pool.terminate()
+            self.pool = None
 
     def bind(self, *tables: type[Table]) -> None:
         for table in tables:

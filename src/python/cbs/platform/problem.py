@@ -114,6 +114,8 @@ def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     if isinstance(error, (*UNREACHABLE, asyncio.TimeoutError)):
         log.warning("unavailable", path=request.url.path, error=repr(error))
         return _response(problem_of(Unavailable()))
+    if isinstance(error, RecursionError):
+        return _response(problem_of(Malformed("nested too deeply")))
     log.error("request-failed", path=request.url.path, exc_info=error)
     return _response(
         Problem(

@@ -125,10 +125,12 @@ async def started(service: Service, *, patiently: bool = False) -> AsyncIterator
 async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
     """Cancel until it is felt: `asyncio.wait_for` loses a cancellation that meets a result, and
     the bus's client waits with it (mended in Python 3.12)."""
-    while tasks:
-        for task in tasks:
+    left = tasks
+    while left:
+        for task in left:
             task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_SECONDS)
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _as_coroutine(awaitable: Any) -> None:

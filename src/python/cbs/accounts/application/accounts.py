@@ -144,9 +144,7 @@ class Accounts:
         await self.accounts.begin(account, change)
         return change
 
-    async def freeze(
-        self, *, account_id: UUID, scope: Scope, reason: str, asker: Asker
-    ) -> Change:
+    async def freeze(self, *, account_id: UUID, scope: Scope, reason: str, asker: Asker) -> Change:
         return await self._begin(
             account_id, Kind.FREEZE, lambda account: account.freeze(scope), asker, reason
         )
@@ -207,9 +205,7 @@ class Accounts:
         if account.state in (State.OPENING, State.REFUSED):
             return Statement(account=account, postings=found, before=None)
         for _ in range(SCANNED_PAGES_MAX):
-            scanned = await self.book.history(
-                account.number, before=before, limit=HISTORY_PAGE_MAX
-            )
+            scanned = await self.book.history(account.number, before=before, limit=HISTORY_PAGE_MAX)
             for posting in scanned:
                 if period.is_over_at(posting):
                     return Statement(account=account, postings=found, before=None)

@@ -61,15 +61,11 @@ class ChangeStore(Protocol):
 
     async def account(self, account_id: UUID) -> Account: ...
 
-    async def advance(
-        self, change: Change, advance: Callable[[Account], Advance]
-    ) -> Change | None:
+    async def advance(self, change: Change, advance: Callable[[Account], Advance]) -> Change | None:
         """Take the step on the locked account; None if somebody else took it first."""
         ...
 
-    async def take(
-        self, *, principal: str, key: str, lease_seconds: float
-    ) -> Change | None:
+    async def take(self, *, principal: str, key: str, lease_seconds: float) -> Change | None:
         """The unfinished change under this key, unless somebody has the lease of it."""
         ...
 
@@ -99,9 +95,7 @@ class Changes:
     lease_seconds: float = LEASE_SECONDS
 
     async def take(self, *, principal: str, key: str) -> Change | None:
-        return await self.store.take(
-            principal=principal, key=key, lease_seconds=self.lease_seconds
-        )
+        return await self.store.take(principal=principal, key=key, lease_seconds=self.lease_seconds)
 
     async def drive(self, change: Change) -> None:
         """Take what steps are left, by the lease that the caller has.
@@ -120,9 +114,7 @@ class Changes:
 
     async def finish_due(self) -> int:
         """Drive changes that were left behind; how many there were."""
-        due = await self.store.take_due(
-            limit=DRIVEN_AT_ONCE_MAX, lease_seconds=self.lease_seconds
-        )
+        due = await self.store.take_due(limit=DRIVEN_AT_ONCE_MAX, lease_seconds=self.lease_seconds)
         outcomes = await asyncio.gather(
             *(self._drive_for(change) for change in due), return_exceptions=True
         )
@@ -158,9 +150,7 @@ class Changes:
             raise CustomerNotActive
         return await self.store.advance(
             change,
-            lambda account: Advance(
-                to=Step.TELL_LEDGER, account=account, version=change.version
-            ),
+            lambda account: Advance(to=Step.TELL_LEDGER, account=account, version=change.version),
         )
 
     async def _tell_ledger(self, change: Change) -> Change | None:

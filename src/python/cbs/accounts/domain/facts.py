@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from cbs.accounts.domain.product import ProductAdded
 from cbs.kernel.event import Event
 
 
@@ -81,3 +82,14 @@ class AccountClosed(Event):
     number: str
     reason: str
     version: int
+
+
+FACTS = (
+    ProductAdded,
+    AccountOpened,
+    AccountOpeningRefused,
+    AccountFrozen,
+    AccountUnfrozen,
+    LimitsChanged,
+    AccountClosed,
+)

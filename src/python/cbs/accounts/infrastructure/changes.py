@@ -50,9 +50,7 @@ class PostgresChanges:
         assert row is not None, account_id
         return account_of(row)
 
-    async def advance(
-        self, change: Change, advance: Callable[[Account], Advance]
-    ) -> Change | None:
+    async def advance(self, change: Change, advance: Callable[[Account], Advance]) -> Change | None:
         async with self.database.transaction():
             [row] = (
                 await AccountRow.select()
@@ -78,9 +76,7 @@ class PostgresChanges:
             no and no.status,
             no and no.body,
         )
-        await AccountRow.update(values_of(taken.account)).where(
-            AccountRow.id == change.account_id
-        )
+        await AccountRow.update(values_of(taken.account)).where(AccountRow.id == change.account_id)
         if taken.answer is not None:
             assert taken.to is Step.DONE, taken
             await self.requests.answer(
@@ -92,9 +88,7 @@ class PostgresChanges:
         if taken.news is not None:
             await self.outbox.put(taken.news)
 
-    async def take(
-        self, *, principal: str, key: str, lease_seconds: float
-    ) -> Change | None:
+    async def take(self, *, principal: str, key: str, lease_seconds: float) -> Change | None:
         row = await self.database.fetchrow(TAKE, principal, key, lease_seconds)
         return change_of(row) if row else None
 
@@ -103,9 +97,7 @@ class PostgresChanges:
         return [change_of(row) for row in rows]
 
     async def defer(self, change: Change, *, seconds: float, error: str) -> None:
-        await self.database.execute(
-            DEFER, change.id, seconds, error[:ERROR_CHARACTERS_MAX]
-        )
+        await self.database.execute(DEFER, change.id, seconds, error[:ERROR_CHARACTERS_MAX])
 
     async def unfinished(self) -> int:
         return int((await self.database.fetchrow(UNFINISHED))["count"])

@@ -83,6 +83,6 @@ def terms_of(account: Account) -> dict[str, Any]:
         "limit_per_day_minor": terms.limit_per_day_minor,
         "debit_blocked": terms.frozen is not None,
         "credit_blocked": terms.frozen is Scope.ALL,
-        "closed": account.state is State.CLOSING,
+        "closed": account.state in (State.CLOSING, State.CLOSED),
         "version": account.version,
     }

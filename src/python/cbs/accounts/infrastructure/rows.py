@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-from piccolo.columns import Column
 
 from cbs.accounts.domain.account import Account, Scope, State, Terms
 from cbs.accounts.domain.change import Asker, Change, Kind, Step
@@ -12,7 +11,7 @@ from cbs.kernel.account_number import AccountNumber
 from cbs.kernel.answer import Answer
 from cbs.kernel.money import Currency
 
-Values = dict[Column | str, Any]
+Values = dict[Any, Any]
 
 
 def product_of(row: Any) -> Product:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -13,13 +14,16 @@ from cbs.accounts.infrastructure.rows import (
     product_of,
     values_of,
 )
-from cbs.accounts.infrastructure.tables import AccountRow, ChangeRow, ProductRow
+from cbs.accounts.infrastructure.tables import AccountRow, ProductRow
 from cbs.platform.database import Database
 from cbs.platform.outbox import Outbox
 
 # The database's clock alone says when a lease is over: instances need not agree on the time.
-LEASE = """
-    UPDATE change SET lease_until = clock_timestamp() + make_interval(secs => $2) WHERE id = $1"""
+BEGIN = """
+    INSERT INTO change (id, account_id, kind, step, version, terms, former, principal, key,
+        on_behalf_of, correlation_id, reason, lease_until)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+        clock_timestamp() + make_interval(secs => $13))"""
 SERIAL = "SELECT nextval('account_serial') AS serial"
 
 
@@ -70,7 +74,7 @@ class PostgresAccounts:
         return int((await self.database.fetchrow(SERIAL))["serial"])
 
     async def begin(self, account: Account, change: Change) -> None:
-        fixed = {
+        fixed: dict[Any, Any] = {
             "id": account.id,
             "number": account.number,
             "branch": account.branch,
@@ -94,13 +98,8 @@ class PostgresAccounts:
         return change
 
     async def _begun(self, change: Change) -> None:
-        await self.database.execute(
-            "INSERT INTO change (id, account_id, kind, step, version, terms, former, principal,"
-            " key, on_behalf_of, correlation_id, reason)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-            *begun_values(change).values(),
-        )
-        await self.database.execute(LEASE, change.id, self.lease_seconds)
+        values = begun_values(change).values()
+        await self.database.execute(BEGIN, *values, self.lease_seconds)
 
     async def get(self, account_id: UUID) -> Account | None:
         row = await AccountRow.select().where(AccountRow.id == account_id).first()

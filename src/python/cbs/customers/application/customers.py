@@ -1,7 +1,7 @@
 """What the customers service can be asked to do, and what it needs in order to do it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
@@ -58,7 +58,7 @@ class Presented:
 
     type: DocumentType
     issuer: str
-    number: str
+    number: str = field(repr=False)
     expires_on: date | None
 
 

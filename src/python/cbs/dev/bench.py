@@ -1,0 +1,288 @@
+"""`cbs bench`: how much this bank does on this machine, beside TPC-B in the same minutes.
+
+Ratios to TPC-B travel from machine to machine; the figures themselves do not.
+"""
+
+import asyncio
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cbs.dev import cpu, health, load, secrets, state, tpcb
+from cbs.dev.commands import CANNOT_SAY, NO, Data
+from cbs.dev.folder import Folder
+from cbs.dev.onboarding import account_of
+from cbs.dev.people import people
+from cbs.dev.postgres import ADMIN
+from cbs.dev.process import CannotStart, mortal
+from cbs.dev.process import running as running_program
+from cbs.dev.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.dev.state import State
+from cbs.dev.trade import registration
+from cbs.dev.workers import each
+
+ACCOUNTS, OPENERS_AT_ONCE = 256, 16
+DEPOSIT_MINOR, PRODUCT = 10_000_000, "CURRENT-INR"
+WARM_UP_SECONDS, LOAD_SECONDS_MORE = 2.0, 60.0
+SECONDS_MAX, CLIENTS_MAX, UP_SECONDS_MAX = 3_600, 1_024, 300
+SECONDS, CLIENTS = 20, 64
+BATCHES = re.compile(rb"^cbs_batch_size_(sum|count) ([0-9.e+]+)$", re.M)
+EXTERNAL = ("CBS_POSTGRES_URL", "CBS_NATS_URL")
+USER, BUS_USER = "teller", "payments"
+
+
+class CannotBench(RuntimeError):
+    """Something is missing for a measurement; the message says what."""
+
+
+UNMEASURED = (
+    *(CannotBench, CannotStart, NoBank, NoAnswer, Refused),
+    *(OSError, subprocess.SubprocessError),
+)
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """`cpu_us` is CPU time per request in each process, in microseconds; `load` is the load's own.
+    `ratio` is to TPC-B's rate in the same run."""
+
+    name: str
+    clients: int
+    requests: int = 0
+    refused: dict[str, int] = {}
+    per_second: float
+    ratio: float = 0
+    p50_ms: float = 0
+    p99_ms: float = 0
+    mean_ms: float = 0
+    mean_batch: float = 0
+    cpu_us: dict[str, int] = {}
+
+
+Seconds = Annotated[int, typer.Option(min=1, max=SECONDS_MAX, help="Of each measurement.")]
+Clients = Annotated[int, typer.Option(min=1, max=CLIENTS_MAX, help="Who ask at the same time.")]
+
+
+def bench(
+    data: Data = None,
+    seconds: Seconds = SECONDS,
+    clients: Clients = CLIENTS,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+) -> None:
+    """Measure transfers over HTTP and postings over NATS beside pgbench's TPC-B.
+
+    Brings up a bank of its own for this, in a new folder that is erased afterwards; with --data
+    it uses the bank that is up there, and leaves its customers and small transfers in it.
+    Exit 0: measured. 1: the bank refused some. 3: it could not be measured.
+    """
+    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
+    try:
+        with _bank(data, console) as folder:
+            runs = measure(folder, console, seconds=seconds, clients=clients)
+    except UNMEASURED as error:
+        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+        typer.echo(f"{error}\n{said}".strip(), err=True)
+        raise typer.Exit(CANNOT_SAY) from None
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(runs), indent=1))
+    else:
+        show(runs, Console())
+    raise typer.Exit(NO if any(run.refused for run in runs) else 0)
+
+
+@contextmanager
+def _bank(data: Data, console: Console) -> Iterator[Folder]:
+    """The bank in `data`, which is up, or one that lives as long as the measurement."""
+    if data is not None:
+        yield Folder.at(data)
+        return
+    # On the disk that a bank would have, not in a temporary folder that may be in memory.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
+    cache.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="bench-", dir=cache))
+    folder = Folder.at(place / "bank")
+    console.print(f"starting a bank in {folder.root}")
+    up = [sys.executable, "-P", "-m", "cbs.dev", "up", "--data", str(folder.root)]
+    own = [f"--unset={name}" for name in EXTERNAL]
+
+    def is_ready() -> bool:
+        running = state.read(folder.state)
+        return running is not None and running.phase == "ready"
+
+    try:
+        # Ends with this process, however that ends.
+        with running_program(
+            mortal(["env", *own, *up], death=signal.SIGTERM),
+            log=place / "log",
+            is_ready=is_ready,
+            seconds=UP_SECONDS_MAX,
+        ):
+            yield folder
+    finally:
+        shutil.rmtree(place)
+
+
+def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> list[Run]:
+    """All measurements, one after the other; raises CannotBench and what the bank raises."""
+    running = state.read(folder.state)
+    if running is None or running.phase != "ready":
+        raise CannotBench(f"no bank is up in {folder.root}: start it with ./cbs up")
+    if running.external:
+        raise CannotBench("servers of your own are measured by their own means: use the bank's")
+    name = f"bench-{uuid.uuid4().hex[:12]}"
+    console.print(f"opening {ACCOUNTS} accounts")
+    accounts = asyncio.run(_accounts(folder, name))
+    token = folder.token(USER).read_text().strip()
+    http = load.Job(
+        name=name,
+        clients=clients,
+        seconds=seconds,
+        token=token,
+        accounts=accounts,
+        http_url=running.edge_url,
+    )
+    bus = msgspec.structs.replace(
+        http,
+        http_url="",
+        nats_url=running.nats_url,
+        nkey_file=str(secrets.nkey_seed(folder, BUS_USER)),
+        nats_user=BUS_USER,
+    )
+    jobs = {
+        "transfers over HTTP": http,
+        "the same, two hot accounts": msgspec.structs.replace(http, accounts=accounts[:2]),
+        "postings over NATS": bus,
+    }
+    runs = []
+    for number, (title, job) in enumerate(jobs.items()):
+        console.print(f"{title}: {clients} clients, {seconds} s")
+        warm_up = msgspec.structs.replace(job, name=f"{name}-{number}w", seconds=WARM_UP_SECONDS)
+        _loaded(warm_up)
+        job = msgspec.structs.replace(job, name=f"{name}-{number}")
+        runs.append(_measured(title, job, folder, running))
+    console.print(f"TPC-B: {tpcb.CLIENTS} clients, {seconds} s")
+    return _beside_tpcb(runs, folder, running, seconds)
+
+
+async def _accounts(folder: Folder, name: str) -> list[str]:
+    """New customers' accounts, with money in them."""
+    api = PublicApi.of(folder, USER)
+    numbers: list[str] = []
+
+    async def opened(number: int) -> None:
+        key = f"{name}-{number}"
+        account = await account_of(api, registration(population[number]), product=PRODUCT, key=key)
+        deposit = {"account": account, "amount_minor": DEPOSIT_MINOR, "currency": "INR"}
+        await api.post("/v1/payments/deposits", deposit, msgspec.Raw, key=f"{key}-d")
+        numbers.append(account)
+
+    population = list(itertools.islice(people(name), ACCOUNTS))
+    try:
+        await each(range(ACCOUNTS), opened, at_once=OPENERS_AT_ONCE)
+    finally:
+        api.close()
+    return sorted(numbers)
+
+
+def _loaded(job: load.Job) -> load.Measured:
+    """Raises subprocess.SubprocessError when the load's process fails."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "cbs.dev.load"],
+        input=msgspec.json.encode(job),
+        capture_output=True,
+        check=True,
+        timeout=job.seconds + LOAD_SECONDS_MORE,
+    )
+    return msgspec.json.decode(done.stdout, type=load.Measured)
+
+
+def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
+    before, batches_before = cpu.seconds_by_part(running), _batches(running)
+    found = _loaded(job)
+    after, batches_after = cpu.seconds_by_part(running), _batches(running)
+    now = state.read(folder.state)
+    if now is None or [p.pid for p in now.programs] != [p.pid for p in running.programs]:
+        raise CannotBench("a part of the bank was restarted while it was measured: see ./cbs logs")
+    spent = {part: after[part] - before[part] for part in before} | {"load": found.cpu_seconds}
+    count = batches_after["count"] - batches_before["count"]
+    requests = batches_after["sum"] - batches_before["sum"]
+    return Run(
+        name=title,
+        clients=job.clients,
+        requests=found.requests,
+        refused=found.refused,
+        per_second=round(found.requests / job.seconds, 1),
+        p50_ms=found.p50_ms,
+        p99_ms=found.p99_ms,
+        mean_batch=round(requests / count, 1) if count else 0,
+        cpu_us={
+            part: round(1e6 * seconds / found.requests) if found.requests else 0
+            for part, seconds in spent.items()
+        },
+    )
+
+
+def _batches(running: State) -> dict[str, float]:
+    """How many batches the ledger has decided, and of how many orders together."""
+    port = next(part.port for part in running.programs if part.name == "ledger")
+    _, said = health.get(port, "/metrics", seconds=5)
+    found = {name.decode(): float(value) for name, value in BATCHES.findall(said)}
+    return {"sum": found.get("sum", 0), "count": found.get("count", 0)}
+
+
+def _beside_tpcb(runs: list[Run], folder: Folder, running: State, seconds: int) -> list[Run]:
+    passfile = secrets.pgpass(folder, ADMIN)
+    with tpcb.scratch(running.postgres_url, passfile) as url:
+        before = cpu.seconds_by_part(running)["postgres"]
+        rate, latency = tpcb.run(url, passfile, seconds=seconds)
+        spent = cpu.seconds_by_part(running)["postgres"] - before
+    requests = round(rate * seconds)
+    reference = Run(
+        name="TPC-B (pgbench)",
+        clients=tpcb.CLIENTS,
+        requests=requests,
+        per_second=round(rate, 1),
+        mean_ms=round(latency, 3),
+        cpu_us={"postgres": round(1e6 * spent / requests)},
+    )
+    for run in (*runs, reference):
+        run.ratio = round(run.per_second / rate, 2)
+    return [*runs, reference]
+
+
+def show(runs: list[Run], console: Console) -> None:
+    speed = Table("", "clients", "per second", "TPC-B = 1", "p50 ms", "p99 ms", "batch", "refused")
+    parts = list(dict.fromkeys(part for run in runs for part in run.cpu_us))
+    cost = Table("CPU µs a request", *parts, "together")
+    for run in runs:
+        speed.add_row(
+            run.name,
+            str(run.clients),
+            f"{run.per_second:,.0f}",
+            f"{run.ratio:.2f}",
+            f"{run.p50_ms:.1f}" if run.p50_ms else f"mean {run.mean_ms:.1f}",
+            f"{run.p99_ms:.1f}" if run.p99_ms else "",
+            f"{run.mean_batch:.1f}" if run.mean_batch else "",
+            ", ".join(f"{count} {code}" for code, count in run.refused.items()),
+        )
+        cost.add_row(
+            run.name,
+            *(str(run.cpu_us[part]) if part in run.cpu_us else "" for part in parts),
+            str(sum(run.cpu_us.values())),
+        )
+    console.print(speed)
+    console.print(cost)

@@ -1,0 +1,162 @@
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from cbs.accounts.api.desk import Desk
+from cbs.accounts.connections import CONNECTIONS
+from cbs.accounts.domain.account import CustomerNotFound
+from cbs.accounts.main import build
+from cbs.ledger.connections import CONNECTIONS as LEDGER
+from cbs.ledger.main import build as build_ledger
+from cbs.platform.bus import Bus, Endpoint
+from cbs.platform.service import Service
+from cbs.platform.settings import Settings
+from tests.conftest import Database
+from tests.serving import Served, described, serving
+from tests.signing import Signer
+
+TELLER = ("accounts.read", "accounts.write", "accounts.freeze", "accounts.products")
+
+
+class Asked(msgspec.Struct):
+    customer_id: UUID
+
+
+@dataclass
+class Customers:
+    """Answers `customers.standing` with what a test says; whoever it does not know is fine."""
+
+    known: dict[UUID, dict[str, str]] = field(default_factory=dict)
+    missing: set[UUID] = field(default_factory=set)
+
+    async def standing(self, asked: Asked, _key: str) -> Any:
+        if asked.customer_id in self.missing:
+            raise CustomerNotFound
+        return {"status": "active", "kyc": "verified", **self.known.get(asked.customer_id, {})}
+
+    def endpoint(self) -> Endpoint[Asked]:
+        return Endpoint(
+            verb="standing", takes=Asked, gives=dict, handle=self.standing, permission="internal"
+        )
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Accounts and the ledger, as a teller and a test reach them."""
+
+    accounts: Served
+    ledger: Served
+    customers: Customers
+    teller: httpx.AsyncClient
+
+    @property
+    def desk(self) -> Desk:
+        desk = self.accounts.service.parts.provide["desk"]
+        assert isinstance(desk, Desk)
+        return desk
+
+    async def opened(self, **wanted: Any) -> dict[str, Any]:
+        body = {"customer_id": str(uuid4()), "product": "CURRENT-INR", **wanted}
+        answer = await self.teller.post("/v1/accounts", json=body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def change(self, account: dict[str, Any], what: str, **body: Any) -> httpx.Response:
+        if what != "limits":
+            body = {"reason": "court order 7/2026", **body}
+        return await self.teller.post(f"/v1/accounts/{account['id']}/{what}", json=body)
+
+    async def pay(self, account: dict[str, Any], amount_minor: int) -> httpx.Response:
+        """A transfer at the ledger, over its bus's own way in: cash for the account."""
+        legs = [
+            {"account": "INR-CASH", "amount_minor": -amount_minor},
+            {"account": account["number"], "amount_minor": amount_minor},
+        ]
+        order = {"kind": "transfer", "currency": "INR", "legs": legs}
+        permissions = ("ledger.post", "payments.transfer")
+        async with self.ledger.client("paul", *permissions) as paul:
+            return await paul.post("/v1/ledger/transactions", json=order)
+
+    async def in_the_book(self, account: dict[str, Any]) -> dict[str, Any]:
+        async with self.ledger.client("olga", "ledger.read") as olga:
+            found = await olga.get(f"/v1/ledger/accounts/{account['number']}")
+        assert found.status_code == 200, found.text
+        return dict(found.json())
+
+    async def run_out_leases(self) -> None:
+        """As if the time of every lease had passed."""
+        await self.accounts.service.plumbing.database.execute(
+            "UPDATE change SET lease_until = clock_timestamp() - interval '1 s'"
+            " WHERE step <> 'done'"
+        )
+
+
+@pytest.fixture
+def signer() -> Signer:
+    return Signer()
+
+
+@pytest.fixture
+def describe(
+    database: Callable[[str], Database], nats_url: str, tmp_path: Path, signer: Signer
+) -> Callable[[Any, Any], Service]:
+    def of(connections: Any, build: Any) -> Service:
+        return described(
+            connections,
+            Settings,
+            build,
+            database=database(connections.service),
+            nats_url=nats_url,
+            folder=tmp_path,
+            signer=signer,
+        )
+
+    return of
+
+
+@pytest.fixture
+def ledger_service(describe: Callable[[Any, Any], Service]) -> Service:
+    return describe(LEDGER, build_ledger)
+
+
+@pytest.fixture
+def accounts_service(describe: Callable[[Any, Any], Service]) -> Service:
+    return describe(CONNECTIONS, build)
+
+
+@pytest.fixture
+async def customers(
+    accounts_service: Service, nats_url: str, signer: Signer
+) -> AsyncIterator[Customers]:
+    customers = Customers()
+    bus = Bus(service="customers", tokens=accounts_service.plumbing.tokens)
+    await bus.open(url=nats_url, nkey_file=None)
+    await bus.serve(customers.endpoint())
+    yield customers
+    await bus.leave()
+    await bus.close()
+
+
+@pytest.fixture
+async def accounts(
+    accounts_service: Service, customers: Customers, signer: Signer
+) -> AsyncIterator[Served]:
+    async with serving(accounts_service, signer) as served:
+        yield served
+
+
+@pytest.fixture
+async def bank(
+    accounts: Served, ledger_service: Service, customers: Customers, signer: Signer
+) -> AsyncIterator[Bank]:
+    async with (
+        serving(ledger_service, signer) as ledger,
+        accounts.client("tara", *TELLER) as teller,
+    ):
+        yield Bank(accounts=accounts, ledger=ledger, customers=customers, teller=teller)

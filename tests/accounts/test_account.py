@@ -1,0 +1,164 @@
+"""An account's own rules: what may follow what, whatever order things happen in."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbs.accounts.domain.account import (
+    Account,
+    AccountFrozen,
+    AccountNotOpen,
+    AlreadyFrozen,
+    ChangeUnderWay,
+    NotFrozen,
+    Scope,
+    State,
+)
+from cbs.accounts.domain.product import OverdraftOutOfRange, ProductWithdrawn
+from cbs.kernel.refusal import Malformed, Refusal
+from tests.accounts.fakes import CURRENT, NOON, account
+
+AMOUNTS = st.integers(0, 1_000)
+ACTS = st.one_of(
+    st.builds(lambda scope: lambda a: a.freeze(scope), st.sampled_from(Scope)),
+    st.just(lambda a: a.unfreeze()),
+    st.builds(
+        lambda overdraft, day: (
+            lambda a: a.limit(
+                per_transaction_minor=None, per_day_minor=day, overdraft_minor=overdraft
+            )
+        ),
+        AMOUNTS,
+        AMOUNTS,
+    ),
+    st.just(lambda a: a.close()),
+    st.builds(lambda back: lambda a: a.told(max(a.version - back, 1), at=NOON), st.integers(0, 3)),
+)
+
+
+@given(st.lists(ACTS, max_size=30))
+def test_whatever_is_done_an_account_stays_whole(acts):
+    at = account()
+    for act in acts:
+        before = at
+        try:
+            at = act(at)
+        except Refusal:
+            continue
+        assert at.version - before.version in (0, 1)
+        assert at.acknowledged >= before.acknowledged
+        assert (at.version > before.version) or (at.terms == before.terms)
+        # Nothing is changed beside a change that may still be refused.
+        assert not (before.contingent and at.version > before.version)
+        assert not at.contingent or at.acknowledged == at.version - 1
+        assert at.state is not State.CLOSED or at.settled
+        assert at.state in (State.OPEN, State.CLOSING, State.CLOSED)
+
+
+@given(st.lists(ACTS, max_size=10))
+def test_a_contingent_change_that_is_withdrawn_leaves_the_former_terms(acts):
+    at = account()
+    for act in acts:
+        try:
+            changed = act(at)
+        except Refusal:
+            continue
+        if changed.contingent and changed.version > at.version:
+            back = changed.withdrawn(at.terms)
+            assert (back.state, back.terms) == (at.state, at.terms)
+            assert back.version == changed.version + 1
+            assert back.told(back.version, at=NOON).settled
+        at = changed
+
+
+def test_a_freeze_that_does_not_hold_yet_is_not_said_to():
+    freezing = account().freeze(Scope.ALL)
+
+    with pytest.raises(ChangeUnderWay):
+        freezing.freeze(Scope.ALL)
+    with pytest.raises(AlreadyFrozen):
+        freezing.told(2, at=NOON).freeze(Scope.ALL)
+    assert freezing.freeze(Scope.DEBITS).terms.frozen is Scope.DEBITS
+
+
+def test_an_unfreezing_that_is_not_through_yet_is_not_said_to_be():
+    frozen = account().freeze(Scope.ALL).told(2, at=NOON)
+
+    with pytest.raises(ChangeUnderWay):
+        frozen.unfreeze().unfreeze()
+    with pytest.raises(NotFrozen):
+        frozen.unfreeze().told(3, at=NOON).unfreeze()
+
+
+def test_changes_that_the_ledger_cannot_refuse_go_side_by_side():
+    at = account().freeze(Scope.DEBITS)
+    at = at.limit(per_transaction_minor=1, per_day_minor=2, overdraft_minor=0)
+
+    assert (at.version, at.acknowledged, at.contingent) == (3, 1, False)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda a: a.freeze(Scope.ALL),
+        lambda a: a.unfreeze(),
+        lambda a: a.close(),
+        lambda a: a.limit(per_transaction_minor=None, per_day_minor=None, overdraft_minor=9),
+    ],
+)
+def test_nothing_goes_beside_what_the_ledger_may_refuse(act):
+    lent = replace(account(), terms=replace(account().terms, overdraft_minor=10))
+    lower = lent.limit(per_transaction_minor=None, per_day_minor=None, overdraft_minor=5)
+
+    for under_way in (account().close(), lower, opening()):
+        with pytest.raises(ChangeUnderWay):
+            act(under_way)
+    for ended in (account().close().told(2, at=NOON), opening().refused()):
+        with pytest.raises(AccountNotOpen):
+            act(ended)
+
+
+def test_what_the_ledger_may_refuse_waits_for_the_rest():
+    frozen_and_thawed = account().freeze(Scope.ALL).unfreeze()
+
+    with pytest.raises(ChangeUnderWay):
+        frozen_and_thawed.close()
+    assert frozen_and_thawed.told(3, at=NOON).close().state is State.CLOSING
+
+
+def test_a_frozen_account_is_not_closed():
+    with pytest.raises(AccountFrozen):
+        account().freeze(Scope.DEBITS).told(2, at=NOON).close()
+
+
+def test_an_acknowledgement_of_an_older_version_settles_nothing():
+    closing = account().close()
+
+    assert closing.told(1, at=NOON) == closing
+    assert closing.told(2, at=NOON).closed_at == NOON
+
+
+def test_an_account_is_opened_on_its_products_terms():
+    assert opening().terms.limit_per_day_minor == CURRENT.limit_per_day_minor
+    assert opening(overdraft_minor=1_000).terms.overdraft_minor == 1_000
+    with pytest.raises(OverdraftOutOfRange):
+        opening(overdraft_minor=1_001)
+    with pytest.raises(ProductWithdrawn):
+        opening(product=replace(CURRENT, active=False))
+    with pytest.raises(Malformed):
+        replace(CURRENT, overdraft_min_minor=2_000)
+
+
+def opening(**changed) -> Account:
+    plain = account()
+    wanted = {
+        "id": plain.id,
+        "number": plain.number,
+        "branch": 1,
+        "customer_id": plain.customer_id,
+        "product": CURRENT,
+        "overdraft_minor": None,
+    }
+    return Account.opening(**{**wanted, **changed})
