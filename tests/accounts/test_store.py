@@ -155,7 +155,7 @@ def to(step: Step, *, news: Event | None = None, **changed: Any) -> Callable[[Ac
     def advance(known: Account) -> Advance:
         answer = DONE if step is Step.DONE else None
         told = replace(known, **changed)
-        return Advance(to=step, account=told, version=known.version, news=news, answer=answer)
+        return Advance(to=step, account=told, version=told.version, news=news, answer=answer)
 
     return advance
 

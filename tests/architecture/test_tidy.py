@@ -22,6 +22,8 @@ BANNED_CALLS = {
     "float": "money is whole minor units",
 }
 CATCH_ALL = {"", "Exception", "BaseException"}
+# A listener sets aside what cannot be digested, whatever the reason, and hears on.
+MUST_GO_ON = {"hearing.py"}
 
 
 def offences(path: Path, text: str) -> Iterator[str]:
@@ -47,7 +49,7 @@ def offences_of(node: ast.AST, *, pure: bool) -> Iterator[str]:
             yield f"line {node.lineno}: {node.name} is longer than {FUNCTION_LINES_MAX} lines"
         if "Args:" in (ast.get_docstring(node) or ""):
             yield f"line {node.lineno}: let the signature say what the arguments are"
-    if isinstance(node, ast.ExceptHandler) and swallows(node):
+    if isinstance(node, ast.ExceptHandler) and swallows(node) and path.name not in MUST_GO_ON:
         yield f"line {node.lineno}: swallows every error; name those you expect, or raise again"
     if pure and isinstance(node, ast.Call):
         called = ast.unparse(node.func)

@@ -71,7 +71,8 @@ def keep(store, transaction):
 
 
 async def test_what_is_added_can_be_read_back(store, keep):
-    customer = await keep(presented(), presented(type=DocumentType.AADHAAR, number=aadhaar()))
+    pans = [presented() for _ in range(6)]
+    customer = await keep(*pans, presented(type=DocumentType.AADHAAR, number=aadhaar()))
 
     assert await store.get(customer.id) == customer
 

@@ -42,7 +42,7 @@ OPERATOR = (
     *("ledger.read", "ledger.post", "ledger.backdate", "payments.transfer", "payments.cash"),
     *("accounts.read", "accounts.write", "accounts.freeze"),
 )
-CATCH_UP_SECONDS_MAX = 20
+CATCH_UP_SECONDS_MAX = 60
 HEARD = "SELECT position FROM watermark WHERE source = $1"
 
 

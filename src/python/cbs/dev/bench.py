@@ -94,8 +94,9 @@ def bench(
         with _bank(data, console) as folder:
             runs = measure(folder, console, seconds=seconds, clients=clients)
     except UNMEASURED as error:
-        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
-        typer.echo(f"{error}\n{said}".strip(), err=True)
+        typer.echo(str(error), err=True)
+        if isinstance(error, subprocess.CalledProcessError):
+            typer.echo(error.stderr, err=True)
         raise typer.Exit(CANNOT_SAY) from None
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(runs), indent=1))
@@ -163,9 +164,9 @@ def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> 
         nats_user=BUS_USER,
     )
     jobs = {
-        "transfers over HTTP": http,
-        "the same, two hot accounts": msgspec.structs.replace(http, accounts=accounts[:2]),
-        "postings over NATS": bus,
+        "HTTP transfers": http,
+        "two hot accounts": msgspec.structs.replace(http, accounts=accounts[:2]),
+        "NATS postings": bus,
     }
     runs = []
     for number, (title, job) in enumerate(jobs.items()):
@@ -214,6 +215,8 @@ def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
     before, batches_before = cpu.seconds_by_part(running), _batches(running)
     found = _loaded(job)
     after, batches_after = cpu.seconds_by_part(running), _batches(running)
+    if not found.requests:
+        raise CannotBench(f"{title}: nothing was done, {found.refused}")
     now = state.read(folder.state)
     if now is None or [p.pid for p in now.programs] != [p.pid for p in running.programs]:
         raise CannotBench("a part of the bank was restarted while it was measured: see ./cbs logs")
@@ -229,10 +232,7 @@ def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
         p50_ms=found.p50_ms,
         p99_ms=found.p99_ms,
         mean_batch=round(requests / count, 1) if count else 0,
-        cpu_us={
-            part: round(1e6 * seconds / found.requests) if found.requests else 0
-            for part, seconds in spent.items()
-        },
+        cpu_us={part: round(1e6 * seconds / found.requests) for part, seconds in spent.items()},
     )
 
 
@@ -252,7 +252,7 @@ def _beside_tpcb(runs: list[Run], folder: Folder, running: State, seconds: int) 
         spent = cpu.seconds_by_part(running)["postgres"] - before
     requests = round(rate * seconds)
     reference = Run(
-        name="TPC-B (pgbench)",
+        name="pgbench TPC-B",
         clients=tpcb.CLIENTS,
         requests=requests,
         per_second=round(rate, 1),
@@ -265,9 +265,9 @@ def _beside_tpcb(runs: list[Run], folder: Folder, running: State, seconds: int) 
 
 
 def show(runs: list[Run], console: Console) -> None:
-    speed = Table("", "clients", "per second", "TPC-B = 1", "p50 ms", "p99 ms", "batch", "refused")
+    speed = Table("", "clients", "a second", "TPC-B=1", "p50 ms", "p99 ms", "batch", "refused")
     parts = list(dict.fromkeys(part for run in runs for part in run.cpu_us))
-    cost = Table("CPU µs a request", *parts, "together")
+    cost = Table("CPU µs", *parts, "all", padding=(0, 0))
     for run in runs:
         speed.add_row(
             run.name,

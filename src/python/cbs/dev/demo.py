@@ -160,10 +160,11 @@ def replayed_lines(report: Report) -> list[str]:
     if report.differences > len(shown):
         lines.append(f"and {report.differences - len(shown)} more differences")
     unchained = ", ".join(f"{day.on} of account {day.account_id}" for day in report.unchained[:20])
+    unmoved = f", and {report.unmoved} of no amount" if report.unmoved else ""
     return [
         *lines,
         f"accounts      {report.accounts}",
-        f"transactions  {report.transactions}",
+        f"transactions  {report.transactions}{unmoved}",
         f"roundings     {report.roundings}, together {_czk(report.roundings_sum_minor)}",
         f"days that do not chain  {len(report.unchained)}{f': {unchained}' if unchained else ''}",
         f"bad lines     {len(report.bad)}",

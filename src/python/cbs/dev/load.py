@@ -14,6 +14,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -89,8 +90,7 @@ class Customer(asyncio.Protocol):
         self.began = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), transport
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self.ask()
 
     def ask(self) -> None:
@@ -191,8 +191,13 @@ async def _caller(client: Client, requests: Iterator[bytes], tally: Tally, until
 
 
 async def measured(job: Job) -> Measured:
+    """Raises what went wrong in the load itself: a figure would be a wrong one."""
     tally, began = Tally(), time.perf_counter()
+    bugs: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, bug: bugs.append(bug))
     await (over_nats if job.nats_url else over_http)(job, tally)
+    if bugs:
+        raise RuntimeError(f"{len(bugs)} failures, first {bugs[0]}") from bugs[0].get("exception")
     usage = resource.getrusage(resource.RUSAGE_SELF)
     ordered = sorted(tally.milliseconds)
     return Measured(

@@ -30,7 +30,7 @@ from cbs.dev.public_api import PublicApi, Refused
 from cbs.dev.workers import each
 
 PRODUCT, CURRENCY = "HISTORY-CZK", "CZK"
-OVERDRAFT_MINOR_MAX, OVERDRAFT_STEP_MINOR = 1_000_000_000, 1_000_000
+OVERDRAFT_MINOR_MAX, OVERDRAFT_STEP_MINOR = 1_000_000_000, 10_000_000
 ACCOUNTS_AT_ONCE = 48
 DIFFERENCES_KEPT_MAX = 1_000
 REFUSES_ONE = frozenset({400, 404, 409})
@@ -67,10 +67,14 @@ class Unchained(msgspec.Struct):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """`differences_kept` are the first DIFFERENCES_KEPT_MAX; a bad line is not a difference."""
+    """`differences_kept` are the first DIFFERENCES_KEPT_MAX; a bad line is not a difference.
+
+    `unmoved` are transactions of no amount: the balances agree, and there is nothing to post.
+    """
 
     accounts: int = 0
     transactions: int = 0
+    unmoved: int = 0
     roundings: int = 0
     roundings_sum_minor: int = 0
     differences: int = 0
@@ -142,7 +146,8 @@ class Replay:
                 _only_this_one(refusal)
                 self._differs(account.id, entry, ours, rounded, str(refusal))
             else:
-                self.report.transactions += 1
+                self.report.transactions += entry.amount_minor != 0
+                self.report.unmoved += entry.amount_minor == 0
                 if ours + rounded != entry.balance_minor:
                     self._differs(account.id, entry, ours, rounded, "")
             self.advance()
@@ -215,6 +220,9 @@ def registration(owner: Owner, *, bank: str) -> dict[str, Any]:
 
 
 def overdraft(entries: list[Entry]) -> int:
-    """The overdraft the account lived with: its lowest balance, rounded up."""
-    lowest = min(accumulate((entry.amount_minor for entry in entries), initial=0))
-    return -(lowest // OVERDRAFT_STEP_MINOR) * OVERDRAFT_STEP_MINOR
+    """The overdraft the account lived with: its lowest balance, rounded up to whole steps.
+
+    One step at least, so that a history that went on seldom asks for another account.
+    """
+    lowest = min(accumulate(entry.amount_minor for entry in entries), default=0)
+    return max(-(lowest // OVERDRAFT_STEP_MINOR), 1) * OVERDRAFT_STEP_MINOR

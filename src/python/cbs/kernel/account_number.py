@@ -10,6 +10,9 @@ AccountNumber = NewType("AccountNumber", str)
 
 DIGITS, BRANCH_DIGITS, SERIAL_DIGITS = 14, 4, 9
 
+# A digit -> the sum of the digits of twice it. Every transfer passes here twice.
+_DOUBLED = str.maketrans("0123456789", "0246813579")
+
 
 def account_number(*, branch: int, serial: int) -> AccountNumber:
     assert 0 < branch < 10**BRANCH_DIGITS, branch
@@ -23,5 +26,4 @@ def is_account_number(text: str) -> bool:
 
 
 def _luhn(digits: str) -> int:
-    doubled = (sum(divmod(2 * int(d), 10)) for d in digits[-2::-2])
-    return sum(doubled) + sum(int(d) for d in digits[-1::-2])
+    return sum(map(int, digits[-1::-2] + digits[-2::-2].translate(_DOUBLED)))

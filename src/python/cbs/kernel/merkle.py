@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-HASH_BYTES = 32
-
 
 class Subtree(NamedTuple):
     """Covers the leaves from `number << level` up to, but not with, `number + 1 << level`."""

@@ -14,7 +14,7 @@ from litestar.response import Response
 
 from cbs.kernel.refusal import Because, Refusal
 from cbs.platform.context import Context, current, now, within
-from cbs.platform.database import Database
+from cbs.platform.database import UNREACHABLE, Database
 from cbs.platform.hearing import Listener
 from cbs.platform.http import Once, needs
 from cbs.platform.outbox import fact_of
@@ -112,15 +112,13 @@ class DeadLetters:
             correlation_id=fact.event.correlationid,
             causation_id=str(fact.event.id),
         )
-        error: Exception | None = None
         try:
-            async with self.database.connection.transaction():
-                with within(context):
-                    await listener.digest([fact])
-        except Exception as failure:  # told to the operator, below
-            error = failure
-        if error is not None:
-            raise StillIndigestible(repr(error)[:500])
+            with within(context):
+                await listener.digest([fact])
+        except UNREACHABLE:
+            raise
+        except Exception as error:
+            raise StillIndigestible(repr(error)[:500]) from error
         await self.database.execute(REPLAYED, source, position, now())
         return _letter(await self.database.fetchrow(DEAD_LETTER, source, position))
 
