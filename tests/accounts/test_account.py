@@ -16,8 +16,12 @@ from cbs.accounts.domain.account import (
     Scope,
     State,
 )
-from cbs.accounts.domain.product import OverdraftOutOfRange, ProductWithdrawn
-from cbs.kernel.refusal import Malformed, Refusal
+from cbs.accounts.domain.product import (
+    OverdraftOutOfRange,
+    OverdraftsOutOfOrder,
+    ProductWithdrawn,
+)
+from cbs.kernel.refusal import Refusal
 from tests.accounts.fakes import CURRENT, NOON, account
 
 AMOUNTS = st.integers(0, 1_000)
@@ -147,7 +151,7 @@ def test_an_account_is_opened_on_its_products_terms():
         opening(overdraft_minor=1_001)
     with pytest.raises(ProductWithdrawn):
         opening(product=replace(CURRENT, active=False))
-    with pytest.raises(Malformed):
+    with pytest.raises(OverdraftsOutOfOrder):
         replace(CURRENT, overdraft_min_minor=2_000)
 
 

@@ -94,7 +94,7 @@ def test_every_book_that_was_kept_in_some_order_chains(days, random):
     assert all(gap is not None and abs(gap) <= chaining.ROUNDING_MINOR_MAX for gap in gaps)
     total = sum(line.amount_minor for line in lines)
     if lines:
-        assert total + sum(gaps) == chain.entries[-1].balance_minor
+        assert total + sum(gap or 0 for gap in gaps) == chain.entries[-1].balance_minor
 
 
 @pytest.mark.parametrize("lines", [[], [Line(1, 5, 5)]])

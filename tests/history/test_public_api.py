@@ -25,10 +25,11 @@ HANG_UP = b""
 @asynccontextmanager
 async def answering(*answers):
     """A server that gives these answers in turn, the last for ever; yields what it was asked."""
-    asked, left, serving = [], list(answers), set()
+    asked, left, serving = [], list(answers), []
 
     async def serve(reader, writer):
-        serving.add(asyncio.current_task())
+        done = asyncio.Event()
+        serving.append(done.wait())
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -42,6 +43,7 @@ async def answering(*answers):
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
+        done.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -5,7 +5,7 @@ from litestar.response import Response
 
 from cbs.accounts.api.shapes import Code, NewProduct, ProductView
 from cbs.accounts.application.accounts import Accounts
-from cbs.accounts.domain.product import Product, ProductKnown
+from cbs.accounts.domain.product import OverdraftsOutOfOrder, Product, ProductKnown
 from cbs.platform.http import Once, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -40,7 +40,7 @@ async def products(
     operation_id="accounts.add-product",
     summary="Offer a new product",
     guards=[needs("accounts.products")],
-    responses=refusals(ProductKnown, key=True),
+    responses=refusals(ProductKnown, OverdraftsOutOfOrder, key=True),
 )
 async def add_product(
     data: JSONBody[NewProduct], once: NamedDependency[Once], accounts: NamedDependency[Accounts]

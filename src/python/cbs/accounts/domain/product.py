@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from cbs.kernel.event import Event
 from cbs.kernel.money import Currency
-from cbs.kernel.refusal import Because, Malformed, Refusal
+from cbs.kernel.refusal import Because, Refusal
 
 
 class ProductKind(StrEnum):
@@ -30,7 +30,7 @@ class Product:
 
     def __post_init__(self) -> None:
         if not 0 <= self.overdraft_min_minor <= self.overdraft_max_minor:
-            raise Malformed("the least overdraft is between nothing and the most")
+            raise OverdraftsOutOfOrder
 
     def overdraft(self, wanted_minor: int | None) -> int:
         """What is agreed when this much is wanted; None wants the least."""
@@ -67,6 +67,10 @@ class ProductKnown(Refusal):
 
 class ProductWithdrawn(Refusal):
     """No more accounts of this product are opened."""
+
+
+class OverdraftsOutOfOrder(Refusal):
+    """The least overdraft of a product is between nothing and the most."""
 
 
 class OverdraftOutOfRange(Refusal):

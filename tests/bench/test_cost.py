@@ -1,0 +1,90 @@
+"""What a request costs, and what TPC-B says of the machine."""
+
+import os
+import subprocess
+import sys
+import time
+
+import asyncpg
+import pytest
+from rich.console import Console
+
+from cbs.dev import cpu, tpcb
+from cbs.dev.bench import Run, show
+from cbs.dev.state import ProgramState, State
+
+BURN = "import time\nwhile time.process_time() < {}: pass"
+WITH_CHILD = (
+    "import subprocess, sys\n"
+    f"subprocess.run([sys.executable, '-c', {BURN.format(0.3)!r}])\n"
+    f"child = subprocess.Popen([sys.executable, '-c', {(BURN.format(0.3) + chr(10) + 'input()')!r}],"
+    " stdin=subprocess.PIPE)\n"
+    "print('ready', flush=True)\n"
+    "input()\nchild.communicate(b'x')"
+)
+
+
+def part(name: str, pid: int) -> ProgramState:
+    return ProgramState(name=name, phase="ready", pid=pid, port=0, started_at=0, restarts=0)
+
+
+def test_the_cpu_time_of_a_part_is_that_of_its_children_too():
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITH_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        running = State(pid=os.getpid(), identity="", phase="ready", since=0)
+        running.programs = [part("busy", process.pid), part("gone", 2**22)]
+        deadline = time.monotonic() + 30
+        while cpu.seconds_by_part(running)["busy"] < 0.6 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found = cpu.seconds_by_part(running)
+    finally:
+        process.communicate("x\n")
+
+    assert set(found) == {"busy"}
+    assert found["busy"] >= 0.6  # one child is gone, one lives
+
+
+async def test_tpcb_runs_beside_the_bank_and_leaves_nothing(postgres_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(tpcb, "SCALE", 1)
+    passfile = tmp_path / "pgpass"
+    passfile.touch(mode=0o600)
+
+    def run() -> tuple[float, float]:
+        with tpcb.scratch(postgres_server, passfile) as url:
+            return tpcb.run(url, passfile, seconds=1)
+
+    rate, milliseconds = run()
+
+    admin = await asyncpg.connect(postgres_server)
+    left = await admin.fetch("SELECT FROM pg_database WHERE datname = $1", tpcb.DATABASE)
+    await admin.close()
+    assert rate > 0
+    assert milliseconds > 0
+    assert left == []
+
+
+def test_the_table_names_every_run_and_every_part(capsys: pytest.CaptureFixture[str]):
+    show(
+        [
+            Run(
+                name="HTTP",
+                clients=64,
+                per_second=2000,
+                ratio=0.8,
+                p50_ms=20.5,
+                p99_ms=60.1,
+                mean_batch=13.2,
+                cpu_us={"ledger": 100, "edge": 50},
+            ),
+            Run(name="TPC-B", clients=32, per_second=2500, mean_ms=12.8, cpu_us={"postgres": 350}),
+        ],
+        Console(width=120),
+    )
+
+    said = capsys.readouterr().out
+    for text in ("HTTP", "2,000", "0.80", "20.5", "60.1", "13.2", "150", "TPC-B", "12.8", "350"):
+        assert text in said, text
