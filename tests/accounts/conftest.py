@@ -89,6 +89,12 @@ class Bank:
         assert found.status_code == 200, found.text
         return dict(found.json())
 
+    async def chart(self) -> list[dict[str, Any]]:
+        """The customers' accounts in the book."""
+        async with self.ledger.client("olga", "ledger.read") as olga:
+            page = (await olga.get("/v1/ledger/accounts?limit=200")).json()
+        return [each for each in page["items"] if each["kind"] == "customer"]
+
     async def run_out_leases(self) -> None:
         """As if the time of every lease had passed."""
         await self.accounts.service.plumbing.database.execute(

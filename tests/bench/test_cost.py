@@ -13,15 +13,16 @@ from cbs.dev import cpu, tpcb
 from cbs.dev.bench import Run, show
 from cbs.dev.state import ProgramState, State
 
-BURN = "import time\nwhile time.process_time() < {}: pass"
-WITH_CHILD = (
-    "import subprocess, sys\n"
-    f"subprocess.run([sys.executable, '-c', {BURN.format(0.3)!r}])\n"
-    f"child = subprocess.Popen([sys.executable, '-c', {(BURN.format(0.3) + chr(10) + 'input()')!r}],"
-    " stdin=subprocess.PIPE)\n"
-    "print('ready', flush=True)\n"
-    "input()\nchild.communicate(b'x')"
-)
+BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
+WITH_CHILDREN = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {BURN!r}])
+argv = [sys.executable, "-c", {BURN + "input()"!r}]
+child = subprocess.Popen(argv, stdin=subprocess.PIPE)
+print("started", flush=True)
+input()
+child.communicate(b"end")
+"""
 
 
 def part(name: str, pid: int) -> ProgramState:
@@ -30,7 +31,10 @@ def part(name: str, pid: int) -> ProgramState:
 
 def test_the_cpu_time_of_a_part_is_that_of_its_children_too():
     process = subprocess.Popen(
-        [sys.executable, "-c", WITH_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WITH_CHILDREN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     try:

@@ -1,6 +1,8 @@
 """A bank in order passes, at rest and at work."""
 
 import asyncio
+import os
+import sys
 from contextlib import suppress
 
 from tests.verify.bank import ANN, BOB, broken, verified, working
@@ -35,3 +37,15 @@ async def test_a_bank_at_work_passes(bank, nats_url, tmp_path):
             customers.cancel()
             with suppress(asyncio.CancelledError):
                 await customers
+
+
+async def test_without_a_bank_it_cannot_be_said(tmp_path):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cbs.dev", "verify", "--data", str(tmp_path)),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+
+    assert process.returncode == 3
+    assert b"no bank is up" in said

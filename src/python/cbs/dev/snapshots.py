@@ -42,7 +42,10 @@ class Place:
 
 @dataclass(slots=True, kw_only=True)
 class Snapshots:
-    """The databases of the services, each as of one moment. `hears` says who listens to whom."""
+    """The databases of the services, each as of one moment. `hears` says who listens to whom.
+
+    Each listener has `fence_seconds_max` to reach its fences.
+    """
 
     places: Mapping[str, Place]
     hears: Mapping[str, tuple[str, ...]]
@@ -96,6 +99,7 @@ class Snapshots:
         return connection
 
     async def _reach_fences(self, service: str, say: Callable[[str], None]) -> None:
+        deadline = asyncio.get_running_loop().time() + self.fence_seconds_max
         for source in self.hears[service]:
             if source not in self.places:
                 continue
@@ -104,14 +108,13 @@ class Snapshots:
                 self.heads[source] = await self._live[source].fetchval(HEAD)
             fence = self.heads[source]
             say(f"{service}: waiting until it has heard {fence} facts of {source}")
-            if (heard := await self._heard(service, source, fence)) < fence:
+            if (heard := await self._heard(service, source, fence, deadline)) < fence:
                 self.behind[service, source] = (
                     f"{service} has heard {heard} of {fence} facts of {source} after"
                     f" {self.fence_seconds_max:g} s: is it running? (./cbs status)"
                 )
 
-    async def _heard(self, service: str, source: str, fence: int) -> int:
-        deadline = asyncio.get_running_loop().time() + self.fence_seconds_max
+    async def _heard(self, service: str, source: str, fence: int, deadline: float) -> int:
         while True:
             heard: int = await self._live[service].fetchval(HEARD, source) or 0
             if heard >= fence or asyncio.get_running_loop().time() >= deadline:
