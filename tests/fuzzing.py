@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from cbs.platform.process import started
 from cbs.platform.service import Service
 
 EXAMPLES_MAX, REQUEST_SECONDS_MAX = 25, 10
+START_SECONDS_MAX, STOP_SECONDS_MAX = 30, 30
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -45,15 +47,19 @@ def listening(service: Service) -> Iterator[str]:
         async with started(service):
             await server.serve(sockets=[listener])
 
-    # Not a daemon: what fails to stop must be seen.
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while not server.started:
+        assert thread.is_alive() and time.monotonic() < deadline, "the service did not start"
+        time.sleep(0.02)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(STOP_SECONDS_MAX)
         listener.close()
+    assert not thread.is_alive(), "the service did not stop"
 
 
 def operations_that_conform(service: Service, url: str, token: str) -> list[str]:

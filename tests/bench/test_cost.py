@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from cbs.dev import cpu, tpcb
-from cbs.dev.bench import Run, show
+from cbs.dev.figures import Run, compared, drift, show
 from cbs.dev.state import ProgramState, State
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
@@ -92,3 +92,20 @@ def test_the_table_names_every_run_and_every_part(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().out
     for text in ("HTTP", "2,000", "0.80", "20.5", "60.1", "13.2", "150", "TPC-B", "12.8", "350"):
         assert text in said, text
+
+
+def tpcb_at(per_second: float) -> Run:
+    return Run(name="TPC-B", clients=32, per_second=per_second)
+
+
+def test_ratios_are_to_the_mean_of_what_the_machine_did_before_and_after():
+    runs = compared([Run(name="HTTP", clients=64, per_second=1500)], tpcb_at(2900), tpcb_at(3100))
+
+    assert [run.ratio for run in runs] == [0.97, 0.5, 1.03]
+    assert drift(runs) == ""
+
+
+def test_a_machine_that_was_not_steady_is_told():
+    runs = compared([Run(name="HTTP", clients=64, per_second=1500)], tpcb_at(3100), tpcb_at(2000))
+
+    assert "3,100 a second before, 2,000 after" in drift(runs)

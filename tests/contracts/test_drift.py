@@ -30,6 +30,8 @@ def test_a_drift_is_seen():
 
 def test_unknown_fields_are_told_the_truth_about():
     schemas = described("ledger")["openapi"]["components"]["schemas"]
-    closed = {name for name, schema in schemas.items() if schema.get("additionalProperties") is False}
+    closed = {
+        name for name, schema in schemas.items() if schema.get("additionalProperties") is False
+    }
 
     assert {"Post", "LegWanted", "OpenInternalAccount"} <= {name.split("_")[-1] for name in closed}

@@ -1,7 +1,10 @@
+import pytest
+
 from tests.customers.conftest import CLERK
 from tests.fuzzing import listening, operations_that_conform
 
 
+@pytest.mark.timeout(240)
 def test_the_service_answers_as_its_openapi_says(service, signer):
     token = signer.token("clerk", *CLERK, "customers.import", "operations.read")
 

@@ -5,6 +5,7 @@ import pytest
 
 from cbs.ledger.connections import CONNECTIONS
 from cbs.ledger.main import build
+from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.conftest import Database
 from tests.serving import Served, described, serving
@@ -14,12 +15,16 @@ OPERATOR = ("ledger.read", "ledger.accounts", "ledger.post", "ledger.backdate")
 
 
 @pytest.fixture
-async def ledger(
-    database: Callable[[str], Database], nats_url: str, tmp_path: Path
-) -> AsyncIterator[Served]:
-    """The ledger, started, with nobody else on its bus."""
-    signer = Signer()
-    service = described(
+def signer() -> Signer:
+    return Signer()
+
+
+@pytest.fixture
+def described_ledger(
+    database: Callable[[str], Database], nats_url: str, tmp_path: Path, signer: Signer
+) -> Service:
+    """The ledger, with nobody else on its bus, not yet started."""
+    return described(
         CONNECTIONS,
         Settings,
         build,
@@ -28,5 +33,9 @@ async def ledger(
         folder=tmp_path,
         signer=signer,
     )
-    async with serving(service, signer) as served:
+
+
+@pytest.fixture
+async def ledger(described_ledger: Service, signer: Signer) -> AsyncIterator[Served]:
+    async with serving(described_ledger, signer) as served:
         yield served

@@ -20,6 +20,7 @@ from cbs.ledger.domain.account import (
     NumberTaken,
     Terms,
 )
+from cbs.ledger.domain.transaction import Order
 from cbs.ledger.infrastructure.store import PostgresBook
 from cbs.ledger.infrastructure.tables import AccountRow, PostingRow, TransactionRow
 from cbs.ledger.infrastructure.write_path import WritePath
@@ -52,6 +53,9 @@ class Opened:
     async def fund(self, number: str, minor: int) -> None:
         (answer,) = await self.book.post([order(CASH, number, minor, kind="cash-deposit")])
         assert isinstance(answer, Answer) and answer.status == 201, answer
+
+    async def post(self, *orders: Order) -> list[Any]:
+        return list(await self.book.post(orders))
 
     async def balance(self, number: str) -> int:
         return (await self.book.accounts([number]))[0].balance_minor
@@ -102,8 +106,8 @@ def code(outcome: Any) -> str:
 
 
 async def test_a_batch_is_decided_in_the_order_of_arrival(book: Opened):
-    there, back, more = await book.book.post(
-        [order(ALICE, BOB, 60), order(BOB, ALICE, 60), order(ALICE, BOB, 101)]
+    there, back, more = await book.post(
+        order(ALICE, BOB, 60), order(BOB, ALICE, 60), order(ALICE, BOB, 101)
     )
 
     assert (there.status, back.status) == (201, 201)
@@ -112,8 +116,8 @@ async def test_a_batch_is_decided_in_the_order_of_arrival(book: Opened):
 
 
 async def test_a_refusal_in_a_batch_leaves_its_neighbours_alone(book: Opened):
-    outcomes = await book.book.post(
-        [order(ALICE, BOB, 30), order("nobody", BOB, 1), order(ALICE, BOB, 30)]
+    outcomes = await book.post(
+        order(ALICE, BOB, 30), order("nobody", BOB, 1), order(ALICE, BOB, 30)
     )
 
     assert [outcome.status for outcome in outcomes] == [201, 404, 201]
@@ -122,8 +126,8 @@ async def test_a_refusal_in_a_batch_leaves_its_neighbours_alone(book: Opened):
 
 async def test_a_key_twice_in_a_batch_and_again_later_has_one_effect(book: Opened):
     one = order(ALICE, BOB, 30, key="same-key")
-    first, second = await book.book.post([one, one])
-    (third,) = await book.book.post([one])
+    first, second = await book.post(one, one)
+    (third,) = await book.post(one)
 
     assert first == second == third
     assert await book.balance(BOB) == 30
@@ -132,33 +136,33 @@ async def test_a_key_twice_in_a_batch_and_again_later_has_one_effect(book: Opene
 
 async def test_a_key_with_another_request_is_refused_and_the_first_answer_stays(book: Opened):
     one, other = order(ALICE, BOB, 30, key="same-key"), order(ALICE, BOB, 31, key="same-key")
-    first, reused = await book.book.post([one, other])
+    first, reused = await book.post(one, other)
 
     assert isinstance(reused, KeyReused)
-    assert await book.book.post([one]) == [first]
+    assert await book.post(one) == [first]
 
 
 async def test_a_key_belongs_to_its_principal(book: Opened):
-    await book.book.post([order(ALICE, BOB, 10, key="same-key")])
-    await book.book.post([order(ALICE, BOB, 10, key="same-key", principal="theo")])
+    await book.post(order(ALICE, BOB, 10, key="same-key"))
+    await book.post(order(ALICE, BOB, 10, key="same-key", principal="theo"))
 
     assert await book.balance(BOB) == 20
 
 
 async def test_a_business_refusal_is_kept_under_its_key(book: Opened):
     too_much = order(ALICE, BOB, 101, key="too-much-1")
-    (refused,) = await book.book.post([too_much])
+    (refused,) = await book.post(too_much)
     await book.fund(ALICE, 1_000)
 
-    assert await book.book.post([too_much]) == [refused]
+    assert await book.post(too_much) == [refused]
     assert code(refused) == "insufficient-funds"
 
 
 async def test_a_missing_permission_is_not_kept(book: Opened):
     earlier = business_date(now()) - timedelta(days=1)
-    asked = {"key": "backdated", "value_on": earlier, "kind": "import"}
-    (refused,) = await book.book.post([order(ALICE, BOB, 1, **asked)])
-    (allowed,) = await book.book.post([order(ALICE, BOB, 1, **asked, may_backdate=True)])
+    asked: dict[str, Any] = {"key": "backdated", "value_on": earlier, "kind": "import"}
+    (refused,) = await book.post(order(ALICE, BOB, 1, **asked))
+    (allowed,) = await book.post(order(ALICE, BOB, 1, **asked, may_backdate=True))
 
     assert isinstance(refused, NotPermitted)
     assert isinstance(allowed, Answer) and allowed.status == 201
@@ -166,15 +170,15 @@ async def test_a_missing_permission_is_not_kept(book: Opened):
 
 async def test_a_value_date_is_never_in_the_future(book: Opened):
     tomorrow = business_date(now()) + timedelta(days=1)
-    (refused,) = await book.book.post([order(ALICE, BOB, 1, value_on=tomorrow, may_backdate=True)])
+    (refused,) = await book.post(order(ALICE, BOB, 1, value_on=tomorrow, may_backdate=True))
 
     assert code(refused) == "value-date-in-future"
 
 
 async def test_history_is_told_backwards_and_balances_by_value_date(book: Opened):
     long_ago = date(2020, 1, 1)
-    await book.book.post([order(ALICE, BOB, 40, value_on=long_ago, may_backdate=True)])
-    await book.book.post([order(ALICE, BOB, 5)])
+    await book.post(order(ALICE, BOB, 40, value_on=long_ago, may_backdate=True))
+    await book.post(order(ALICE, BOB, 5))
 
     lines = await book.book.history(ALICE, before=2**62, limit=10)
     assert [(line.seq, line.amount_minor, line.balance_after_minor) for line in lines] == [
@@ -189,7 +193,7 @@ async def test_history_is_told_backwards_and_balances_by_value_date(book: Opened
 
 
 async def test_a_transaction_can_be_read_back(book: Opened):
-    (answer,) = await book.book.post([order(ALICE, BOB, 7)])
+    (answer,) = await book.post(order(ALICE, BOB, 7))
     assert isinstance(answer, Answer)
     told = msgspec.json.decode(answer.body)["transaction"]
 
@@ -216,17 +220,15 @@ async def test_the_terms_hold_from_the_moment_they_are_set(book: Opened, terms, 
     await book.set(ALICE, version=2, **terms)
     payee = BOB if payer == ALICE else ALICE
 
-    (refused,) = await book.book.post([order(payer, payee, 10)])
+    (refused,) = await book.post(order(payer, payee, 10))
 
     assert code(refused) == refusal
 
 
 async def test_the_day_limit_counts_what_was_paid_and_spares_the_bank_itself(book: Opened):
     await book.set(ALICE, version=2, limit_per_day_minor=50)
-    outcomes = await book.book.post(
-        [order(ALICE, BOB, 30), order(ALICE, BOB, 20), order(ALICE, BOB, 1)]
-    )
-    (fee,) = await book.book.post([order(ALICE, CASH, 40, kind="fee")])
+    outcomes = await book.post(order(ALICE, BOB, 30), order(ALICE, BOB, 20), order(ALICE, BOB, 1))
+    (fee,) = await book.post(order(ALICE, CASH, 40, kind="fee"))
 
     assert [outcome.status for outcome in outcomes] == [201, 201, 409]
     assert fee.status == 201
@@ -243,10 +245,10 @@ async def test_older_terms_change_nothing(book: Opened):
 async def test_an_account_is_closed_at_zero_and_then_takes_nothing(book: Opened):
     with pytest.raises(AccountNotEmpty):
         await book.set(ALICE, version=2, closed=True)
-    await book.book.post([order(ALICE, BOB, 100)])
+    await book.post(order(ALICE, BOB, 100))
     await book.set(ALICE, version=2, closed=True)
 
-    (refused,) = await book.book.post([order(BOB, ALICE, 1)])
+    (refused,) = await book.post(order(BOB, ALICE, 1))
     assert code(refused) == "account-closed"
 
 
@@ -264,6 +266,6 @@ async def test_a_number_is_taken_once(book: Opened):
 
 
 async def test_currencies_do_not_mix(book: Opened):
-    (refused,) = await book.book.post([order(ALICE, BOB, 1, currency=Currency.CZK)])
+    (refused,) = await book.post(order(ALICE, BOB, 1, currency=Currency.CZK))
 
     assert code(refused) == "currency-mismatch"

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def names() -> list[str]:
     return [f"acc-{n}" for n in range(ACCOUNTS)]
 
 
-async def settled(outcome: asyncio.Future[Answer]) -> Answer | Refusal:
+async def settled(outcome: Coroutine[Any, Any, Answer]) -> Any:
     try:
         return await outcome
     except Refusal as refusal:
@@ -43,7 +44,8 @@ async def settled(outcome: asyncio.Future[Answer]) -> Answer | Refusal:
 async def test_money_is_kept_and_no_floor_is_passed_whoever_races(instances):
     dice = random.Random(7)
     ledgers = [Ledger(book=each.book) for each in instances]
-    orders = [order(*dice.sample(names(), 2), dice.randint(1, 80)) for _ in range(400)]
+    pairs = [dice.sample(names(), 2) for _ in range(400)]
+    orders = [order(payer, payee, dice.randint(1, 80)) for payer, payee in pairs]
     asked = [(dice.choice(ledgers), each) for each in orders for _ in range(dice.choice([1, 1, 2]))]
 
     outcomes = await asyncio.gather(*(settled(ledger.post(each)) for ledger, each in asked))
@@ -71,8 +73,9 @@ async def test_two_accounts_that_pay_each_other_do_not_deadlock(instances):
 
 
 async def test_one_key_in_two_instances_at_once_has_one_effect(instances):
+    payer, payee = names()[:2]
     for attempt in range(20):
-        same = order(*names()[:2], 1, key=f"same-key-{attempt}")
+        same = order(payer, payee, 1, key=f"same-key-{attempt}")
         (first,), (second,) = await asyncio.gather(*(each.book.post([same]) for each in instances))
         assert first == second
 

@@ -1,3 +1,4 @@
+import pytest
 import schemathesis
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ schemathesis.openapi.format(
 )
 
 
+@pytest.mark.timeout(240)
 def test_the_service_answers_as_its_openapi_says(a_service, signer):
     permissions = ("payments.transfer", "payments.cash", "payments.read", "operations.read")
     token = signer.token("tilda", *permissions, "operations.replay")

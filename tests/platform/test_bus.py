@@ -57,9 +57,7 @@ class Cats:
         if ask.cat == "none":
             raise NoSuchCat("none")
         context = current()
-        return Told(
-            cat=ask.cat, by=context.principal.id, for_whom=context.on_behalf_of, key=key
-        )
+        return Told(cat=ask.cat, by=context.principal.id, for_whom=context.on_behalf_of, key=key)
 
 
 @dataclass

@@ -51,13 +51,17 @@ async def test_transactions_do_not_nest(one):
 async def test_a_connection_that_is_cut_leaves_no_half_transaction(one, postgres_server):
     async with one.transaction():
         pid = (await one.fetchrow("SELECT pg_backend_pid() AS pid"))["pid"]
-    with pytest.raises(UNREACHABLE):
+
+    async def cut_in_the_middle() -> None:
         async with one.transaction():
             await one.execute("INSERT INTO entry VALUES (1)")
             admin = await asyncpg.connect(postgres_server)
             await admin.execute("SELECT pg_terminate_backend($1)", pid)
             await admin.close()
             await one.execute("INSERT INTO entry VALUES (2)")
+
+    with pytest.raises(UNREACHABLE):
+        await cut_in_the_middle()
     await insert(one, 3)
 
     assert [row["amount"] for row in await one.fetch("SELECT * FROM entry")] == [3]

@@ -93,7 +93,9 @@ class Clone:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    dist = next((each for each in (ROOT, ROOT / "dist") if (each / "cbs/ledger.pex").exists()), None)
+    dist = next(
+        (each for each in (ROOT, ROOT / "dist") if (each / "cbs/ledger.pex").exists()), None
+    )
     if dist is None:
         pytest.skip("no PEXes: run this through ./pants, or ./pants package :: first")
     clone = Clone(tmp_path_factory.mktemp("clone"), dist)
@@ -210,7 +212,7 @@ def test_no_secret_is_in_a_log_or_on_a_command_line(clone):
         text
         for place in ("secrets", "tokens")
         for file in (clone.root / ".cbs" / place).rglob("*")
-        if file.is_file() and not file.suffix == ".header"
+        if file.is_file() and file.suffix != ".header"
         for text in [file.read_text(errors="ignore").strip()]
         if len(text) >= 32
     }

@@ -21,10 +21,10 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cbs.dev import cpu, health, load, secrets, state, tpcb
 from cbs.dev.commands import CANNOT_SAY, NO, Data
+from cbs.dev.figures import Run, compared, drift, show
 from cbs.dev.folder import Folder
 from cbs.dev.onboarding import account_of
 from cbs.dev.people import people
@@ -56,23 +56,6 @@ UNMEASURED = (
 )
 
 
-class Run(msgspec.Struct, kw_only=True):
-    """`cpu_us` is CPU time per request in each process, in microseconds; `load` is the load's own.
-    `ratio` is to TPC-B's rate in the same run."""
-
-    name: str
-    clients: int
-    requests: int = 0
-    refused: dict[str, int] = {}
-    per_second: float
-    ratio: float = 0
-    p50_ms: float = 0
-    p99_ms: float = 0
-    mean_ms: float = 0
-    mean_batch: float = 0
-    cpu_us: dict[str, int] = {}
-
-
 Seconds = Annotated[int, typer.Option(min=1, max=SECONDS_MAX, help="Of each measurement.")]
 Clients = Annotated[int, typer.Option(min=1, max=CLIENTS_MAX, help="Who ask at the same time.")]
 
@@ -102,6 +85,8 @@ def bench(
         typer.echo(msgspec.json.format(msgspec.json.encode(runs), indent=1))
     else:
         show(runs, Console())
+    if warning := drift(runs):
+        typer.echo(warning, err=True)
     raise typer.Exit(NO if any(run.refused for run in runs) else 0)
 
 
@@ -168,15 +153,17 @@ def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> 
         "two hot accounts": msgspec.structs.replace(http, accounts=accounts[:2]),
         "NATS postings": bus,
     }
+    passfile = secrets.pgpass(folder, ADMIN)
     runs = []
-    for number, (title, job) in enumerate(jobs.items()):
-        console.print(f"{title}: {clients} clients, {seconds} s")
-        warm_up = msgspec.structs.replace(job, name=f"{name}-{number}w", seconds=WARM_UP_SECONDS)
-        _loaded(warm_up)
-        job = msgspec.structs.replace(job, name=f"{name}-{number}")
-        runs.append(_measured(title, job, folder, running))
-    console.print(f"TPC-B: {tpcb.CLIENTS} clients, {seconds} s")
-    return _beside_tpcb(runs, folder, running, seconds)
+    with tpcb.scratch(running.postgres_url, passfile) as url:
+        before = _tpcb("TPC-B before", url, passfile, running, console, seconds)
+        for number, (title, job) in enumerate(jobs.items()):
+            console.print(f"{title}: {clients} clients, {seconds} s")
+            _loaded(msgspec.structs.replace(job, name=f"{name}-{number}w", seconds=WARM_UP_SECONDS))
+            job = msgspec.structs.replace(job, name=f"{name}-{number}")
+            runs.append(_measured(title, job, folder, running))
+        after = _tpcb("TPC-B after", url, passfile, running, console, seconds)
+    return compared(runs, before, after)
 
 
 async def _accounts(folder: Folder, name: str) -> list[str]:
@@ -244,45 +231,19 @@ def _batches(running: State) -> dict[str, float]:
     return {"sum": found.get("sum", 0), "count": found.get("count", 0)}
 
 
-def _beside_tpcb(runs: list[Run], folder: Folder, running: State, seconds: int) -> list[Run]:
-    passfile = secrets.pgpass(folder, ADMIN)
-    with tpcb.scratch(running.postgres_url, passfile) as url:
-        before = cpu.seconds_by_part(running)["postgres"]
-        rate, latency = tpcb.run(url, passfile, seconds=seconds)
-        spent = cpu.seconds_by_part(running)["postgres"] - before
+def _tpcb(
+    title: str, url: str, passfile: Path, running: State, console: Console, seconds: int
+) -> Run:
+    console.print(f"{title}: {tpcb.CLIENTS} clients, {seconds} s")
+    before = cpu.seconds_by_part(running)["postgres"]
+    rate, latency = tpcb.run(url, passfile, seconds=seconds)
+    spent = cpu.seconds_by_part(running)["postgres"] - before
     requests = round(rate * seconds)
-    reference = Run(
-        name="pgbench TPC-B",
+    return Run(
+        name=title,
         clients=tpcb.CLIENTS,
         requests=requests,
         per_second=round(rate, 1),
         mean_ms=round(latency, 3),
         cpu_us={"postgres": round(1e6 * spent / requests)},
     )
-    for run in (*runs, reference):
-        run.ratio = round(run.per_second / rate, 2)
-    return [*runs, reference]
-
-
-def show(runs: list[Run], console: Console) -> None:
-    speed = Table("", "clients", "a second", "TPC-B=1", "p50 ms", "p99 ms", "batch", "refused")
-    parts = list(dict.fromkeys(part for run in runs for part in run.cpu_us))
-    cost = Table("CPU µs", *parts, "all", padding=(0, 0))
-    for run in runs:
-        speed.add_row(
-            run.name,
-            str(run.clients),
-            f"{run.per_second:,.0f}",
-            f"{run.ratio:.2f}",
-            f"{run.p50_ms:.1f}" if run.p50_ms else f"mean {run.mean_ms:.1f}",
-            f"{run.p99_ms:.1f}" if run.p99_ms else "",
-            f"{run.mean_batch:.1f}" if run.mean_batch else "",
-            ", ".join(f"{count} {code}" for code, count in run.refused.items()),
-        )
-        cost.add_row(
-            run.name,
-            *(str(run.cpu_us[part]) if part in run.cpu_us else "" for part in parts),
-            str(sum(run.cpu_us.values())),
-        )
-    console.print(speed)
-    console.print(cost)

@@ -48,6 +48,6 @@ def contracts(
                 if not check:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_text(text)
-    for place in stale:
-        typer.echo(f"{'not as the code' if check else 'written'}: {place}")
+    for each in stale:
+        typer.echo(f"{'not as the code' if check else 'written'}: {each}")
     raise typer.Exit(1 if check and stale else 0)

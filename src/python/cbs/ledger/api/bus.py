@@ -29,8 +29,11 @@ from cbs.platform.requests import Request, Requests
 ACCOUNTS_MAX, HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, 200, 140
 
 AmountMinor = Annotated[int, msgspec.Meta(ge=-MINOR_UNITS_MAX, le=MINOR_UNITS_MAX)]
-Number = Annotated[str, msgspec.Meta(min_length=1, max_length=34)]
-Narrative = Annotated[str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX)]
+Number = Annotated[str, msgspec.Meta(min_length=1, max_length=34, pattern="^[A-Z0-9-]+$")]
+# A statement has it on one line, and PostgreSQL keeps no U+0000.
+Narrative = Annotated[
+    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 
 PERMISSION = {
     TRANSFER: "payments.transfer",

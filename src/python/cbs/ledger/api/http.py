@@ -29,7 +29,9 @@ from cbs.ledger.domain.account import (
 from cbs.ledger.domain.transaction import (
     AccountsNotDistinct,
     CurrencyMismatch,
+    EmptyLeg,
     NoSuchTransaction,
+    NotBalanced,
     ValueDateInFuture,
 )
 from cbs.platform.http import IdempotencyKey, Once, answered, needs
@@ -45,6 +47,8 @@ from cbs.platform.paging import (
 from cbs.platform.problem import refusals
 
 POSTING_REFUSALS = (
+    EmptyLeg,
+    NotBalanced,
     AccountsNotDistinct,
     NoSuchAccount,
     AccountClosed,

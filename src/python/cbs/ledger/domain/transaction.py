@@ -46,10 +46,10 @@ class Order:
     def __post_init__(self) -> None:
         if not LEGS_MIN <= len(self.legs) <= LEGS_MAX:
             raise Malformed(f"a transaction has {LEGS_MIN} to {LEGS_MAX} legs")
-        if sum(leg.amount_minor for leg in self.legs) != 0:
-            raise Malformed("the legs do not sum to zero")
         if not all(leg.amount_minor for leg in self.legs):
-            raise Malformed("a leg moves at least one minor unit")
+            raise EmptyLeg
+        if sum(leg.amount_minor for leg in self.legs) != 0:
+            raise NotBalanced
         if len({leg.account for leg in self.legs}) < len(self.legs):
             raise AccountsNotDistinct
 
@@ -155,6 +155,14 @@ def decide(
         ],
     )
     return transaction, after
+
+
+class EmptyLeg(Refusal):
+    """A leg moves at least one minor unit."""
+
+
+class NotBalanced(Refusal):
+    """The legs of a transaction sum to zero."""
 
 
 class AccountsNotDistinct(Refusal):
