@@ -15,8 +15,8 @@ from itertools import cycle
 import nats
 import pytest
 
-from cbs.dev import broker, databases, postgres
-from cbs.dev.postgres import with_database
+from cbs.dev.running import broker, databases, postgres
+from cbs.dev.running.postgres import with_database
 
 SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 

@@ -9,7 +9,7 @@ import pytest
 
 from cbs.audit.connections import CONNECTIONS
 from cbs.audit.main import build
-from cbs.dev.audit_log import audit_log_faults
+from cbs.dev.verifying.audit_log import audit_log_faults
 from cbs.platform.settings import Settings
 from tests.audit.sources import Source, source
 from tests.serving import described, serving

@@ -4,8 +4,8 @@ import asyncpg
 import pytest
 
 from cbs.audit.infrastructure.store import PostgresLog
-from cbs.dev import audit_log
-from cbs.dev.audit_log import audit_log_faults
+from cbs.dev.verifying import audit_log
+from cbs.dev.verifying.audit_log import audit_log_faults
 from cbs.platform.database import Database
 from tests.audit.facts import NOON, record
 

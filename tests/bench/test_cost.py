@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 from rich.console import Console
 
-from cbs.dev import cpu, tpcb
-from cbs.dev.figures import Run, compared, drift, show
-from cbs.dev.state import ProgramState, State
+from cbs.dev.measuring import cpu, tpcb
+from cbs.dev.measuring.figures import Run, compared, drift, show
+from cbs.dev.running.state import ProgramState, State
 
 # Two children burn 0.3 s each, one gone and one living; the kernel counts in whole ticks.
 BOTH_SECONDS = 0.5

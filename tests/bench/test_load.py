@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from cbs.dev.load import Job, measured, quantile
+from cbs.dev.measuring.load import Job, measured, quantile
 from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint
 from tests.bench.server import Edge, listening

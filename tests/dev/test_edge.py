@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from cbs.dev import edge, health, secrets
 from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.process import running
+from cbs.dev.running import edge, health, secrets
+from cbs.dev.running.process import running
 from tests.dev import fake_service
 
 

@@ -11,9 +11,9 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import ConsumerConfig
 
-from cbs.dev import broker, nkey
-from cbs.dev.ports import choose, is_open
-from cbs.dev.process import running
+from cbs.dev.running import broker, nkey
+from cbs.dev.running.ports import choose, is_open
+from cbs.dev.running.process import running
 from cbs.platform.connections import Connections, permissions
 
 BANK = (

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from cbs.dev import ports
 from cbs.dev.folder import USUAL_PORTS, Folder
+from cbs.dev.running import ports
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import time
 import nkeys
 import pytest
 
-from cbs.dev import nkey, secrets, tokens
 from cbs.dev.folder import SERVICES, Folder, NotABank
+from cbs.dev.running import nkey, secrets, tokens
 from cbs.kernel.principal import Kind
 from cbs.platform.auth import Tokens
 

@@ -4,7 +4,7 @@ import asyncpg
 import nats
 import pytest
 
-from cbs.dev import databases, postgres
+from cbs.dev.running import databases, postgres
 
 
 async def test_the_runtime_role_works_in_a_schema_that_it_cannot_change(postgres_server):

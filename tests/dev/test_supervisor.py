@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cbs.dev import program
-from cbs.dev.process import CannotStart, mortal, started
-from cbs.dev.program import Keeper, Program
-from cbs.dev.supervisor import rotate
+from cbs.dev.running import program
+from cbs.dev.running.process import CannotStart, mortal, started
+from cbs.dev.running.program import Keeper, Program
+from cbs.dev.running.supervisor import rotate
 
 SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}"

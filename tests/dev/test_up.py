@@ -15,12 +15,12 @@ import asyncpg
 import pytest
 
 from cbs.dev import __main__ as program
-from cbs.dev import broker, databases, postgres, secrets
 from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.parts import MARK
-from cbs.dev.plan import SOURCE
-from cbs.dev.ports import choose
-from cbs.dev.process import left_behind, running, started
+from cbs.dev.running import broker, databases, postgres, secrets
+from cbs.dev.running.parts import MARK
+from cbs.dev.running.plan import SOURCE
+from cbs.dev.running.ports import choose
+from cbs.dev.running.process import left_behind, running, started
 from tests.dev import fake_service
 
 PARTS = {"postgres", "nats", "edge", *SERVICES}

@@ -18,10 +18,10 @@ from cbs.accounts import main as accounts_main
 from cbs.customers import connections as customers_connections
 from cbs.customers import main as customers_main
 from cbs.customers.settings import Settings as CustomersSettings
-from cbs.dev import state
 from cbs.dev.folder import Folder, write_whole
-from cbs.dev.process import started
-from cbs.dev.tokens import USERS
+from cbs.dev.running import state
+from cbs.dev.running.process import started
+from cbs.dev.running.tokens import USERS
 from cbs.ledger import connections as ledger_connections
 from cbs.ledger import main as ledger_main
 from cbs.payments import connections as payments_connections

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbs.dev import chaining
-from cbs.dev.chaining import chained, roundings
+from cbs.dev.demonstrating import chaining
+from cbs.dev.demonstrating.chaining import chained, roundings
 
 MONDAY = date(1996, 1, 1)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbs.dev.history import (
+from cbs.dev.demonstrating.history import (
     CASH,
     CLEARING,
     FEES,

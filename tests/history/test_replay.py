@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from cbs.dev.demo import demo
-from cbs.dev.history import UNKNOWN, Entry
+from cbs.dev.demonstrating.demo import demo
+from cbs.dev.demonstrating.history import UNKNOWN, Entry
+from cbs.dev.demonstrating.replay import OVERDRAFT_STEP_MINOR, overdraft
 from cbs.dev.public_api import PublicApi
-from cbs.dev.replay import OVERDRAFT_STEP_MINOR, overdraft
 
 SMALL = Path(__file__).parent / "small"
 ALL_SECONDS_MAX = 600

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum.in_ import aadhaar, pan
 
-from cbs.dev import trade
+from cbs.dev.demonstrating import trade
+from cbs.dev.demonstrating.people import people
+from cbs.dev.demonstrating.trade import Run, Summary
 from cbs.dev.folder import Folder
-from cbs.dev.people import people
 from cbs.dev.public_api import PublicApi, Refused
-from cbs.dev.trade import Run, Summary
 
 RUN = Run(number=1, seed=7, customers=6, transfers=40)
 

@@ -19,9 +19,9 @@ import pytest
 
 from cbs.dev import __main__ as program
 from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.parts import MARK
-from cbs.dev.plan import SOURCE
-from cbs.dev.process import left_behind
+from cbs.dev.running.parts import MARK
+from cbs.dev.running.plan import SOURCE
+from cbs.dev.running.process import left_behind
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS_MAX, TRANSFER_SECONDS_MAX = 60, 40

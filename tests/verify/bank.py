@@ -16,8 +16,8 @@ from cbs.accounts.connections import CONNECTIONS as ACCOUNTS
 from cbs.accounts.main import build as build_accounts
 from cbs.audit.connections import CONNECTIONS as AUDIT
 from cbs.audit.main import build as build_audit
-from cbs.dev.snapshots import Place
-from cbs.dev.verify import Finding, findings
+from cbs.dev.verifying.snapshots import Place
+from cbs.dev.verifying.verify import Finding, findings
 from cbs.kernel.account_number import account_number
 from cbs.ledger.connections import CONNECTIONS as LEDGER
 from cbs.ledger.main import build as build_ledger

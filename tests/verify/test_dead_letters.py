@@ -14,10 +14,10 @@ import asyncpg
 import pytest
 import uvicorn
 
-from cbs.dev import state
 from cbs.dev.folder import Folder
-from cbs.dev.process import started
-from cbs.dev.state import State
+from cbs.dev.running import state
+from cbs.dev.running.process import started
+from cbs.dev.running.state import State
 from tests.serving import Served
 from tests.verify.bank import broken, verified, working
 from tests.verify.planted import planted

@@ -2,7 +2,11 @@
 
 import typer
 
-from cbs.dev import bench, commands, contracts, dead_letters, demo, verify, watching
+from cbs.dev import contracts, dead_letters
+from cbs.dev.demonstrating import demo
+from cbs.dev.measuring import bench
+from cbs.dev.running import commands, watching
+from cbs.dev.verifying import verify
 
 app = typer.Typer(
     name="cbs",

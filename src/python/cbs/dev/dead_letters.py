@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cbs.dev.commands import CANNOT_SAY, NO, Data
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.dev.running.commands import CANNOT_SAY, NO, Data
 
 USER = "operator"
 LETTERS_SHOWN_MAX = 1_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from cbs.dev import ports
+from cbs.dev.running import ports
 from cbs.platform.connections import Connections
 
 SERVICES = ("customers", "accounts", "ledger", "payments", "audit")

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
-from cbs.dev import state
 from cbs.dev.folder import Folder
+from cbs.dev.running import state
 
 REQUEST_SECONDS_MAX, REPEAT_SECONDS_MAX = 20.0, 60.0
 WAIT_SECONDS_MIN, WAIT_SECONDS_MAX = 0.05, 2.0

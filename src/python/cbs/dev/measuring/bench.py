@@ -22,19 +22,20 @@ import msgspec
 import typer
 from rich.console import Console
 
-from cbs.dev import cpu, health, load, secrets, state, tpcb
-from cbs.dev.commands import CANNOT_SAY, NO, Data
-from cbs.dev.figures import Run, compared, drift, show
+from cbs.dev.demonstrating.onboarding import account_of
+from cbs.dev.demonstrating.people import people
+from cbs.dev.demonstrating.trade import registration
+from cbs.dev.demonstrating.workers import each
 from cbs.dev.folder import Folder
-from cbs.dev.onboarding import account_of
-from cbs.dev.people import people
-from cbs.dev.postgres import ADMIN
-from cbs.dev.process import CannotStart, mortal
-from cbs.dev.process import running as running_program
+from cbs.dev.measuring import cpu, load, tpcb
+from cbs.dev.measuring.figures import Run, compared, drift, show
 from cbs.dev.public_api import NoAnswer, NoBank, PublicApi, Refused
-from cbs.dev.state import State
-from cbs.dev.trade import registration
-from cbs.dev.workers import each
+from cbs.dev.running import health, secrets, state
+from cbs.dev.running.commands import CANNOT_SAY, NO, Data
+from cbs.dev.running.postgres import ADMIN
+from cbs.dev.running.process import CannotStart, mortal
+from cbs.dev.running.process import running as running_program
+from cbs.dev.running.state import State
 
 ACCOUNTS, OPENERS_AT_ONCE = 256, 16
 DEPOSIT_MINOR, PRODUCT = 10_000_000, "CURRENT-INR"
@@ -189,7 +190,7 @@ async def _accounts(folder: Folder, name: str) -> list[str]:
 def _loaded(job: load.Job) -> load.Measured:
     """Raises subprocess.SubprocessError when the load's process fails."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "cbs.dev.load"],
+        [sys.executable, "-P", "-m", "cbs.dev.measuring.load"],
         input=msgspec.json.encode(job),
         capture_output=True,
         check=True,

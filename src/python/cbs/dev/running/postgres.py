@@ -12,8 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from cbs.dev.ports import choose, is_open
-from cbs.dev.process import CannotStart, as_plain_user, check_plain_user, mortal, running, started
+from cbs.dev.running.ports import choose, is_open
+from cbs.dev.running.process import (
+    CannotStart,
+    as_plain_user,
+    check_plain_user,
+    mortal,
+    running,
+    started,
+)
 
 ADMIN = "postgres"
 ORPHAN_SECONDS_MAX = 15

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cbs.dev import health, state
-from cbs.dev.commands import CANNOT_SAY, NO, Data
 from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.program import tail
-from cbs.dev.state import ProgramState, State, uptime_seconds
+from cbs.dev.running import health, state
+from cbs.dev.running.commands import CANNOT_SAY, NO, Data
+from cbs.dev.running.program import tail
+from cbs.dev.running.state import ProgramState, State, uptime_seconds
 
 POLL_SECONDS = 0.25
 LINES_SHOWN = 40

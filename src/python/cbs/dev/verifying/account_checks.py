@@ -6,9 +6,9 @@ then has on top, `accounts` is asked again, and must know of it.
 
 from collections.abc import AsyncIterator, Iterator
 
-from cbs.dev.checks import Check
-from cbs.dev.snapshots import Row, Snapshots
-from cbs.dev.tie_out import aligned
+from cbs.dev.verifying.checks import Check
+from cbs.dev.verifying.snapshots import Row, Snapshots
+from cbs.dev.verifying.tie_out import aligned
 
 # In the ledger's words. What is not settled is on its way there, and checked when it has arrived.
 AGREED = """

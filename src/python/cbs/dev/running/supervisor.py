@@ -12,11 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from cbs.dev import state
 from cbs.dev.folder import Folder
-from cbs.dev.process import CannotStart, started
-from cbs.dev.program import Keeper, Program, together
-from cbs.dev.state import ProgramState, State
+from cbs.dev.running import state
+from cbs.dev.running.process import CannotStart, started
+from cbs.dev.running.program import Keeper, Program, together
+from cbs.dev.running.state import ProgramState, State
 
 STILL_WAITING_SECONDS = 5.0
 TICK_SECONDS = 0.25

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from cbs.dev.postgres import with_database, without_user
+from cbs.dev.running.postgres import with_database, without_user
 
 T = TypeVar("T")
 VERIFY = "cbs_verify"

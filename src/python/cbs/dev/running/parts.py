@@ -5,13 +5,13 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cbs.dev import broker, databases, edge, health, postgres, secrets
 from cbs.dev.folder import SERVICES, Folder, connections_of, write_whole
-from cbs.dev.nkey import public_of
-from cbs.dev.plan import Plan
-from cbs.dev.ports import is_open
-from cbs.dev.process import mortal
-from cbs.dev.program import Program
+from cbs.dev.running import broker, databases, edge, health, postgres, secrets
+from cbs.dev.running.nkey import public_of
+from cbs.dev.running.plan import Plan
+from cbs.dev.running.ports import is_open
+from cbs.dev.running.process import mortal
+from cbs.dev.running.program import Program
 from cbs.platform.connections import Permissions, permissions
 
 MARK = "CBS_BANK"

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from cbs.dev.audit_log import audit_log_faults
-from cbs.dev.checks import Check
-from cbs.dev.snapshots import Row, Snapshots
+from cbs.dev.verifying.audit_log import audit_log_faults
+from cbs.dev.verifying.checks import Check
+from cbs.dev.verifying.snapshots import Row, Snapshots
 
 SAID = "SELECT position, body FROM outbox WHERE position <= $1 ORDER BY position"
 KEPT = """

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cbs.dev.process import CannotStart
+from cbs.dev.running.process import CannotStart
 
 POLL_SECONDS = 0.05
 START_TRIES_MAX = 3

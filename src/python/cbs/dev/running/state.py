@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from cbs.dev.folder import write_whole
-from cbs.dev.process import started
+from cbs.dev.running.process import started
 
 
 class ProgramState(msgspec.Struct, kw_only=True):

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from cbs.dev.checks import Check, query
-from cbs.dev.snapshots import BATCH_ROWS, Row, Snapshots
+from cbs.dev.verifying.checks import Check, query
+from cbs.dev.verifying.snapshots import BATCH_ROWS, Row, Snapshots
 
 LEDGER = "ledger"
 POSTED = "cbs.ledger.events.transaction-posted"

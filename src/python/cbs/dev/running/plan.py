@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbs.dev.folder import SERVICES
-from cbs.dev.process import CannotStart
+from cbs.dev.running.process import CannotStart
 
-SOURCE = Path(__file__).parents[2]
+SOURCE = Path(__file__).parents[3]
 PEX_PYTHON = (3, 11)
 PASSED_ON = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CACHE_HOME"}
 PASSED_ON_PREFIXES = ("OTEL_", "CBS_", "PYTHONPYCACHE", "PYTHONWARNINGS")

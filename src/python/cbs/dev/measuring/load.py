@@ -1,6 +1,6 @@
 """The load of `cbs bench`, in a process of its own, so that it takes no time from what it measures.
 
-    python -m cbs.dev.load < JOB > MEASURED
+    python -m cbs.dev.measuring.load < JOB > MEASURED
 
 Tokens and keys to the bus come by standard input or by file, never as arguments.
 """

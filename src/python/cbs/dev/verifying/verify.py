@@ -11,16 +11,16 @@ import msgspec
 import typer
 from rich.console import Console
 
-from cbs.dev import databases, secrets, state
-from cbs.dev.account_checks import ACCOUNT_CHECKS
-from cbs.dev.book_checks import BOOK_CHECKS
-from cbs.dev.checks import Check
-from cbs.dev.commands import CANNOT_SAY, DONE, NO, Data
 from cbs.dev.folder import SERVICES, Folder, connections_of
-from cbs.dev.plumbing_checks import plumbing_checks
-from cbs.dev.postgres import with_database
-from cbs.dev.snapshots import CannotSay, Place, Snapshots
-from cbs.dev.tie_out import PAYMENT_CHECKS, audit_checks
+from cbs.dev.running import databases, secrets, state
+from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.dev.running.postgres import with_database
+from cbs.dev.verifying.account_checks import ACCOUNT_CHECKS
+from cbs.dev.verifying.book_checks import BOOK_CHECKS
+from cbs.dev.verifying.checks import Check
+from cbs.dev.verifying.plumbing_checks import plumbing_checks
+from cbs.dev.verifying.snapshots import CannotSay, Place, Snapshots
+from cbs.dev.verifying.tie_out import PAYMENT_CHECKS, audit_checks
 
 ROWS_SHOWN_MAX = 20
 

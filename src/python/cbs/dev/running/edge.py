@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cbs.dev import health
 from cbs.dev.folder import SERVICES, write_whole
-from cbs.dev.process import CannotStart, mortal, started
+from cbs.dev.running import health
+from cbs.dev.running.process import CannotStart, mortal, started
 from cbs.kernel.refusal import Busy, Malformed, NotSignedIn, Refusal, Unavailable
 from cbs.platform.auth import AUDIENCE, ISSUER
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from cbs.dev.checks import Check, query
-from cbs.dev.snapshots import Row, Snapshots
+from cbs.dev.verifying.checks import Check, query
+from cbs.dev.verifying.snapshots import Row, Snapshots
 from cbs.platform.outbox import fact_of
 
 UNDER_WAY_MINUTES_MAX = 10

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from cbs.dev.chaining import chained, roundings
-from cbs.dev.history import (
+from cbs.dev.demonstrating.chaining import chained, roundings
+from cbs.dev.demonstrating.history import (
     CASH,
     CLEARING,
     FEES,
@@ -25,9 +25,9 @@ from cbs.dev.history import (
     History,
     Owner,
 )
-from cbs.dev.onboarding import account_of
+from cbs.dev.demonstrating.onboarding import account_of
+from cbs.dev.demonstrating.workers import each
 from cbs.dev.public_api import PublicApi, Refused
-from cbs.dev.workers import each
 
 PRODUCT, CURRENCY = "HISTORY-CZK", "CZK"
 OVERDRAFT_MINOR_MAX, OVERDRAFT_STEP_MINOR = 1_000_000_000, 10_000_000

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from cbs.dev.demonstrating.onboarding import account_of
+from cbs.dev.demonstrating.people import Somebody, people
+from cbs.dev.demonstrating.workers import each
 from cbs.dev.folder import Folder, write_whole
-from cbs.dev.onboarding import account_of
-from cbs.dev.people import Somebody, people
 from cbs.dev.public_api import PublicApi, Refused
-from cbs.dev.workers import each
 
 PRODUCT = "SAVINGS-INR"
 OPENERS_AT_ONCE, PAYERS_AT_ONCE = 16, 48

@@ -15,16 +15,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cbs.dev import state
-from cbs.dev.bank import Bank, clear_up, erase_external
-from cbs.dev.databases import AnothersBank, NotDurable
 from cbs.dev.folder import Folder, InUse, NotABank
-from cbs.dev.parts import Parts
-from cbs.dev.plan import Plan
-from cbs.dev.postgres import without_user
-from cbs.dev.process import CannotStart, started
-from cbs.dev.state import State
-from cbs.dev.supervisor import Supervisor
+from cbs.dev.running import state
+from cbs.dev.running.bank import Bank, clear_up, erase_external
+from cbs.dev.running.databases import AnothersBank, NotDurable
+from cbs.dev.running.parts import Parts
+from cbs.dev.running.plan import Plan
+from cbs.dev.running.postgres import without_user
+from cbs.dev.running.process import CannotStart, started
+from cbs.dev.running.state import State
+from cbs.dev.running.supervisor import Supervisor
 
 DONE, NO, CANNOT_SAY = 0, 1, 3
 POLL_SECONDS = 0.1

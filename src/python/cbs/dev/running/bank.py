@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_bytes
 
-from cbs.dev import broker, databases, edge, secrets
 from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.parts import MARK, Parts
-from cbs.dev.plan import Plan
-from cbs.dev.postgres import without_user
-from cbs.dev.process import CannotStart, left_behind, started
-from cbs.dev.program import run_to_end, together
-from cbs.dev.supervisor import Supervisor
+from cbs.dev.running import broker, databases, edge, secrets
+from cbs.dev.running.parts import MARK, Parts
+from cbs.dev.running.plan import Plan
+from cbs.dev.running.postgres import without_user
+from cbs.dev.running.process import CannotStart, left_behind, started
+from cbs.dev.running.program import run_to_end, together
+from cbs.dev.running.supervisor import Supervisor
 
 MIGRATIONS_AT_ONCE_MAX = 2
 ROUTES_SECONDS_MAX = 20

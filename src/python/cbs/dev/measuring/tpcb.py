@@ -9,8 +9,8 @@ from pathlib import Path
 
 import asyncpg
 
-from cbs.dev.databases import in_own_loop
-from cbs.dev.postgres import ADMIN, program, with_database
+from cbs.dev.running.databases import in_own_loop
+from cbs.dev.running.postgres import ADMIN, program, with_database
 
 CLIENTS, THREADS, SCALE = 32, 2, 32
 DATABASE = "cbs_bench_tpcb"

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cbs.dev.snapshots import Row, Snapshots
+from cbs.dev.verifying.snapshots import Row, Snapshots
 
 Find = Callable[[Snapshots], AsyncIterator[Row]]
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from cbs.dev.state import State
+from cbs.dev.running.state import State
 
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 

@@ -10,13 +10,14 @@ import typer
 import uvloop
 from rich.console import Console
 
-from cbs.dev import trade, verify
-from cbs.dev.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.dev.demonstrating import trade
+from cbs.dev.demonstrating.history import History, Unusable, read_history
+from cbs.dev.demonstrating.replay import Difference, Replay, Report
 from cbs.dev.folder import Folder
-from cbs.dev.history import History, Unusable, read_history
 from cbs.dev.progress import counted
 from cbs.dev.public_api import NoAnswer, NoBank, PublicApi, Refused
-from cbs.dev.replay import Difference, Replay, Report
+from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.dev.verifying import verify
 from cbs.kernel.money import Currency, Money
 
 USAGE = 2

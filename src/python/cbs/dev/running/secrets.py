@@ -11,9 +11,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from cbs.dev import broker, databases, nkey, postgres
 from cbs.dev.folder import SERVICES, Folder, write_whole
-from cbs.dev.tokens import SERVICE, USERS, SigningKey, is_worn
+from cbs.dev.running import broker, databases, nkey, postgres
+from cbs.dev.running.tokens import SERVICE, USERS, SigningKey, is_worn
 
 SCRAM_ITERATIONS = 4096
 VAULT_OF = "customers"

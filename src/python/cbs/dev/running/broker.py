@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import nats
 from nats.js.errors import NotFoundError
 
-from cbs.dev.ports import choose, is_open
-from cbs.dev.process import CannotStart, mortal, running
+from cbs.dev.running.ports import choose, is_open
+from cbs.dev.running.process import CannotStart, mortal, running
 from cbs.platform.connections import Permissions
 
 ADMIN = "admin"
