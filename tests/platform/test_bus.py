@@ -222,3 +222,25 @@ async def test_a_message_that_is_too_long_is_refused(line):
     await client.close()
 
     assert b"malformed" in reply.data
+
+
+async def test_a_breaker_spares_who_does_not_answer_and_tries_again(line, monkeypatch, tmp_path):
+    monkeypatch.setattr(limits, "TRIES_MAX", 1)
+    with line.as_user("cats.see"):
+        for _ in range(limits.BREAKER_FAILURES_MAX):
+            with pytest.raises(Unavailable):
+                await line.caller.call("ledger.dog", Ask(cat="rex"), Told)
+        with pytest.raises(Unavailable, match="at present"):
+            await line.caller.call("ledger.dog", Ask(cat="rex"), Told)
+        assert (await line.ask("tom")).cat == "tom"
+        await asyncio.sleep(limits.BREAKER_SECONDS + 0.3)
+        kennel = await bus_of("ledger", line.url, tmp_path, line.signer)
+        dogs = Endpoint(
+            verb="dog", takes=Ask, gives=Told, handle=line.cats.find, permission="cats.see"
+        )
+        try:
+            await kennel.serve(dogs)
+            assert (await line.caller.call("ledger.dog", Ask(cat="rex"), Told)).cat == "rex"
+        finally:
+            await kennel.leave()
+            await kennel.close()

@@ -139,6 +139,7 @@ class Bus:
                     handler=self._accepting(endpoint),
                 )
             )
+        await self._client.flush()  # from here on requests are answered
 
     def _accepting(self, endpoint: Endpoint[P]) -> Callable[[MicroRequest], Awaitable[None]]:
         decoder = msgspec.json.Decoder(endpoint.takes)

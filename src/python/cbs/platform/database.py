@@ -14,6 +14,7 @@ from typing import Any, Literal
 import asyncpg
 import structlog
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+from piccolo.querystring import QueryString
 from piccolo.table import Table
 
 from cbs.platform.telemetry import span
@@ -148,6 +149,10 @@ class Database(PostgresEngine):
             assert self.pool is not None, "the database is not open"
             async with self.pool.acquire() as connection:
                 yield connection
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+        with span("sql", kind="client", statement=str(querystring.template)):
+            return await super().run_querystring(querystring, in_pool)
 
     async def fetch(self, sql: str, *values: object) -> Sequence[Any]:
         with span("sql", kind="client", statement=sql):

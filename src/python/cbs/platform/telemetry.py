@@ -86,6 +86,13 @@ def start_tracing(*, service: str, ratio: float, exporter: SpanExporter | None =
     _tracer = provider.get_tracer("cbs")
 
 
+def flush_tracing() -> None:
+    """Send what has been recorded so far."""
+    processor = getattr(_tracer, "span_processor", None)
+    if processor is not None:
+        processor.force_flush()
+
+
 def stop_tracing() -> None:
     """Send what is left; later spans are not recorded."""
     global _tracer

@@ -89,7 +89,8 @@ class WritePath:
         committing = False
         try:
             async with transaction:
-                outcomes = await self._decided(self.database.connection, orders)
+                with telemetry.span("batch", kind="client", orders=str(len(orders))):
+                    outcomes = await self._decided(self.database.connection, orders)
                 committing = True
             return outcomes
         except UNREACHABLE as error:

@@ -1,0 +1,64 @@
+"""What the code thinks a table has is what migrations made; and they run once, or not at all."""
+
+from importlib import import_module
+
+import asyncpg
+import pytest
+
+from cbs.dev.folder import SERVICES
+from cbs.platform.database import Database
+from cbs.platform.migrations import check_migrated, migrate
+from cbs.platform.settings import Misconfigured
+
+COLUMNS = """
+    SELECT column_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name = $1"""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_the_tables_are_as_the_code_has_them(service, database):
+    tables = import_module(f"cbs.{service}.piccolo_app").APP_CONFIG.table_classes
+    connection = await asyncpg.connect(database(service).owner_url)
+    try:
+        for table in tables:
+            rows = await connection.fetch(COLUMNS, table._meta.tablename)
+            expected = {column._meta.db_column_name for column in table._meta.columns}
+            assert {row["column_name"] for row in rows} >= expected, table
+    finally:
+        await connection.close()
+    assert tables
+
+
+async def test_migrating_again_does_nothing(database):
+    place = database("ledger")
+    await migrate("ledger", place.owner_url)
+    connected = Database(place.runtime_url)
+    await connected.open()
+    await check_migrated("ledger", connected)
+    await connected.close()
+
+
+async def test_a_service_does_not_start_on_a_database_that_lacks_something(database):
+    place = database("ledger")
+    owner = await asyncpg.connect(place.owner_url)
+    await owner.execute("DELETE FROM migration")
+    await owner.close()
+    connected = Database(place.runtime_url)
+    await connected.open()
+    try:
+        with pytest.raises(Misconfigured, match="ledger_0001_first"):
+            await check_migrated("ledger", connected)
+    finally:
+        await connected.close()
+
+
+async def test_a_migration_that_fails_leaves_nothing(database):
+    place = database("ledger")
+    owner = await asyncpg.connect(place.owner_url)
+    await owner.execute("DELETE FROM migration")
+    before = await owner.fetchval("SELECT count(*) FROM pg_class")
+    with pytest.raises(asyncpg.DuplicateTableError):
+        await migrate("ledger", place.owner_url)
+    assert await owner.fetchval("SELECT count(*) FROM pg_class") == before
+    assert await owner.fetchval("SELECT count(*) FROM migration") == 0
+    await owner.close()
