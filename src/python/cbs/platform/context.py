@@ -20,9 +20,18 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+_last_id = 0
+
+
 def new_id() -> UUID:
+    """A UUIDv7 above every other that this process made, also within a millisecond."""
+    global _last_id
     random = int.from_bytes(os.urandom(10), "big") & ((1 << RANDOM_BITS) - 1)
-    return uuid7(at_ms=time.time_ns() // 1_000_000, random=random)
+    made = uuid7(at_ms=time.time_ns() // 1_000_000, random=random)
+    if made.int <= _last_id:
+        made = UUID(int=_last_id + 1)
+    _last_id = made.int
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
