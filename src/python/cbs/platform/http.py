@@ -11,10 +11,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Litestar, Request, Response
-from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -35,6 +33,7 @@ from cbs.platform.requests import (
 )
 
 BODY_BYTES_MAX = 64 * 1024
+PERMISSION = "permission"
 VERSION = "1.0.0"
 
 T = TypeVar("T")
@@ -106,18 +105,23 @@ def fingerprint(method: str, path: str, body: bytes) -> bytes:
     return hashlib.sha256(b"\n".join([method.encode(), path.encode(), same])).digest()
 
 
-def needs(permission: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], Any], Awaitable[None]]:
-    """A guard: the token must carry it. That somebody tried without is a fact, too."""
+def needs(permission: str) -> dict[str, str]:
+    """The `opt` of a handler: the token must carry this permission."""
+    return {PERMISSION: permission}
 
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        principal = current().principal
-        if not principal.may(permission):
-            hook: NotPermittedHook = connection.app.state.on_not_permitted
-            operation = f"{connection.scope.get('method')} {connection.scope['path_template']}"
-            await hook(principal, permission, operation)
-            raise NotPermitted(f"needs the permission {permission}")
 
-    return guard
+async def _check_permission(request: Request[Any, Any, Any]) -> None:
+    """Before the handler. That somebody tried without is a fact, too.
+
+    Not a guard of Litestar's: it copies the whole handler for each, at each request.
+    """
+    permission = request.route_handler.opt.get(PERMISSION)
+    if permission is None or current().principal.may(permission):
+        return
+    hook: NotPermittedHook = request.app.state.on_not_permitted
+    operation = f"{request.method} {request.scope['path_template']}"
+    await hook(current().principal, permission, operation)
+    raise NotPermitted(f"needs the permission {permission}")
 
 
 def http_app(
@@ -133,6 +137,7 @@ def http_app(
             "once": Provide(_once),
             **{name: _always(value) for name, value in provide.items()},
         },
+        before_request=_check_permission,
         exception_handlers={Refusal: refused, HTTPException: http_error, Exception: failed},
         plugins=[ClosedStructs()],
         openapi_config=OpenAPIConfig(

@@ -155,7 +155,7 @@ def dead_letter_routes(service: str) -> list[HTTPRouteHandler]:
         f"/v1/{service}/dead-letters",
         operation_id=f"{service}.dead-letters",
         summary="Facts that could not be digested",
-        guards=[needs("operations.read")],
+        opt=needs("operations.read"),
         responses=refusals(),
     )
     async def dead_letters(
@@ -172,7 +172,7 @@ def dead_letter_routes(service: str) -> list[HTTPRouteHandler]:
         operation_id=f"{service}.dead-letters.replay",
         summary="Digest a dead letter again",
         status_code=200,
-        guards=[needs("operations.replay")],
+        opt=needs("operations.replay"),
         responses=refusals(NoSuchDeadLetter, StillIndigestible, key=True),
     )
     async def replay(

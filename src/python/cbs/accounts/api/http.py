@@ -66,7 +66,7 @@ class By(StrEnum):
     "/v1/accounts",
     operation_id="accounts.open",
     summary="Open an account for a verified customer",
-    guards=[needs("accounts.write")],
+    opt=needs("accounts.write"),
     responses=refusals(
         ProductNotFound,
         ProductWithdrawn,
@@ -96,7 +96,7 @@ async def open_account(
     "/v1/accounts",
     operation_id="accounts.list",
     summary="The accounts of a customer, oldest first, with their balances",
-    guards=[needs("accounts.read")],
+    opt=needs("accounts.read"),
     responses=refusals(),
 )
 async def accounts_of_customer(
@@ -115,7 +115,7 @@ async def accounts_of_customer(
     "/v1/accounts/{account_id:uuid}",
     operation_id="accounts.get",
     summary="One account, with its balance",
-    guards=[needs("accounts.read")],
+    opt=needs("accounts.read"),
     responses=refusals(AccountNotFound),
 )
 async def account(account_id: FromPath[UUID], accounts: NamedDependency[Accounts]) -> AccountFound:
@@ -126,7 +126,7 @@ async def account(account_id: FromPath[UUID], accounts: NamedDependency[Accounts
     "/v1/accounts/by-number/{number:str}",
     operation_id="accounts.by-number",
     summary="One account by its number, with its balance",
-    guards=[needs("accounts.read")],
+    opt=needs("accounts.read"),
     responses=refusals(AccountNotFound),
 )
 async def account_by_number(
@@ -142,7 +142,7 @@ async def account_by_number(
     operation_id="accounts.freeze",
     summary="Freeze debits or all; it holds from the answer on",
     status_code=200,
-    guards=[needs("accounts.freeze")],
+    opt=needs("accounts.freeze"),
     responses=refusals(AccountNotFound, AccountNotOpen, AlreadyFrozen, ChangeUnderWay, key=True),
 )
 async def freeze(
@@ -164,7 +164,7 @@ async def freeze(
     operation_id="accounts.unfreeze",
     summary="End a freeze",
     status_code=200,
-    guards=[needs("accounts.freeze")],
+    opt=needs("accounts.freeze"),
     responses=refusals(AccountNotFound, AccountNotOpen, NotFrozen, ChangeUnderWay, key=True),
 )
 async def unfreeze(
@@ -186,7 +186,7 @@ async def unfreeze(
     operation_id="accounts.limits",
     summary="Set the limits, and the overdraft if named",
     status_code=200,
-    guards=[needs("accounts.write")],
+    opt=needs("accounts.write"),
     responses=refusals(
         AccountNotFound,
         AccountNotOpen,
@@ -219,7 +219,7 @@ async def limits(
     operation_id="accounts.close",
     summary="Close the account, at a balance of zero",
     status_code=200,
-    guards=[needs("accounts.write")],
+    opt=needs("accounts.write"),
     responses=refusals(
         AccountNotFound, AccountNotOpen, AccountFrozen, AccountNotEmpty, ChangeUnderWay, key=True
     ),
@@ -240,7 +240,7 @@ async def close(
     "/v1/accounts/{account_id:uuid}/statement",
     operation_id="accounts.statement",
     summary="The postings of a period, newest first",
-    guards=[needs("accounts.read")],
+    opt=needs("accounts.read"),
     responses=refusals(AccountNotFound),
 )
 async def statement(

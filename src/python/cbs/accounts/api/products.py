@@ -23,7 +23,7 @@ from cbs.platform.problem import refusals
     "/v1/accounts/products",
     operation_id="accounts.products",
     summary="The products, by code",
-    guards=[needs("accounts.read")],
+    opt=needs("accounts.read"),
     responses=refusals(),
 )
 async def products(
@@ -39,7 +39,7 @@ async def products(
     "/v1/accounts/products",
     operation_id="accounts.add-product",
     summary="Offer a new product",
-    guards=[needs("accounts.products")],
+    opt=needs("accounts.products"),
     responses=refusals(ProductKnown, OverdraftsOutOfOrder, key=True),
 )
 async def add_product(

@@ -154,7 +154,7 @@ class ConsistencyView(msgspec.Struct, kw_only=True):
     "/v1/audit/entries",
     operation_id="audit.entries",
     summary="Entries by time, of an actor, about a subject, from a source, in a period",
-    guards=[needs("audit.read")],
+    opt=needs("audit.read"),
     responses=refusals(),
 )
 async def entries(
@@ -185,7 +185,7 @@ async def entries(
     "/v1/audit/entries/{index:int}",
     operation_id="audit.entry",
     summary="One entry, with the fact as it was published",
-    guards=[needs("audit.read")],
+    opt=needs("audit.read"),
     responses=refusals(NoSuchEntry),
 )
 async def entry(index: Index, log: NamedDependency[AuditLog]) -> EntryView:
@@ -196,7 +196,7 @@ async def entry(index: Index, log: NamedDependency[AuditLog]) -> EntryView:
     "/v1/audit/entries/{index:int}/proof",
     operation_id="audit.proof",
     summary="The proof that an entry is in the log",
-    guards=[needs("audit.read")],
+    opt=needs("audit.read"),
     responses=refusals(NoSuchEntry, NoSuchTree),
 )
 async def proof(
@@ -209,7 +209,7 @@ async def proof(
     "/v1/audit/head",
     operation_id="audit.head",
     summary="The log as it is: how many entries, and one hash of them all",
-    guards=[needs("audit.read")],
+    opt=needs("audit.read"),
     responses=refusals(),
 )
 async def head(log: NamedDependency[AuditLog]) -> HeadView:
@@ -220,7 +220,7 @@ async def head(log: NamedDependency[AuditLog]) -> HeadView:
     "/v1/audit/consistency",
     operation_id="audit.consistency",
     summary="The proof that the log of one size is the beginning of the log of another",
-    guards=[needs("audit.read")],
+    opt=needs("audit.read"),
     responses=refusals(NoSuchTree, TreesNotInOrder),
 )
 async def consistency(

@@ -23,7 +23,7 @@ DOCUMENT = CUSTOMER + "/documents/{document_id:uuid}"
     CUSTOMER + "/documents",
     operation_id="customers.documents.add",
     summary="Present a document",
-    guards=[needs(WRITE)],
+    opt=needs(WRITE),
     responses=refusals(
         CustomerNotFound,
         CustomerIsClosed,
@@ -54,7 +54,7 @@ async def add_document(
     operation_id="customers.documents.verify",
     summary="Find a document genuine and its holder's",
     status_code=200,
-    guards=[needs(VERIFY)],
+    opt=needs(VERIFY),
     responses=refusals(
         CustomerNotFound,
         CustomerIsClosed,
@@ -83,7 +83,7 @@ async def verify_document(
     operation_id="customers.documents.reject",
     summary="Find that a document does not vouch for its holder",
     status_code=200,
-    guards=[needs(VERIFY)],
+    opt=needs(VERIFY),
     responses=refusals(
         CustomerNotFound, CustomerIsClosed, NoSuchDocument, DocumentDecided, NotALine, key=True
     ),

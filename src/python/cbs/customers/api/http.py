@@ -69,7 +69,7 @@ OfMobile = Annotated[
     "/v1/customers",
     operation_id="customers.register",
     summary="Register a customer, with documents or without",
-    guards=[needs(WRITE)],
+    opt=needs(WRITE),
     responses=refusals(*OF_A_PERSON, *OF_A_PAPER, key=True),
 )
 async def register(
@@ -94,7 +94,7 @@ async def register(
     CUSTOMER,
     operation_id="customers.read",
     summary="A customer with their documents, numbers masked",
-    guards=[needs(READ)],
+    opt=needs(READ),
     responses=refusals(CustomerNotFound),
 )
 async def read(customer_id: FromPath[UUID], customers: NamedDependency[Customers]) -> CustomerView:
@@ -105,7 +105,7 @@ async def read(customer_id: FromPath[UUID], customers: NamedDependency[Customers
     "/v1/customers",
     operation_id="customers.list",
     summary="Customers, oldest first; those whose name begins so, or of this mobile number",
-    guards=[needs(READ)],
+    opt=needs(READ),
     responses=refusals(),
 )
 async def list_customers(
@@ -125,7 +125,7 @@ async def list_customers(
     CUSTOMER,
     operation_id="customers.amend",
     summary="Amend what is known of a customer; a new name or birthday is verified again",
-    guards=[needs(WRITE)],
+    opt=needs(WRITE),
     responses=refusals(CustomerNotFound, CustomerIsClosed, *OF_A_PERSON, key=True),
 )
 async def amend(
@@ -143,7 +143,7 @@ async def amend(
     CUSTOMER + "/risk",
     operation_id="customers.rate",
     summary="Rate the risk that a customer is to the bank",
-    guards=[needs(VERIFY)],
+    opt=needs(VERIFY),
     responses=refusals(CustomerNotFound, CustomerIsClosed, NotALine, key=True),
 )
 async def rate(
@@ -172,7 +172,7 @@ def _standing_route(
         operation_id=f"customers.{verb}",
         summary=summary,
         status_code=200,
-        guards=[needs(permission)],
+        opt=needs(permission),
         responses=refusals(CustomerNotFound, NotALine, *noes, key=True),
     )
     async def change_standing(

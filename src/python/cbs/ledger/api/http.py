@@ -75,7 +75,7 @@ class OpenInternalAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
     "/v1/ledger/accounts",
     operation_id="ledger.accounts",
     summary="The chart of accounts, by number",
-    guards=[needs("ledger.read")],
+    opt=needs("ledger.read"),
     responses=refusals(),
 )
 async def accounts(
@@ -91,7 +91,7 @@ async def accounts(
     "/v1/ledger/accounts",
     operation_id="ledger.open-account",
     summary="Open an internal account",
-    guards=[needs("ledger.accounts")],
+    opt=needs("ledger.accounts"),
     responses=refusals(NumberTaken, FloorAboveBalance, CeilingBelowBalance, key=True),
 )
 async def open_account(
@@ -115,7 +115,7 @@ async def open_account(
     "/v1/ledger/accounts/{number:str}",
     operation_id="ledger.account",
     summary="One account, with its balance",
-    guards=[needs("ledger.read")],
+    opt=needs("ledger.read"),
     responses=refusals(NoSuchAccount),
 )
 async def account(number: FromPath[str], ledger: NamedDependency[Ledger]) -> AccountView:
@@ -126,7 +126,7 @@ async def account(number: FromPath[str], ledger: NamedDependency[Ledger]) -> Acc
     "/v1/ledger/accounts/{number:str}/balance",
     operation_id="ledger.balance",
     summary="The balance by value date",
-    guards=[needs("ledger.read")],
+    opt=needs("ledger.read"),
     responses=refusals(NoSuchAccount),
 )
 async def balance(
@@ -147,7 +147,7 @@ async def balance(
     "/v1/ledger/accounts/{number:str}/postings",
     operation_id="ledger.history",
     summary="The postings of an account, newest first",
-    guards=[needs("ledger.read")],
+    opt=needs("ledger.read"),
     responses=refusals(NoSuchAccount),
 )
 async def history(
@@ -168,7 +168,7 @@ async def history(
     operation_id="ledger.post",
     summary="Post a transaction of two or more legs",
     status_code=201,
-    guards=[needs("ledger.post")],
+    opt=needs("ledger.post"),
     responses=refusals(*POSTING_REFUSALS, key=True),
 )
 async def post_transaction(
@@ -181,7 +181,7 @@ async def post_transaction(
     "/v1/ledger/transactions/{transaction_id:uuid}",
     operation_id="ledger.transaction",
     summary="One transaction with its legs",
-    guards=[needs("ledger.read")],
+    opt=needs("ledger.read"),
     responses=refusals(NoSuchTransaction),
 )
 async def transaction(

@@ -151,7 +151,7 @@ def _created(transfer: Transfer) -> Response[TransferView]:
     operation_id="payments.transfer",
     summary="Transfer between two accounts of this bank",
     status_code=201,
-    guards=[needs("payments.transfer")],
+    opt=needs("payments.transfer"),
     responses=refusals(AccountsNotDistinct, *REFUSED_BY_LEDGER, *LIMITS, key=True),
 )
 async def transfer(
@@ -175,7 +175,7 @@ async def transfer(
     operation_id="payments.deposit",
     summary="Take cash for an account at a branch",
     status_code=201,
-    guards=[needs("payments.cash")],
+    opt=needs("payments.cash"),
     responses=refusals(*REFUSED_BY_LEDGER, key=True),
 )
 async def deposit(
@@ -198,7 +198,7 @@ async def deposit(
     operation_id="payments.withdraw",
     summary="Pay cash from an account at a branch",
     status_code=201,
-    guards=[needs("payments.cash")],
+    opt=needs("payments.cash"),
     responses=refusals(*REFUSED_BY_LEDGER, *LIMITS, key=True),
 )
 async def withdraw(
@@ -220,7 +220,7 @@ async def withdraw(
     "/v1/payments/transfers/{transfer_id:uuid}",
     operation_id="payments.find",
     summary="One payment",
-    guards=[needs("payments.read")],
+    opt=needs("payments.read"),
     responses=refusals(NoSuchTransfer),
 )
 async def one(transfer_id: FromPath[UUID], payments: NamedDependency[Payments]) -> TransferView:
@@ -231,7 +231,7 @@ async def one(transfer_id: FromPath[UUID], payments: NamedDependency[Payments]) 
     "/v1/payments/transfers",
     operation_id="payments.list",
     summary="Payments, newest first; the last ones may not be listed yet",
-    guards=[needs("payments.read")],
+    opt=needs("payments.read"),
     responses=refusals(),
 )
 async def listed(
