@@ -24,6 +24,12 @@ def folder() -> Path:
     pytest.skip("no PEXes: run this through ./pants, or ./pants package :: first")
 
 
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where PEXes unpack themselves: one place, for most of what they hold is the same."""
+    return tmp_path_factory.mktemp("unpacked")
+
+
 def others_in(pex: Path) -> set[str]:
     """What of ours and of others' is in the PEX that does not belong to its service."""
     names = ZipFile(pex).namelist()
@@ -54,11 +60,11 @@ def test_what_does_not_belong_is_seen(folder, tmp_path, planted):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_pex_is_whole_it_describes_its_service(folder, service, tmp_path):
+def test_a_pex_is_whole_it_describes_its_service(folder, service, unpacked):
     """Everything its main imports is inside: nothing else is on its path."""
     described = subprocess.run(
         [folder / f"{service}.pex", "schema"],
-        env={"PATH": os.environ["PATH"], "PEX_ROOT": str(tmp_path)},
+        env={"PATH": os.environ["PATH"], "PEX_ROOT": str(unpacked)},
         capture_output=True,
         text=True,
         timeout=60,
