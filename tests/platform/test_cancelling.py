@@ -3,7 +3,7 @@
 import asyncio
 
 from cbs.platform.database import Database
-from cbs.platform.process import _ended
+from cbs.platform.process import ended
 
 
 async def test_a_transaction_cancelled_anywhere_gives_its_connection_back(database):
@@ -37,6 +37,6 @@ async def test_a_task_that_loses_a_cancellation_is_cancelled_again():
     await asyncio.sleep(0)
 
     async with asyncio.timeout(5):
-        await _ended({task})
+        await ended({task})
 
     assert task.cancelled()

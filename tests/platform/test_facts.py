@@ -17,6 +17,7 @@ from cbs.platform.database import Database
 from cbs.platform.hearing import Listener
 from cbs.platform.operations import DeadLetters, Place, StillIndigestible
 from cbs.platform.outbox import Fact, Outbox, fact_of
+from cbs.platform.process import ended
 from cbs.platform.relay import Relay
 from cbs.platform.service import _facts_endpoint
 from tests.conftest import Database as Made
@@ -121,9 +122,7 @@ class Running:
         self.tasks = [asyncio.create_task(work.run()) for work in self.works]
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await ended(set(self.tasks))
 
 
 async def test_every_fact_is_heard_once_in_order(house):

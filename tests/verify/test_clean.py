@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-from contextlib import suppress
 
+from cbs.platform.process import ended
 from tests.verify.bank import ANN, BOB, broken, verified, working
 
 
@@ -34,9 +34,7 @@ async def test_a_bank_at_work_passes(bank, nats_url, tmp_path):
                 assert broken(await verified(bank)) == {}
                 assert posted > before
         finally:
-            customers.cancel()
-            with suppress(asyncio.CancelledError):
-                await customers
+            await ended({customers})
 
 
 async def test_without_a_bank_it_cannot_be_said(tmp_path):

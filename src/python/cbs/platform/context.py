@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -16,21 +15,30 @@ from cbs.kernel.ids import RANDOM_BITS, uuid7
 from cbs.kernel.principal import Kind, Principal
 
 
+@dataclass(slots=True)
+class Sources:
+    """Where time and chance come from; a simulation puts its own here."""
+
+    time_ns: Callable[[], int] = time.time_ns
+    random_bytes: Callable[[int], bytes] = os.urandom
+    last_id: int = 0
+
+
+SOURCES = Sources()
+
+
 def now() -> datetime:
-    return datetime.now(UTC)
-
-
-_last_id = 0
+    seconds, nanoseconds = divmod(SOURCES.time_ns(), 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
 
 
 def new_id() -> UUID:
     """A UUIDv7 above every other that this process made, also within a millisecond."""
-    global _last_id
-    random = int.from_bytes(os.urandom(10), "big") & ((1 << RANDOM_BITS) - 1)
-    made = uuid7(at_ms=time.time_ns() // 1_000_000, random=random)
-    if made.int <= _last_id:
-        made = UUID(int=_last_id + 1)
-    _last_id = made.int
+    random = int.from_bytes(SOURCES.random_bytes(10), "big") & ((1 << RANDOM_BITS) - 1)
+    made = uuid7(at_ms=SOURCES.time_ns() // 1_000_000, random=random)
+    if made.int <= SOURCES.last_id:
+        made = UUID(int=SOURCES.last_id + 1)
+    SOURCES.last_id = made.int
     return made
 
 
@@ -77,7 +85,7 @@ def current() -> Context:
 def within(context: Context) -> Iterator[Context]:
     """Make it the current context; one without a correlation id gets one of its own."""
     if not context.correlation_id:
-        context = replace(context, correlation_id=secrets.token_hex(8))
+        context = replace(context, correlation_id=SOURCES.random_bytes(8).hex())
     mark = _current.set(context)
     try:
         yield context

@@ -27,9 +27,8 @@ from cbs.platform.database import UNREACHABLE, Database
 from cbs.platform.outbox import FACTS_PAGE_MAX, Fact, fact_of
 from cbs.platform.relay import stream_name
 
-WAIT_SECONDS, ACK_WAIT_SECONDS, TRY_AGAIN_SECONDS = 2.0, 30.0, 0.5
+WAIT_SECONDS, TRY_AGAIN_SECONDS = 2.0, 0.5
 TRIES_MAX, PAUSE_SECONDS_MAX = 5, 2.0
-UNACKNOWLEDGED_MAX = 4 * FACTS_PAGE_MAX
 
 HEARD = "SELECT position FROM watermark WHERE source = $1 FOR UPDATE"
 BEGIN = "INSERT INTO watermark (source, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
@@ -94,8 +93,6 @@ class Listener:
                     await jetstream.consumer_info(stream_name(self.source), self.service)
                     continue
                 await self.hear([message.data for message in messages])
-                for message in messages:
-                    await message.ack()
         finally:
             await subscription.unsubscribe()
 
@@ -103,9 +100,8 @@ class Listener:
         stream = stream_name(self.source)
         config = ConsumerConfig(
             durable_name=self.service,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ACK_WAIT_SECONDS,
-            max_ack_pending=UNACKNOWLEDGED_MAX,
+            # The watermark says what was heard; what is lost on the way is a gap, and fetched.
+            ack_policy=AckPolicy.NONE,
             deliver_policy=DeliverPolicy.ALL,
             filter_subject=f"cbs.{self.source}.events.>",
         )

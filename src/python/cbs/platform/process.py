@@ -116,13 +116,13 @@ async def started(service: Service, *, patiently: bool = False) -> AsyncIterator
             yield watch
         finally:
             await plumbing.bus.leave()
-            await _ended({watch, *tasks})
+            await ended({watch, *tasks})
             await plumbing.bus.close()
     finally:
         await plumbing.database.close()
 
 
-async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+async def ended(tasks: set[asyncio.Task[Any]]) -> None:
     """Cancel until it is felt: `asyncio.wait_for` loses a cancellation that meets a result, and
     the bus's client waits with it (mended in Python 3.12)."""
     left = tasks
