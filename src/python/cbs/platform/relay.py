@@ -4,6 +4,7 @@ An advisory lock makes it one. Should two run for a moment, listeners see duplic
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ DUPLICATE_SECONDS = 120
 LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS, ACK_SECONDS_MAX = 0.5, 0.5, 10.0
 
 LOCK = "SELECT pg_try_advisory_lock(hashtext('cbs relay'))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtext('cbs relay'))"
 TO_PUBLISH = """
     SELECT position, subject, body FROM outbox
     WHERE position > (SELECT position FROM relay) ORDER BY position LIMIT $1"""
@@ -77,15 +79,21 @@ class Relay:
         async with self.outbox.database.pool.acquire() as connection:
             if not await connection.fetchval(LOCK):
                 return
-            await ensure_stream(self.bus, self.outbox.service)
-            while True:
-                self.outbox.written.clear()
-                if await self.publish(connection) < FACTS_PAGE_MAX:
-                    try:
-                        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-                            await self.outbox.written.wait()
-                    except TimeoutError:
-                        pass
+            try:
+                await self._publish_for_ever(connection)
+            finally:
+                # The connection goes back to the pool; if it is gone, so is its lock.
+                with suppress(*UNREACHABLE):
+                    await connection.execute(UNLOCK)
+
+    async def _publish_for_ever(self, connection: Any) -> None:
+        await ensure_stream(self.bus, self.outbox.service)
+        while True:
+            self.outbox.written.clear()
+            if await self.publish(connection) < FACTS_PAGE_MAX:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                        await self.outbox.written.wait()
 
     async def publish(self, connection: Any) -> int:
         """Publish a page in order and remember how far; returns how many."""
