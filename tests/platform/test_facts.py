@@ -11,6 +11,7 @@ import nats
 import pytest
 
 from cbs.kernel.event import Event
+from cbs.kernel.refusal import Unavailable
 from cbs.platform.bus import Bus
 from cbs.platform.context import NOBODY
 from cbs.platform.database import Database
@@ -186,6 +187,30 @@ async def test_repeated_and_shuffled_deliveries_change_nothing(house):
         await house.listener.hear([bodies[n] for n in delivery])
 
     assert await house.heard() == list(range(5))
+
+
+async def test_what_is_no_fact_is_passed_over_and_what_it_replaced_is_fetched(house):
+    await house.light(*range(4))
+    bodies = [body for _, _, body in await house.source.after(0, limit=10)]
+    await house.listener.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    await house.listener.hear([bodies[0], b"\xff", b"{}", b'{"type": "x"}', bodies[3]])
+
+    assert await house.heard() == list(range(4))
+
+
+async def test_a_gap_that_the_source_cannot_fill_is_said_and_not_stepped_over(house, monkeypatch):
+    await house.light(*range(4))
+    left: list[tuple[int, str, bytes]] = (await house.source.after(0, limit=10))[2:]
+
+    async def after(_outbox: Outbox, _position: int, *, limit: int) -> list[tuple[int, str, bytes]]:
+        return left[:limit]
+
+    monkeypatch.setattr(Outbox, "after", after)
+    await house.listener.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    with pytest.raises(Unavailable, match="no longer has"):
+        await house.listener.catch_up()
+
+    assert await house.heard() == []
 
 
 async def test_two_listeners_of_one_service_share_and_do_not_repeat(house):

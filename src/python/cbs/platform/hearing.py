@@ -7,7 +7,7 @@ its last try, and the rest goes on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -19,7 +19,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError, FetchTimeoutError, NotFoundError
 
 from cbs.kernel.principal import Principal
-from cbs.kernel.refusal import Refusal
+from cbs.kernel.refusal import Refusal, Unavailable
 from cbs.platform import telemetry
 from cbs.platform.bus import Bus
 from cbs.platform.context import Context, now, within
@@ -125,18 +125,31 @@ class Listener:
                 )
             if not page.bodies:
                 return fetched
-            await self.hear([body.encode() for body in page.bodies])
+            if await self._heard([body.encode() for body in page.bodies]):
+                raise Unavailable(f"{self.source} no longer has what follows position {after}")
             fetched += len(page.bodies)
 
     async def hear(self, bodies: Sequence[bytes]) -> None:
         """Digest what is next and skip what was heard; stops at a gap, which is then fetched."""
-        facts = sorted((fact_of(body) for body in bodies), key=lambda fact: fact.position)
+        if await self._heard(bodies):
+            await self.catch_up()
+
+    async def _heard(self, bodies: Sequence[bytes]) -> bool:
+        """True if something is missing before one of these."""
+        facts = sorted(self._readable(bodies), key=lambda fact: fact.position)
         gap, error = await self._tried(facts)
         if error is not None:
             log.warning("digest-failed", source=self.source, error=repr(error))
             gap = await self._one_by_one(facts)
-        if gap:
-            await self.catch_up()
+        return gap
+
+    def _readable(self, bodies: Sequence[bytes]) -> Iterator[Fact]:
+        for body in bodies:
+            try:
+                yield fact_of(body)
+            except ValueError as error:  # msgspec's are, too
+                # If it should have been a fact, it leaves a gap, which the source's outbox fills.
+                log.warning("not-a-fact", source=self.source, error=repr(error)[:200])
 
     async def _tried(self, facts: Sequence[Fact]) -> tuple[bool, Exception | None]:
         try:
