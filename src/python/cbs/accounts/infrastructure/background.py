@@ -38,7 +38,7 @@ class OwnWork:
 
 
 def failed(change: Change, error: BaseException) -> None:
-    if isinstance(error, Refusal | UNREACHABLE):
+    if isinstance(error, (Refusal, *UNREACHABLE)):
         log.warning("change-not-yet-finished", change=str(change.id), error=repr(error))
     else:
         log.error("change-failed", change=str(change.id), exc_info=error)
