@@ -1,0 +1,103 @@
+"""Bugs that other banks had, or that we could have: each planted in ours, with what catches it.
+
+`seen` other than AssertionError: the database, or another second net, stops it before the test.
+"""
+
+from cbs.accounts.application import changes as saga
+from cbs.accounts.infrastructure import changes as change_store
+from cbs.payments.infrastructure import ledger_client
+from cbs.platform import bus, requests
+from tests.accounts import test_races as accounts_races
+from tests.bugs import scenarios
+from tests.bugs.planted_in_commits import COMMITS
+from tests.bugs.planted_in_the_book import DECISIONS, KEYS
+from tests.bugs.planted_on_the_way import ON_THE_WAY
+from tests.bugs.planting import Bug, Edit
+from tests.platform import test_requests as keys
+
+AT_THE_EDGES = [
+    Bug(
+        "the effect of a refused request stays",
+        "requests",
+        keys.test_a_refusal_undoes_its_effect_and_is_kept,
+        "nothing is seen of it",
+        (
+            Edit(
+                requests.PostgresRequests,
+                "once",
+                "async with connection.transaction():",
+                "if True:",
+            ),
+        ),
+    ),
+    Bug(
+        "another request gets the answer of the first",
+        "requests",
+        keys.test_another_request_under_the_key_is_refused,
+        "another request under the key is refused",
+        (
+            Edit(
+                requests.PostgresRequests,
+                "once",
+                'row["fingerprint"] != asked.fingerprint',
+                "False",
+            ),
+        ),
+        scenarios.NotRaised,
+    ),
+    Bug(
+        "a payment asked for again goes under a new key",
+        "bank",
+        scenarios.a_payment_asked_for_again,
+        "money moves once",
+        (
+            Edit(
+                ledger_client,
+                "key_at_ledger",
+                "payments/{key}",
+                "payments/{__import__('uuid').uuid4()}",
+            ),
+        ),
+    ),
+    Bug(
+        "a call repeated on the bus goes under a new key",
+        "bank",
+        scenarios.a_reply_that_is_lost,
+        "money moves once",
+        (
+            Edit(
+                bus.Bus,
+                "call",
+                "                key=key,",
+                "                key=key and __import__('uuid').uuid4().hex,",
+            ),
+        ),
+    ),
+    Bug(
+        "a step of a saga, or its compensation, is taken twice",
+        "database",
+        scenarios.one_step_taken_by_many,
+        "race: one of many takes it",
+        (
+            Edit(change_store.PostgresChanges, "advance", "step = $2", "$2 <> ''"),
+            Edit(change_store, "STEP", "step = $2", "$2 <> ''"),
+        ),
+        ValueError,
+    ),
+    Bug(
+        "a freeze is answered before the ledger has it",
+        "desk",
+        accounts_races.test_the_same_freeze_asked_by_many_holds_before_anyone_is_answered,
+        "the next payment is refused",
+        (
+            Edit(
+                saga.Changes,
+                "_tell_ledger",
+                "if told < change.version:",
+                "if told < change.version and change.kind is Kind.OPEN:",
+            ),
+        ),
+    ),
+]
+
+BUGS = [*KEYS, *DECISIONS, *COMMITS, *ON_THE_WAY, *AT_THE_EDGES]

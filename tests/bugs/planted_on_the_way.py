@@ -1,0 +1,130 @@
+"""Bugs planted in the way of a fact from outbox to listener."""
+
+from cbs.platform import hearing, outbox
+from cbs.platform.hearing import Listener
+from cbs.platform.relay import Relay
+from tests.bugs import on_the_way
+from tests.bugs import test_known_bugs as known_bugs
+from tests.bugs.planting import Bug, Edit
+from tests.platform import test_facts as facts
+
+NOTHING = "SELECT $1::text, $2::bigint, $3::bytea, $4::text, $5::timestamptz WHERE false"
+
+ON_THE_WAY = [
+    Bug(
+        "a fact of what was undone",
+        "house",
+        facts.test_a_fact_whose_transaction_fails_is_never_heard,
+        "the listener heard nothing of it",
+        (Edit(outbox.Outbox, "put_all", "self.database.connection", "self.database.pool"),),
+    ),
+    Bug(
+        "positions in the order of inserts",
+        "house",
+        on_the_way.a_slow_transaction_and_a_quick_one,
+        "race: nothing commits behind a reader's back",
+        (
+            Edit(
+                outbox.Outbox,
+                "put_all",
+                "await connection.fetchval(HEAD",
+                "await self.database.pool.fetchval(HEAD",
+            ),
+        ),
+    ),
+    Bug(
+        "the watermark moves in a transaction of its own",
+        "house",
+        on_the_way.a_listener_killed_at_its_commit,
+        "killed at its commit, the listener hears it again",
+        (
+            Edit(hearing, "HEARD", "FOR UPDATE", ""),
+            Edit(
+                Listener,
+                "_digested",
+                "await connection.execute(MOVE",
+                "await self.database.pool.execute(MOVE",
+            ),
+        ),
+    ),
+    Bug(
+        "the watermark moves after the commit",
+        "house",
+        on_the_way.a_listener_killed_at_its_commit,
+        "killed at its commit, the listener does it once: no dead letter",
+        (
+            Edit(
+                Listener,
+                "_digested",
+                "                await connection.execute(MOVE, self.source, due[-1].position)\n",
+                "        if due:\n"
+                "            await self.database.execute(MOVE, self.source, due[-1].position)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "two listeners read the watermark at once",
+        "house",
+        on_the_way.two_listeners_hear_the_same,
+        "race: what is done is done once",
+        (Edit(hearing, "HEARD", "FOR UPDATE", ""),),
+    ),
+    Bug(
+        "what was heard is digested again",
+        "house",
+        known_bugs.test_openbank_939_a_replay_from_the_beginning_does_nothing_twice,
+        "what is done is done once",
+        (Edit(Listener, "_digested", "fact.position == heard", "fact.position <= heard"),),
+    ),
+    Bug(
+        "the listener skips a gap",
+        "house",
+        facts.test_repeated_and_shuffled_deliveries_change_nothing,
+        "every fact once",
+        (
+            Edit(
+                Listener,
+                "_digested",
+                "fact.position == heard + len(due) + 1",
+                "fact.position > heard + len(due)",
+            ),
+        ),
+    ),
+    Bug(
+        "a gap is not fetched",
+        "house",
+        on_the_way.a_fact_that_the_broker_did_not_bring,
+        "every fact once",
+        (
+            Edit(
+                Listener,
+                "hear",
+                "if await self._heard(bodies)",
+                "if await self._heard(bodies) and 0",
+            ),
+        ),
+    ),
+    Bug(
+        "the relay marks before it publishes",
+        "house",
+        on_the_way.a_broker_that_takes_nothing_at_first,
+        "the stream has every fact",
+        (
+            Edit(
+                Relay,
+                "publish",
+                "        jetstream = ",
+                '        await connection.execute(PUBLISHED, rows[-1]["position"])\n'
+                "        jetstream = ",
+            ),
+        ),
+    ),
+    Bug(
+        "what cannot be digested is dropped",
+        "house",
+        facts.test_a_poisoned_fact_is_set_aside_and_can_be_replayed,
+        "the dead letter is there to replay",
+        (Edit(hearing, "SET_ASIDE", "VALUES ($1, $2, $3, $4, $5)", NOTHING),),
+        ValueError,
+    ),
+]
