@@ -109,6 +109,8 @@ async def test_every_no_is_a_problem(served):
         assert problem(await olga.delete("/v1/ledger/accounts"))[0] == 405
         assert problem(await olga.get("/v1/ledger/accounts?limit=9999")) == (400, "malformed")
         assert problem(await olga.get("/v1/ledger/accounts?cursor=%21")) == (400, "malformed")
+        assert problem(await olga.get("/v1/ledger/accounts?limmit=1")) == (400, "malformed")
+        assert (await olga.get("/v1/ledger/accounts?limit=1")).status_code == 200
         assert problem(await olga.post(**post, content=b"{")) == (400, "malformed")
         assert problem(await olga.post(**post, content=b"[" * 50_000)) == (400, "malformed")
         assert problem(await olga.post(**post, content=b"\xff\xfe")) == (400, "malformed")

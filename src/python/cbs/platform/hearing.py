@@ -201,7 +201,6 @@ class Listener:
         return False
 
     async def _set_aside(self, fact: Fact, error: Exception) -> None:
-        log.error("dead-letter", source=self.source, position=fact.position, error=repr(error))
         async with self.database.transaction():
             connection = self.database.connection
             if await connection.fetchval(HEARD, self.source) == fact.position - 1:
@@ -209,3 +208,6 @@ class Listener:
                     SET_ASIDE, fact.source, fact.position, fact.body, repr(error)[:2000], now()
                 )
                 await connection.execute(MOVE, self.source, fact.position)
+                log.error(
+                    "dead-letter", source=fact.source, position=fact.position, why=repr(error)
+                )

@@ -7,16 +7,18 @@ and hands it what to do and how to show it.
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.params import HeaderParameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, Unavailable
@@ -110,8 +112,27 @@ def needs(permission: str) -> dict[str, str]:
     return {PERMISSION: permission}
 
 
+async def _admit(request: Request[Any, Any, Any]) -> None:
+    """Before the handler: the permission, and no question that nobody would answer."""
+    await _check_permission(request)
+    if request.scope["query_string"]:
+        unknown = set(request.query_params) - _query_names(request.route_handler)
+        if unknown:
+            # A filter that is misspelt must not show everything.
+            raise Malformed(f"query: there is no {', '.join(sorted(unknown))} here"[:200])
+
+
+@cache
+def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
+    parameters = handler.parsed_fn_signature.parameters
+    kinds = {name: field.kwarg_definition for name, field in parameters.items()}
+    return frozenset(
+        kind.name or name for name, kind in kinds.items() if isinstance(kind, QueryParameter)
+    )
+
+
 async def _check_permission(request: Request[Any, Any, Any]) -> None:
-    """Before the handler. That somebody tried without is a fact, too.
+    """That somebody tried without is a fact, too.
 
     Not a guard of Litestar's: it copies the whole handler for each, at each request.
     """
@@ -137,7 +158,7 @@ def http_app(
             "once": Provide(_once),
             **{name: _always(value) for name, value in provide.items()},
         },
-        before_request=_check_permission,
+        before_request=_admit,
         exception_handlers={Refusal: refused, HTTPException: http_error, Exception: failed},
         plugins=[ClosedStructs()],
         openapi_config=OpenAPIConfig(
