@@ -28,9 +28,11 @@ def cbs_service():
             "/**",
             "//tests/**",
             "//src/python/cbs/dev/**",
+            "//src/python/cbs/simulation/**",
             "!*",
         ),
-        ("*", "/**", "//tests/**", "!*"),
+        # The simulation runs them whole, in its own process.
+        ("*", "/**", "//tests/**", "//src/python/cbs/simulation/**", "!*"),
     )
     python_sources(sources=["**/*.py"])
     pex_binary(

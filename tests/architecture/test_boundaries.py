@@ -23,6 +23,8 @@ OFFENCES = [
     ("ledger/domain/planted.py", "import asyncio", "never wait"),
     ("dev/planted.py", "import cbs.ledger.domain", "only the connections it declares"),
     ("platform/planted.py", "import cbs.dev", "Nobody imports cbs.dev"),
+    ("simulation/planted.py", "import cbs.dev", "Nobody imports cbs.dev"),
+    ("payments/planted.py", "import cbs.simulation", "does not know that it is simulated"),
     ("ledger/api/planted.py", "import piccolo", "reached from infrastructure"),
     ("ledger/infrastructure/planted.py", "import litestar", "HTTP stays in api"),
     ("ledger/api/planted.py", "import nats", "through platform"),

@@ -3,6 +3,7 @@
 import typer
 
 from cbs.dev import contracts, dead_letters
+from cbs.dev.breaking import chaos, simulate
 from cbs.dev.demonstrating import demo
 from cbs.dev.measuring import bench
 from cbs.dev.running import commands, watching
@@ -24,4 +25,6 @@ app.command("contracts")(contracts.contracts)
 app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
+app.command("chaos")(chaos.chaos)
+app.command("simulate")(simulate.simulate)
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -141,6 +141,11 @@ class PublicApi:
         text = b"" if body is None else msgspec.json.encode(body)
         return _read(await self._until_answered(self._encoded("POST", path, text, key)), answer)
 
+    async def once(self, method: str, path: str, body: object = None, *, key: str = "") -> Reply:
+        """One try, whatever the bank answers; raises OSError and TimeoutError if it does not."""
+        text = b"" if body is None else msgspec.json.encode(body)
+        return await self._exchange(self._encoded(method, path, text, key))
+
     def close(self) -> None:
         for connection in self._idle:
             connection.close()

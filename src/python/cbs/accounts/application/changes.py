@@ -28,7 +28,8 @@ from cbs.kernel.event import Event
 from cbs.kernel.refusal import Refusal, Unavailable
 
 LEASE_SECONDS = 12
-TRY_AGAIN_SECONDS, TRY_AGAIN_SECONDS_MAX = 0.5, 30.0
+# However long an outage was, the bank is settled within 10 s of its end.
+TRY_AGAIN_SECONDS, TRY_AGAIN_SECONDS_MAX = 0.5, 4.0
 DRIVEN_AT_ONCE_MAX, IDLE_SECONDS = 4, 0.5
 
 

@@ -1,0 +1,235 @@
+"""`cbs chaos`: a bank under traffic is broken again and again, and must not have lost a thing."""
+
+import asyncio
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Annotated
+
+import asyncpg
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+
+from cbs.dev.breaking import faults, outcome, population, settling
+from cbs.dev.breaking.client import Client, Holder
+from cbs.dev.breaking.outcome import Outcome
+from cbs.dev.breaking.prey import evidence, prey
+from cbs.dev.breaking.records import Records, Violation
+from cbs.dev.breaking.settling import Convergence, Settlement
+from cbs.dev.folder import Folder, write_whole
+from cbs.dev.public_api import NoBank, PublicApi
+from cbs.dev.running.commands import CANNOT_SAY, DONE, NO
+from cbs.dev.running.process import CannotStart
+from cbs.dev.verifying import verify
+
+USER = "operator"
+CLIENTS, CLIENTS_MAX = 32, 256
+MINUTES, MINUTES_MAX, KILLS_MAX = 3.0, 24 * 60.0, 100_000
+CALM_SECONDS, LINE_SECONDS, VERIFY_PAUSE = 2.0, 5.0, 10
+TOLD = ("asked", "accepted", "refused", "unanswered")
+UNSAID = (
+    *(CannotStart, NoBank, subprocess.SubprocessError, OSError),
+    *(*settling.UNSETTLED, asyncpg.PostgresError, asyncpg.InterfaceError),
+)
+
+
+def chaos(
+    minutes: Annotated[
+        float, typer.Option(min=0.1, max=MINUTES_MAX, help="How long it is broken.")
+    ] = MINUTES,
+    kills: Annotated[
+        int | None,
+        typer.Option(min=1, max=KILLS_MAX, help="Until so many kills, instead of minutes."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another one, other faults.")] = 1,
+    clients: Annotated[
+        int, typer.Option(min=2, max=CLIENTS_MAX, help="Who ask at the same time.")
+    ] = CLIENTS,
+    from_pex: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-pex", metavar="DIST", help="Break the PEXes that ./pants package :: made."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+) -> None:
+    """Break a bank under traffic: kill every part, stop services, lose NATS's data.
+
+    Brings up a bank of its own for this, in a new folder that is erased afterwards, but kept with
+    the evidence if a promise was broken. The seed chooses the faults and what clients ask; what
+    meets what is up to the machine. Exit 0: all was kept. 1: not. 3: it cannot be said.
+    """
+    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
+    limit = Limit(seconds=None if kills else 60 * minutes, kills=kills)
+    try:
+        with prey(console, from_pex) as folder:
+            found = uvloop.run(Chaos(folder, console, seed, clients, limit).run())
+            if found.broken:
+                write_whole(evidence(folder), _text(found))
+    except UNSAID as error:
+        typer.echo(str(error) or repr(error), err=True)
+        raise typer.Exit(CANNOT_SAY) from None
+    if as_json:
+        typer.echo(_text(found))
+    outcome.show(found, console)
+    raise typer.Exit(NO if found.broken else CANNOT_SAY if found.uncertain else DONE)
+
+
+def _text(found: Outcome) -> str:
+    return msgspec.json.format(msgspec.json.encode(found, enc_hook=str), indent=1).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """When there have been faults enough; one of the two is None."""
+
+    seconds: float | None
+    kills: int | None
+
+    def reached(self, *, seconds: float, kills: int) -> bool:
+        if self.kills is not None:
+            return kills >= self.kills
+        assert self.seconds is not None
+        return seconds >= self.seconds
+
+
+@dataclass(slots=True)
+class Chaos:
+    """One run against the bank that is up in `folder`, in rounds; after each it must be whole."""
+
+    folder: Folder
+    console: Console
+    seed: int
+    size: int
+    limit: Limit
+    records: Records = field(default_factory=Records)
+    convergence: list[Convergence] = field(default_factory=list)
+    found: list[verify.Finding] = field(default_factory=list)
+    verify_at: float = 0
+    began: float = field(default_factory=time.monotonic)
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    saboteur: faults.Saboteur = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.saboteur = faults.Saboteur(folder=self.folder, say=self._quietly)
+
+    async def run(self) -> Outcome:
+        api = PublicApi.of(self.folder, USER, at_once_max=2 * self.size)
+        telling = asyncio.create_task(self._tell())
+        try:
+            return await self._run(api)
+        finally:
+            telling.cancel()
+            api.close()
+
+    async def _run(self, api: PublicApi) -> Outcome:
+        name = f"chaos-{self.seed}"
+        holders = await population.populate(api, self.records, name=name, size=self.size)
+        settlement = Settlement(
+            api=api, records=self.records, holders=holders, random=Random(f"{name}-sample")
+        )
+        clients = self._clients(api, holders)
+        self.console.print(f"{len(holders)} accounts are open, and {len(clients)} clients ask")
+        before, self.began = settling.memory_mib(self.folder), time.monotonic()
+        for each in faults.rounds(self.seed):
+            await self._round(each, clients)
+            self.records.violations += await settlement()
+            over = self._is_over or bool(self.records.violations)
+            if over or time.monotonic() >= self.verify_at:
+                await self._verify()
+            if over or self._is_broken:
+                break
+        return Outcome(
+            seed=self.seed,
+            seconds=round(time.monotonic() - self.began, 1),
+            faults=dict(self.saboteur.done),
+            kills=self.saboteur.kills,
+            clients=self.size,
+            requests={what: self.records.counts()[what] for what in (*TOLD, "tries")},
+            silences=dict(self.records.silences),
+            refusals=dict(self.records.refusals),
+            resolved=settlement.resolved,
+            asked_again=settlement.repeated,
+            convergence=self.convergence,
+            errors_logged=settling.errors_logged(self.folder),
+            ended_by_themselves=settling.ended_by_themselves(self.folder),
+            memory_mib_before=before,
+            memory_mib_after=settling.memory_mib(self.folder),
+            violations=self.records.violations,
+            verify=self.found,
+        )
+
+    def _clients(self, api: PublicApi, holders: list[Holder]) -> list[Client]:
+        return [
+            Client(
+                name=f"chaos-{self.seed}-{place}",
+                api=api,
+                records=self.records,
+                random=Random(f"chaos-{self.seed}-{place}"),
+                own=holder,
+                numbers=[holder.number for holder in holders],
+                enough=self.enough,
+            )
+            for place, holder in enumerate(holders)
+        ]
+
+    async def _round(self, planned: list[faults.Fault], clients: list[Client]) -> None:
+        """Traffic and trouble together; returns when both have ended and the bank is at rest."""
+        self.enough.clear()
+        asking = asyncio.gather(*(client.run() for client in clients))
+        try:
+            await asyncio.sleep(CALM_SECONDS)
+            await self._break(planned)
+            self.enough.set()
+            self.convergence.append(await settling.converge(self.folder, self.records.violations))
+            await asking
+        finally:
+            asking.cancel()
+
+    async def _break(self, planned: list[faults.Fault]) -> None:
+        try:
+            for fault in planned:
+                if self._is_over:
+                    break
+                await self.saboteur(fault)
+        except faults.CannotBreak as error:
+            promise, about = "any part can be killed", "the supervisor"
+            broken = Violation(promise=promise, about=about, found=str(error))
+            self.records.violations.append(broken)
+        finally:
+            await self.saboteur.ended()
+
+    async def _verify(self) -> None:
+        began = time.monotonic()
+        self.found = await verify.findings(
+            verify.places_of(self.folder), say=self._quietly, tell=lambda _: None
+        )
+        # It reads all there is: of a long run it shall take a small part.
+        self.verify_at = time.monotonic() + VERIFY_PAUSE * (time.monotonic() - began)
+
+    @property
+    def _is_over(self) -> bool:
+        seconds = time.monotonic() - self.began
+        return self.limit.reached(seconds=seconds, kills=self.saboteur.kills)
+
+    @property
+    def _is_broken(self) -> bool:
+        violated = any(finding.outcome == "violated" for finding in self.found)
+        return violated or bool(self.records.violations)
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(LINE_SECONDS)
+            at, counts = time.monotonic() - self.began, self.records.counts()
+            said = ", ".join(f"{counts[what]} {what}" for what in TOLD)
+            rounds = len(self.convergence)
+            self.console.print(f"{at:4.0f} s  {rounds} rounds, {self.saboteur.kills} kills, {said}")
+
+    def _quietly(self, text: str) -> None:
+        """What is only of interest to somebody who looks on, on a terminal."""
+        if self.console.is_terminal:
+            self.console.print(f"        {text}")

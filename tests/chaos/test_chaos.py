@@ -1,0 +1,53 @@
+"""`cbs chaos` in its shortest form, on the real thing: a round of kills, and NATS's data lost."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cbs.dev import __main__ as program
+from cbs.dev.breaking import prey
+from cbs.dev.breaking.faults import PARTS
+from cbs.dev.folder import SERVICES
+from cbs.dev.running.plan import SOURCE
+
+ROOT = Path(__file__).parents[2]
+KILLS = 9  # one round: every part, and NATS once more with all its data
+assert program and prey  # run as `python -m` below
+
+
+def chaos(*words):
+    dist = next((d for d in (ROOT, ROOT / "dist") if has_pexes(d)), None)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CBS_")}
+    from_pex = [] if dist is None else ["--from-pex", str(dist)]
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "cbs.dev", "chaos", "--json", *from_pex, *words],
+        env=kept | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=540,
+    )
+
+
+def has_pexes(dist):
+    return all((dist / "cbs" / f"{service}.pex").exists() for service in SERVICES)
+
+
+@pytest.mark.timeout(600)
+def test_a_bank_whose_every_part_is_killed_loses_nothing():
+    done = chaos("--kills", str(KILLS), "--seed", "2")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert {f"kill {part}" for part in PARTS} | {"lose nats"} <= found["faults"].keys()
+    assert found["requests"]["accepted"] > 100
+    assert found["requests"]["unanswered"] == 0
+    assert found["violations"] == []
+    assert {finding["outcome"] for finding in found["verify"]} == {"holds"}
+    (bank,) = re.findall(r"^starting a bank in (.+)$", done.stderr, re.M)
+    assert not Path(bank).parent.exists()

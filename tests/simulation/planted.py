@@ -1,0 +1,224 @@
+"""Bugs, one at a time, such as a hasty change could bring in; only tests can plant them."""
+
+import asyncio
+from contextvars import ContextVar
+from dataclasses import replace
+
+from cbs.accounts import main as accounts_main
+from cbs.accounts.domain import account as accounts_account
+from cbs.accounts.infrastructure.changes import PostgresChanges
+from cbs.accounts.infrastructure.ledger_client import BusBook
+from cbs.kernel.answer import Answer
+from cbs.kernel.refusal import Refusal
+from cbs.ledger.application.book import Ledger
+from cbs.ledger.domain.account import Account
+from cbs.ledger.infrastructure import write_path
+from cbs.platform import bus
+from cbs.platform.context import Context, within
+from cbs.platform.database import UNREACHABLE
+from cbs.platform.envelope import Call
+from cbs.platform.hearing import HEARD, MOVE, Listener
+from cbs.platform.outbox import Fact
+from cbs.platform.requests import ANSWER, CLAIM, PostgresRequests
+
+
+def dedupe_dropped(patch):
+    async def once(self, asked, effect):
+        async with self.database.transaction():
+            connection = self.database.connection
+            await connection.fetchval(
+                CLAIM, asked.principal, asked.key, asked.fingerprint, asked.at
+            )
+            try:
+                async with connection.transaction():
+                    answer = await effect()
+            except Refusal as refusal:
+                if not refusal.lasting:
+                    raise
+                answer = self.refused(refusal)
+            if answer is not None:
+                await connection.execute(
+                    ANSWER, asked.principal, asked.key, answer.status, answer.body, asked.at
+                )
+            return answer
+
+    patch(PostgresRequests, "once", once)
+
+
+def dedupe_dropped_in_the_ledger(patch):
+    async def nothing_is_kept(connection, orders):
+        return {}
+
+    patch(write_path, "_kept", nothing_is_kept)
+    patch(write_path, "_Raced", Ignored)
+    patch(write_path.WritePath, "_write", _written_again(write_path.WritePath._write))
+
+
+class Ignored(Exception):
+    pass
+
+
+def _written_again(original):
+    async def write(self, connection, fresh, posted, at):
+        try:
+            await original(self, connection, fresh, posted, at)
+        except Ignored:
+            await self.outbox.put_all([(each.news(), order.origin) for order, each in posted])
+
+    return write
+
+
+def watermark_moved_before_the_digest(patch):
+    async def digested(self, facts):
+        async with self.database.transaction():
+            heard = await self.database.connection.fetchval(HEARD, self.source)
+            due: list[Fact] = []
+            for fact in facts:
+                if fact.position == heard + len(due) + 1:
+                    due.append(fact)
+            if due:
+                await self.database.connection.execute(MOVE, self.source, due[-1].position)
+        if due:
+            async with self.database.transaction():
+                with within(Context(principal=self.principal)):
+                    await self.digest(due)
+        return bool(facts) and facts[-1].position > heard + len(due)
+
+    patch(Listener, "_digested", digested)
+
+
+def gap_overheard(patch):
+    async def digested(self, facts):
+        async with self.database.transaction():
+            connection = self.database.connection
+            heard = await connection.fetchval(HEARD, self.source)
+            due = {fact.position: fact for fact in facts if fact.position > heard}
+            if due:
+                with within(Context(principal=self.principal)):
+                    await self.digest(list(due.values()))
+                await connection.execute(MOVE, self.source, max(due))
+        return False
+
+    patch(Listener, "_digested", digested)
+
+
+def answer_before_commit(patch):
+    decided: ContextVar[asyncio.Future] = ContextVar("decided")
+    once, decide = write_path.WritePath._once, write_path.WritePath._decided
+    committing = set()
+
+    async def early(self, orders):
+        outcomes = asyncio.get_running_loop().create_future()
+        decided.set(outcomes)
+        task = asyncio.ensure_future(once(self, orders))
+        committing.add(task)
+        task.add_done_callback(committing.discard)
+        await asyncio.wait([task, outcomes], return_when=asyncio.FIRST_COMPLETED)
+        return outcomes.result() if outcomes.done() else await task
+
+    async def deciding(self, connection, orders):
+        outcomes = await decide(self, connection, orders)
+        decided.get().set_result(outcomes)
+        return outcomes
+
+    patch(write_path.WritePath, "_once", early)
+    patch(write_path.WritePath, "_decided", deciding)
+
+
+def retry_with_a_new_key(patch):
+    used: dict[str, int] = {}
+
+    def call(*, key="", correlation_id="", **rest):
+        times = used.get(correlation_id + key, 0)
+        used[correlation_id + key] = times + 1
+        tried = f"{key}.{times}" if key and times else key
+        return original(key=tried, correlation_id=correlation_id, **rest)
+
+    original = Call
+    patch(bus, "Call", call)
+
+
+def freeze_not_told_to_the_ledger(patch):
+    original = BusBook.hold
+
+    async def hold(self, account):
+        if account.terms.frozen is None:
+            await original(self, account)
+
+    patch(BusBook, "hold", hold)
+
+
+def unknown_outcome_called_a_no(patch):
+    async def looked_up(self, orders):
+        body = b'{"type":"urn:cbs:insufficient-funds","title":"No.","status":409}'
+        return [Answer(status=409, body=body)] * len(orders)
+
+    patch(Ledger, "_looked_up", looked_up)
+
+
+def saga_answers_in_a_second_transaction(patch):
+    advance = PostgresChanges.advance
+
+    async def in_two(self, change, how):
+        held = []
+
+        def without_answer(account):
+            taken = how(account)
+            held.append(taken.answer)
+            return replace(taken, answer=None)
+
+        done = await advance(self, change, without_answer)
+        if done is not None and held[-1] is not None:
+            async with self.database.transaction():
+                await self.requests.answer(
+                    principal=change.asker.principal,
+                    key=change.asker.key,
+                    answer=held[-1],
+                    at=self.now(),
+                )
+        return done
+
+    patch(PostgresChanges, "advance", in_two)
+
+
+def old_terms_taken_for_new(patch):
+    original = Account.on
+
+    def on(self, terms):
+        return original(replace(self, terms=replace(self.terms, version=0)), terms)
+
+    patch(Account, "on", on)
+
+
+def told_version_taken_for_settled(patch):
+    original = accounts_account.Account.told
+
+    def told(self, version, *, at):
+        return original(self, self.version, at=at)
+
+    patch(accounts_account.Account, "told", told)
+
+
+def outage_ends_the_service(patch):
+    """This one was ours: `type | tuple` is no type, and the task that said so ended."""
+
+    def failed(change, error):
+        isinstance(error, Refusal | UNREACHABLE)
+
+    patch(accounts_main, "failed", failed)
+
+
+BUGS = [
+    dedupe_dropped,
+    dedupe_dropped_in_the_ledger,
+    watermark_moved_before_the_digest,
+    gap_overheard,
+    answer_before_commit,
+    retry_with_a_new_key,
+    freeze_not_told_to_the_ledger,
+    unknown_outcome_called_a_no,
+    saga_answers_in_a_second_transaction,
+    old_terms_taken_for_new,
+    told_version_taken_for_settled,
+    outage_ends_the_service,
+]
