@@ -21,12 +21,10 @@ def caught() -> History:
 
 
 @pytest.mark.parametrize("plant", planted.BUGS, ids=lambda plant: plant.__name__)
-def test_the_bug_is_seen(monkeypatch, plant, record_property):
+def test_the_bug_is_seen(monkeypatch, plant):
     plant(monkeypatch.setattr)
 
-    history = caught()
-
-    record_property("seeds", history.plan.seed + 1)
+    assert caught().violation
 
 
 def test_a_failure_is_shrunk_to_what_it_needs(monkeypatch):
