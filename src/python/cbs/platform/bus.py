@@ -1,8 +1,7 @@
 """Services ask each other over NATS: typed, with a deadline, a key and the caller's own token.
 
-What NATS headers could carry travels in the JSON envelope instead: a client parses headers as
-text, message by message, and the whole of it costs more than the request (see
-docs/decisions/0003-envelope-on-the-bus.md).
+What NATS headers could carry travels in the JSON envelope instead, which is decoded in C with the
+rest of the message (docs/decisions/0003-envelope-on-the-bus.md).
 """
 
 import asyncio
