@@ -5,7 +5,7 @@ and hands it what to do and how to show it.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -149,9 +149,10 @@ def http_app(
     *,
     service: str,
     routes: Sequence[Any],
-    provide: dict[str, Any],
+    provide: Mapping[str, Any],
     on_not_permitted: NotPermittedHook,
 ) -> Litestar:
+    """`provide` is what handlers get by name: a value, or a Provide that finds it."""
     app = Litestar(
         route_handlers=list(routes),
         dependencies={
@@ -181,6 +182,9 @@ def http_app(
 
 
 def _always(value: object) -> Provide:
+    if isinstance(value, Provide):
+        return value
+
     def give() -> Any:
         return value
 

@@ -150,7 +150,10 @@ class Service:
         return waiting | {name: await queue() for name, queue in self.parts.queues.items()}
 
 
-def service_of(plumbing: Plumbing[S], build: Build[S]) -> Service:
+def service_of(
+    plumbing: Plumbing[S], build: Build[S], *, app_of: Callable[..., Litestar] = http_app
+) -> Service:
+    """`app_of` is http_app, or what remembers what it made."""
     parts = build(plumbing)
     name = plumbing.connections.service
     assert set(parts.digests) == set(plumbing.connections.hears), "hears what it declares"
@@ -168,7 +171,7 @@ def service_of(plumbing: Plumbing[S], build: Build[S]) -> Service:
         for source, digest in parts.digests.items()
     ]
     letters = DeadLetters(database=plumbing.database, listeners=listeners)
-    app = http_app(
+    app = app_of(
         service=name,
         routes=[*parts.routes, *request_routes(name), *dead_letter_routes(name)],
         provide={

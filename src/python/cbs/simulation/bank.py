@@ -28,6 +28,7 @@ from cbs.platform.process import started
 from cbs.platform.requests import PostgresRequests
 from cbs.platform.service import PermissionRefused, Plumbing, Service, service_of
 from cbs.platform.settings import Settings
+from cbs.simulation.app import app_of
 from cbs.simulation.database import Server, SimulatedDatabase
 from cbs.simulation.network import Network, SimulatedBus
 from cbs.simulation.plan import SERVICES
@@ -124,7 +125,7 @@ class Bank:
 
     async def _live(self, name: str, process: Process) -> None:
         try:
-            service = service_of(self._plumbing(name, process), MAINS[name].build)
+            service = service_of(self._plumbing(name, process), MAINS[name].build, app_of=app_of)
             async with started(service, patiently=True) as watch:
                 self.services[name] = service
                 self.note(f"{name} is up")

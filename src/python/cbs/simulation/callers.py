@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from cbs.simulation.bank import TELLER, Bank
+from cbs.simulation.loop import pause
 from cbs.simulation.plan import Step
 
 ANSWER_SECONDS_MAX, PAUSE_SECONDS, REQUESTS_TRIES_MAX = 12.0, 1.5, 60
@@ -175,7 +176,7 @@ class Callers:
                     self.answered(asked)
                     return asked
                 self.note(f"#{number} is told to ask again: {answer[-90:].decode()}")
-            await asyncio.sleep(PAUSE_SECONDS)
+            await pause(PAUSE_SECONDS)
         raise Failed(f"#{number} was never answered")
 
     async def _repeat(self, asked: Asked) -> None:
@@ -191,7 +192,7 @@ class Callers:
 
     async def _once(self, asked: Asked) -> tuple[int, bytes]:
         network, process = self.bank.network, self.bank.processes[asked.service]
-        await asyncio.sleep(network.delay())
+        await pause(network.delay())
         service = self.bank.services.get(asked.service)
         if service is None or not process.alive:
             raise Unanswered("connection refused")
@@ -202,7 +203,7 @@ class Callers:
                 status, answer = await exchange.answer
         except TimeoutError:
             raise Unanswered("no answer in time") from None
-        await asyncio.sleep(network.delay())
+        await pause(network.delay())
         if network.lost():
             raise Unanswered("the answer was lost")
         return status, answer

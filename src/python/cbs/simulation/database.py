@@ -14,6 +14,7 @@ import asyncpg
 
 from cbs.platform.database import Database
 from cbs.platform.relay import LOCK, UNLOCK
+from cbs.simulation.loop import pause
 from cbs.simulation.statements import understood
 from cbs.simulation.tables import Row, Tables
 
@@ -76,7 +77,7 @@ class Connection:
     async def travel(self) -> None:
         if self.lost:
             raise asyncpg.InterfaceError("connection is closed")
-        await asyncio.sleep(self.server.delay())
+        await pause(self.server.delay())
         if self.lost:
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle")
 
@@ -163,7 +164,7 @@ class Connection:
             raise asyncpg.ConnectionDoesNotExistError("connection was closed while committing")
         self._end(keep=not self.failed)
         server.committed()
-        await asyncio.sleep(server.delay())
+        await pause(server.delay())
         if self.lost:
             raise asyncpg.ConnectionDoesNotExistError("connection was closed while committing")
 
@@ -242,7 +243,7 @@ class Pool:
 
     async def connect(self) -> Connection:
         if not (self.server.reachable and self.alive()):
-            await asyncio.sleep(self.server.delay())
+            await pause(self.server.delay())
             raise ConnectionRefusedError("the database cannot be reached")
         self.idle = [each for each in self.idle if not each.lost]
         return self.idle.pop() if self.idle else Connection(self.server)

@@ -6,20 +6,28 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from cbs.simulation.loop import PROCESS
+from cbs.simulation.loop import TASKS
+
+_PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("process")
 
 
 @dataclass(slots=True, eq=False)
 class Process:
+    """`given` is what the handlers of its HTTP app get by name."""
+
     name: str
     alive: bool = True
     tasks: "dict[asyncio.Task[Any], None]" = field(default_factory=dict)  # in order
+    given: dict[str, Any] = field(default_factory=dict)
+    _context: contextvars.Context = field(default_factory=contextvars.Context)
+
+    def __post_init__(self) -> None:
+        self._context.run(TASKS.set, self.tasks)
+        self._context.run(_PROCESS.set, self)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """As a task of this process, whoever asks for it."""
-        context = contextvars.Context()
-        context.run(PROCESS.set, self.tasks)
-        return asyncio.get_running_loop().create_task(work, context=context)
+        return asyncio.get_running_loop().create_task(work, context=self._context.copy())
 
     def kill(self) -> None:
         """What still runs while its tasks unwind can reach nobody: it does not live any more."""
@@ -33,3 +41,8 @@ class Process:
             for task in list(self.tasks):
                 task.cancel()
             await asyncio.wait(list(self.tasks), timeout=1)
+
+
+def current() -> Process:
+    """The one whose task is running."""
+    return _PROCESS.get()

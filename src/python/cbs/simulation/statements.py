@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 from cbs.accounts.infrastructure import changes
 from cbs.accounts.infrastructure import store as accounts
 from cbs.ledger.infrastructure import store as book
-from cbs.platform import relay
+from cbs.platform import outbox, relay
 from cbs.simulation.tables import Row, Tables
 
 Values = Sequence[Any]
@@ -58,7 +59,8 @@ WORDS = {
     "true": "True",
     "false": "False",
     "NULL": "None",
-    "clock_timestamp": "lambda: now",
+    "make_interval": "seconds",
+    "clock_timestamp": "clock",
 }
 
 
@@ -84,14 +86,14 @@ def understood(sql: str) -> Run:
 
 
 def _expression(text: str) -> Value:
+    return _compiled(_code(text))
+
+
+def _code(text: str) -> str:
     words = []
     for token in TOKEN.findall(text):
         if token.startswith("$"):
             words.append(f"values[{int(token[1:]) - 1}]")
-        elif token == "make_interval":
-            words.append("seconds")
-        elif token == "clock_timestamp":
-            words.append("clock")
         elif token in WORDS:
             words.append(WORDS[token])
         elif token == "secs" or not token[0].isalpha():
@@ -99,11 +101,13 @@ def _expression(text: str) -> Value:
         else:
             words.append(f'row["{token}"]')
     code = " ".join(words).replace("secs ==> ", "").replace("secs == >", "")
-    source = f"lambda row, values, now, clock, seconds: ({code})"
-    function = eval(source, {"__builtins__": {}})
-    return lambda row, values, now: function(
-        row, values, now, lambda: now, lambda secs: timedelta(seconds=secs)
-    )
+    return code.replace("clock ( )", "now")
+
+
+def _compiled(code: str) -> Value:
+    names = {"__builtins__": {}, "seconds": lambda seconds: timedelta(seconds=seconds)}
+    value: Value = eval(f"lambda row, values, now: ({code})", names)
+    return value
 
 
 def _holds(text: str | None) -> Callable[[Row, Values, datetime], bool]:
@@ -193,8 +197,18 @@ def _asked(found: "re.Match[str]") -> Run:
 
 def _to_publish(tables: Tables, values: Values) -> Outcome:
     [sent] = tables.all("relay")
-    rows = [row for row in tables.all("outbox") if row["position"] > sent["position"]]
-    return sorted(rows, key=lambda row: row["position"])[: values[0]], "SELECT"
+    return _facts_after(tables, sent["position"], values[0]), "SELECT"
+
+
+def _after(tables: Tables, values: Values) -> Outcome:
+    return _facts_after(tables, values[0], values[1]), "SELECT"
+
+
+def _facts_after(tables: Tables, position: int, limit: int) -> list[Row]:
+    """Positions have no gap: the first one that is not there ends it."""
+    places = range(position + 1, position + limit + 1)
+    facts = (tables.row("outbox", ("position",), (place,)) for place in places)
+    return list(takewhile(lambda row: row is not None, facts))  # type: ignore[arg-type]
 
 
 def _waiting(tables: Tables, values: Values) -> Outcome:
@@ -228,10 +242,9 @@ def _returning(items: str | None) -> Callable[[Sequence[Row], Values, datetime],
     if items == "count(*)":
         return lambda rows, values, now: [{"count": len(rows)}]
     named = [each.partition(" AS ") for each in _parts(items)]
-    columns = [(name or text, _expression(text)) for text, _, name in named]
-    return lambda rows, values, now: [
-        {name: value(row, values, now) for name, value in columns} for row in rows
-    ]
+    columns = [f'"{name or text}": ({_code(text)})' for text, _, name in named]
+    shown = _compiled(f"{{{', '.join(columns)}}}")
+    return lambda rows, values, now: [shown(row, values, now) for row in rows]
 
 
 def _key(where: str | None) -> tuple[str, int] | None:
@@ -254,6 +267,7 @@ def _parts(text: str) -> list[str]:
 SPECIAL: dict[str, Run] = {
     plain(relay.TO_PUBLISH): _to_publish,
     plain(relay.WAITING): _waiting,
+    plain(outbox.AFTER): _after,
     plain(changes.TAKE_DUE): _take_due,
     plain(accounts.SERIAL): _serial,
     plain(book.NAMED): _nothing,  # transactions run one at a time

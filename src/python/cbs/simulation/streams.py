@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import FetchTimeoutError, NotFoundError
 
-POLL_SECONDS = 0.15
+from cbs.simulation.loop import pause, wake
 
 
 class Place(Protocol):
@@ -42,12 +42,27 @@ class Streams:
     lost: Callable[[], bool]
     forgetful: bool = False
     named: dict[str, Stream] = field(default_factory=dict)
+    waiting: "list[asyncio.Future[None]]" = field(default_factory=list)
+
+    async def news(self, until: float) -> None:
+        """Until somebody publishes, or then."""
+        loop = asyncio.get_running_loop()
+        waiting = loop.create_future()
+        self.waiting.append(waiting)
+        loop.call_at(until, wake, waiting)
+        await waiting
+
+    def tell(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            wake(each)
 
     def bring_again(self) -> None:
         """The broker lost its memory of what it had handed over lately."""
         for stream in self.named.values():
             for consumer in stream.consumers.values():
                 consumer.next = max(0, consumer.next - self.random.randint(0, 30))
+        self.tell()
 
     def stream(self, name: str) -> Stream:
         found = self.named.get(name)
@@ -67,9 +82,9 @@ class JetStream:
         self.streams, self.client, self.seconds_max = streams, client, seconds_max
 
     async def _travel(self) -> None:
-        await asyncio.sleep(self.streams.delay())
+        await pause(self.streams.delay())
         if not self.client.is_connected:
-            await asyncio.sleep(self.seconds_max)
+            await pause(self.seconds_max)
             raise NatsTimeout
 
     async def stream_info(self, name: str) -> None:
@@ -108,6 +123,7 @@ class JetStream:
         if id not in stream.ids or self.streams.forgetful:
             stream.messages.append(body)
             stream.ids.add(id)
+            self.streams.tell()
         if not ack.done() and not self.streams.lost():
             ack.set_result(None)
 
@@ -130,17 +146,19 @@ class Subscription:
         until = loop.time() + timeout
         while True:
             if messages := self._due(batch):
-                await asyncio.sleep(self.jetstream.streams.delay())
+                await pause(self.jetstream.streams.delay())
                 return messages
             if loop.time() >= until:
                 raise FetchTimeoutError
-            await asyncio.sleep(POLL_SECONDS)
+            await self.jetstream.streams.news(until)
 
     def _due(self, batch: int) -> "list[Delivered]":
         streams = self.jetstream.streams
         stream = streams.named.get(self.stream)
         consumer = stream.consumers.get(self.consumer) if stream else None
         if stream is None or consumer is None or not self.jetstream.client.is_connected:
+            return []
+        if consumer.next >= len(stream.messages):
             return []
         end = consumer.next + streams.random.randint(1, batch)
         due = stream.messages[consumer.next : end]
