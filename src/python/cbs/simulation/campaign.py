@@ -2,26 +2,44 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from itertools import islice
 
 from cbs.simulation.plan import plan_of
 from cbs.simulation.shrinking import RUNS_MAX, Shrinking, shortened, timeline
 from cbs.simulation.world import History, simulate
 
-PROGRESS_SECONDS, LINES_MAX = 5.0, 400
+PROGRESS_SECONDS, LINES_MAX, REQUESTS_MIN = 5.0, 400, 200
 
 Say = Callable[[str], None]
 
 
-def run(*, first: int, seeds: int, seconds: float | None, say: Say) -> bool:
-    """Whether the bank held; `seconds` is when to stop, None never."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """How many seeds were lived, and what the one that broke the bank was shrunk to."""
+
+    seeds: int
+    requests: int
+    crashes: int
+    faults: int
+    seconds: float
+    broken: History | None
+
+    @property
+    def held(self) -> bool:
+        return self.broken is None
+
+
+def run(*, first: int, seeds: int, seconds: float | None, say: Say) -> Found:
+    """`seconds` is when to begin no more of them, None never."""
     tally = Tally(say)
     broken = None
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), context, initializer=_ignore_interrupts) as pool:
         for history in _histories(pool, iter(range(first, first + seeds)), seconds):
             tally.add(history)
             if history.violation:
@@ -30,8 +48,15 @@ def run(*, first: int, seeds: int, seconds: float | None, say: Say) -> bool:
                 break
     tally.tell()
     if broken is not None:
-        _tell(broken, say)
-    return broken is None
+        broken = _told(broken, say)
+    return Found(
+        seeds=tally.seeds,
+        requests=tally.requests,
+        crashes=tally.crashes,
+        faults=tally.faults,
+        seconds=round(time.monotonic() - tally.began, 1),
+        broken=broken,
+    )
 
 
 def _histories(
@@ -42,15 +67,23 @@ def _histories(
     while True:
         if until is None or time.monotonic() < until:
             free = 2 * (os.cpu_count() or 1) - len(under_way)
-            under_way |= {pool.submit(_one, seed) for seed in islice(seeds, free)}
+            under_way |= {pool.submit(of_seed, seed) for seed in islice(seeds, free)}
         if not under_way:
             return
         done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
         yield from (each.result() for each in done)
 
 
-def _one(seed: int) -> History:
+def _ignore_interrupts() -> None:
+    """Ctrl-C is for the one who told them what to do; they end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def of_seed(seed: int) -> History:
+    """A day on which nothing could go wrong, because nothing was done, is no success."""
     history = simulate(plan_of(seed))
+    if not history.violation and history.requests < REQUESTS_MIN:
+        history.violation = f"Idle: {history.requests} requests are too few"
     if not history.violation:
         history.notes.clear()  # long, and nobody reads them
     return history
@@ -85,10 +118,12 @@ class Tally:
         )
 
 
-def _tell(broken: History, say: Say) -> None:
+def _told(broken: History, say: Say) -> History:
     seed = broken.plan.seed
     say(f"seed {seed} breaks it: {broken.violation}")
     say(f"looking for a shorter history, in {RUNS_MAX} runs at most")
-    for line in shortened(list(timeline(Shrinking(broken).shrink())), lines_max=LINES_MAX):
+    shortest = Shrinking(broken).shrink()
+    for line in shortened(list(timeline(shortest)), lines_max=LINES_MAX):
         say(line)
     say(f"again: ./cbs simulate --seed {seed} --seeds 1")
+    return shortest

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, Protocol
 
 from nats.errors import TimeoutError as NatsTimeout
-from nats.js.errors import FetchTimeoutError, NotFoundError
+from nats.js.errors import FetchTimeoutError, NoStreamResponseError, NotFoundError
 
 from cbs.simulation.loop import pause, wake
 
@@ -118,7 +118,7 @@ class JetStream:
         stream = self.streams.named.get(name)
         if stream is None:
             if not ack.done():
-                ack.set_exception(NotFoundError())
+                ack.set_exception(NoStreamResponseError())
             return
         if id not in stream.ids or self.streams.forgetful:
             stream.messages.append(body)
