@@ -3,7 +3,6 @@
 import asyncio
 from contextvars import ContextVar
 from dataclasses import replace
-from types import SimpleNamespace
 
 from cbs.accounts import main as accounts_main
 from cbs.accounts.domain import account as accounts_account
@@ -213,7 +212,7 @@ def outage_ends_the_service(patch):
 
 def a_step_of_a_saga_taken_twice(patch):
     """Its compensation, too: whoever comes late does the step over again."""
-    twice = SimpleNamespace(setattr=patch)
+    twice = patch.__self__
     Edit(PostgresChanges, "advance", "return None", "pass").make(twice)
     Edit(changes, "STEP", " AND step = $2", "").make(twice)
 

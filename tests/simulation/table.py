@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from _pytest.monkeypatch import MonkeyPatch
+import pytest
 
 from cbs.simulation.plan import plan_of
 from cbs.simulation.world import simulate
@@ -16,7 +16,7 @@ SEEDS_DEFAULT = 25
 
 def promises_broken(name: str, seed: int) -> tuple[str, str]:
     """The bug's name, and what the seed broke with it, in a few words."""
-    with MonkeyPatch.context() as patches:
+    with pytest.MonkeyPatch.context() as patches:
         getattr(planted, name)(patches.setattr)
         violation = simulate(plan_of(seed)).violation
     return name, violation.split(":")[1].strip()[:60] if violation else ""
@@ -28,8 +28,8 @@ def main(seeds: int) -> None:
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         tries = [pool.submit(promises_broken, name, n) for name in names for n in range(seeds)]
         for done in as_completed(tries):
-            name, broken = done.result()
-            seen[name] += Counter([broken] if broken else [])
+            name, promise = done.result()
+            seen[name] += Counter([promise] if promise else [])
     write = sys.stdout.write
     write(f"| planted | seen in, of {seeds} seeds | most often as |\n|---|---|---|\n")
     for name, broken in seen.items():

@@ -87,7 +87,7 @@ async def publish(jetstream, *numbers):
 
 async def heard(subscription, count):
     """In whatever pieces they come; the listener sorts them."""
-    found = []
+    found: list[int] = []
     while len(found) < count:
         messages = await subscription.fetch(256, timeout=PATIENCE_SECONDS)
         found += [int(message.data) for message in messages]

@@ -61,7 +61,7 @@ class Loop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._moment
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self,
         delay: float,
         callback: Callable[..., object],
@@ -70,7 +70,7 @@ class Loop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         return self.call_at(self._moment + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self,
         when: float,
         callback: Callable[..., object],
@@ -82,7 +82,7 @@ class Loop(asyncio.BaseEventLoop):
         heappush(self._timers, (when, self._timers_made, timer))
         return timer
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self,
         callback: Callable[..., object],
         *args: Any,
