@@ -3,7 +3,7 @@
 import multiprocessing
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -14,27 +14,24 @@ from tests.simulation import planted
 SEEDS_DEFAULT = 25
 
 
-def promises_broken(name: str, seed: int) -> tuple[str, str]:
-    """The bug's name, and what the seed broke with it, in a few words."""
+def promise_broken(name: str, seed: int) -> str:
+    """What the seed broke with this bug, in a few words; empty if nothing."""
     with pytest.MonkeyPatch.context() as patches:
         getattr(planted, name)(patches.setattr)
         violation = simulate(plan_of(seed)).violation
-    return name, violation.split(":")[1].strip()[:60] if violation else ""
+    return f"{violation}:".split(":")[1].strip()[:60] or violation
 
 
 def main(seeds: int) -> None:
-    names = ["nothing", *(bug.__name__ for bug in planted.BUGS)]
-    seen: dict[str, Counter[str]] = {name: Counter() for name in names}
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        tries = [pool.submit(promises_broken, name, n) for name in names for n in range(seeds)]
-        for done in as_completed(tries):
-            name, promise = done.result()
-            seen[name] += Counter([promise] if promise else [])
     write = sys.stdout.write
     write(f"| planted | seen in, of {seeds} seeds | most often as |\n|---|---|---|\n")
-    for name, broken in seen.items():
-        most = broken.most_common(1)[0][0] if broken else "-"
-        write(f"| {name.replace('_', ' ')} | {broken.total()} | {most} |\n")
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        for bug in (planted.nothing, *planted.BUGS):
+            broken = Counter(pool.map(promise_broken, [bug.__name__] * seeds, range(seeds)))
+            held = broken.pop("", 0)
+            most = broken.most_common(1)[0][0] if broken else "-"
+            write(f"| {bug.__name__.replace('_', ' ')} | {seeds - held} | {most} |\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
