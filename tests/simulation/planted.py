@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from cbs.accounts import main as accounts_main
 from cbs.accounts.domain import account as accounts_account
-from cbs.accounts.infrastructure import changes
 from cbs.accounts.infrastructure.changes import PostgresChanges
 from cbs.accounts.infrastructure.ledger_client import BusBook
 from cbs.kernel.answer import Answer
@@ -21,7 +20,6 @@ from cbs.platform.envelope import Call
 from cbs.platform.hearing import HEARD, MOVE, Listener
 from cbs.platform.outbox import Fact
 from cbs.platform.requests import ANSWER, CLAIM, PostgresRequests
-from tests.bugs.planting import Edit
 
 
 def dedupe_dropped(patch):
@@ -210,19 +208,11 @@ def outage_ends_the_service(patch):
     patch(accounts_main, "failed", failed)
 
 
-def a_step_of_a_saga_taken_twice(patch):
-    """Its compensation, too: whoever comes late does the step over again."""
-    twice = patch.__self__
-    Edit(PostgresChanges, "advance", "return None", "pass").make(twice)
-    Edit(changes, "STEP", " AND step = $2", "").make(twice)
-
-
 def nothing(patch):
     """What the others are compared with."""
 
 
 BUGS = [
-    a_step_of_a_saga_taken_twice,
     dedupe_dropped,
     dedupe_dropped_in_the_ledger,
     watermark_moved_before_the_digest,
