@@ -18,8 +18,9 @@ AFTER = {"": "usual faults", LOSE: "NATS's data lost", FULL: "full disks"}
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """`faults` count as `kill ledger`, `untried` says of a kind why; `silences` are tries without an answer, by the reason.
-    `convergence` has one figure a round; `verify` is of the last one."""
+    """`faults` count as `kill ledger`, and `untried` says why a kind was not. `silences` are tries
+    without an answer, by the reason. `convergence` has one figure a round; `verify` is of the last
+    one."""
 
     seed: int
     seconds: float

@@ -39,7 +39,8 @@ class _End(asyncio.Protocol):
         self.peer: _End | None = None
         self.transport: asyncio.Transport | None = None
         self._due: deque[tuple[float, bytes]] = deque()
-        self._ending = self._full = False
+        self._early = bytearray()
+        self._ending = self._full = self.commits = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is not registered as one
@@ -49,7 +50,8 @@ class _End(asyncio.Protocol):
             self.way.entered(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.peer is None:
+        if self.peer is None:  # uvloop may read what it was told not to, at first
+            self._early += data
             return
         if self.asks and self.way.takes_commit and COMMIT in data:
             self.way.takes_commit, self.peer.commits = False, True
@@ -62,7 +64,11 @@ class _End(asyncio.Protocol):
             self.way.takes_commit = True
         self.peer.say(data, self.way.delay_seconds)
 
-    commits = False
+    def meet(self, peer: "_End") -> None:
+        self.peer = peer
+        if self._early:
+            peer.say(bytes(self._early), self.way.delay_seconds)
+            self._early.clear()
 
     def say(self, data: bytes, delay_seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -172,7 +178,8 @@ class Way:
             peer.reset()
             end.reset()
             return
-        end.peer, peer.peer = peer, end
+        end.meet(peer)
+        peer.meet(end)
         end.listen()
         peer.listen()
 
