@@ -63,7 +63,7 @@ def lines(outcome: Outcome) -> list[str]:
         f"faults       {_counts(_by_kind(outcome.faults))}, in {outcome.seconds:.0f} s,"
         f" seed {outcome.seed}",
         *(f"not tried    {kind}: {why}" for kind, why in outcome.untried.items()),
-        f"killed       {_counts(_of_kind(outcome.faults, KILL))}",
+        f"killed       {_counts(_of_kind(outcome.faults, KILL)) or 'nothing'}",
         f"requests     {requests['asked']} of {outcome.clients} clients,"
         f" in {requests['tries']} tries: {requests['accepted']} accepted,"
         f" {requests['refused']} refused ({_counts(outcome.refusals)})",
