@@ -109,7 +109,7 @@ class Saboteur:
         before, deadline = way.commits_taken, _time() + COMMIT_SECONDS_MAX
         ways.set(way.take_commit, True)
         try:
-            while way.commits_taken == before and _time() < deadline:
+            while way.commits_taken == before and _time() < deadline:  # noqa: ASYNC110 (a thread)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             ways.set(way.take_commit, False)
