@@ -52,9 +52,9 @@ async def lasting(opened, change, bad, good):
 async def test_all_that_is_said_arrives_in_order():
     said = bytes(range(256)) * 20_000
     async with echoed() as (opened, reader, writer):
-        async with lasting(opened, opened.by_name[NAME].slow, 0.05, 0):
+        async with lasting(opened, opened.by_name[NAME].slow, 0.5, 0):
             writer.write(said[:100_000])
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0.1)
         writer.write(said[100_000:])
 
         assert await hears(reader, len(said)) == said
