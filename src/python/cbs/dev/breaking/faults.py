@@ -26,7 +26,7 @@ PARTS = (*SERVICES, "nats", "edge", "postgres")
 # `customers` has only listeners of its facts to commit for: nobody registers in this.
 COMMITTING = ("ledger", "accounts", "payments", "audit")
 PAUSE_SECONDS, SHORT_PAUSE_SECONDS = (0.5, 4.0), (0.1, 1.0)
-# Longer than every timeout: a request has 20 s at the client, a statement 20 s, a lease 12 s.
+# Longer than every timeout: a request has 20 s at the client, a statement 20 s, a lease 6 s.
 STOPPED_SECONDS = 22.0
 FULL_SECONDS = 8.0
 SEVERED_SECONDS, STALLED_SECONDS, SLOW_SECONDS = (0.1, 3.0), (0.5, 8.0), (0.02, 0.25)

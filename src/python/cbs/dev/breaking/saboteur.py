@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -82,6 +83,9 @@ class Saboteur:
     def _did(self, fault: Fault) -> None:
         self.done[f"{fault.kind} {fault.part}"] += 1
         self.say(f"{fault.kind} {fault.part} {fault.measure or ''}")
+        # Beside the evidence, for who looks for the cause.
+        with (self.folder.root.parent / "faults.log").open("a") as log:
+            log.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {tuple(fault)}\n")
 
     async def _kill(self, part: str) -> None:
         _send(await self._pid(part), signal.SIGKILL)
