@@ -1,6 +1,6 @@
 """What the logs of a broken bank tell: what nobody foresaw, and what ended without being killed."""
 
-from cbs.dev.breaking.settling import ended_by_themselves, errors_logged
+from cbs.dev.breaking.converging import ended_by_themselves, errors_logged
 from cbs.dev.folder import Folder
 
 LEDGER = """\

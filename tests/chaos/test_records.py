@@ -5,10 +5,10 @@ from itertools import islice
 
 import pytest
 
-from cbs.dev.breaking import faults
+from cbs.dev.breaking import faults, ways
 from cbs.dev.breaking.records import CASH, Asked, Due, Records, leaking_freezes
 
-USUAL = (faults.KILL, faults.CUT)
+WORSE = (faults.STOP, faults.LOSE, faults.FULL)
 ASHA, BINA, CUSTOMER = "asha", "bina", "customer"
 
 
@@ -151,5 +151,20 @@ def test_a_seed_gives_the_same_faults_again_and_every_round_kills_every_part():
     assert first == again != other
     for planned in first:
         assert {fault.part for fault in planned if fault.kind == faults.KILL} == set(faults.PARTS)
-    worse = [fault.kind for planned in first for fault in planned if fault.kind not in USUAL]
-    assert worse == [faults.STOP, faults.LOSE] * 2
+    worse = [fault.kind for planned in first for fault in planned if fault.kind in WORSE]
+    assert worse == [faults.STOP, faults.LOSE, faults.FULL, faults.FULL, faults.STOP]
+
+
+def test_three_rounds_have_every_kind_of_fault_and_eight_slow_and_cut_every_way():
+    first = list(islice(faults.rounds(1), 8))
+
+    assert {fault.kind for planned in first[:3] for fault in planned} == set(faults.KINDS)
+    for kind in (faults.SEVER, faults.STALL, faults.SLOW):
+        parts = {fault.part for planned in first for fault in planned if fault.kind == kind}
+        assert parts == set(ways.NAMES)
+
+
+def test_a_seed_has_the_same_faults_when_some_kinds_are_left_out():
+    (whole, few) = (next(faults.rounds(3, kinds)) for kinds in (faults.KINDS, [faults.CLOCK]))
+
+    assert few == [fault for fault in whole if fault.kind == faults.CLOCK]

@@ -135,6 +135,19 @@ async def test_every_fact_is_heard_once_in_order(house):
     assert heard == list(range(300))
 
 
+async def test_a_stream_that_never_says_that_it_stores_is_made_anew(house):
+    """As NATS's does for ever after a full disk; here it is told not to say so."""
+    jetstream = house.bus.jetstream()
+    await jetstream.add_stream(name="CBS_LEDGER", subjects=["cbs.ledger.events.>"], no_ack=True)
+    async with Running(house.relay):
+        await house.light(7)
+        async with asyncio.timeout(30):
+            while await house.relay.waiting():  # noqa: ASYNC110 (another database)
+                await asyncio.sleep(0.05)
+
+    assert not (await jetstream.stream_info("CBS_LEDGER")).config.no_ack
+
+
 async def test_the_bytes_kept_are_the_bytes_heard(house):
     await house.light(7)
     (_, subject, body) = (await house.source.after(0, limit=1))[0]

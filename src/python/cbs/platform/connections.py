@@ -31,7 +31,8 @@ def permissions(of: Connections) -> Permissions:
     publish = [f"cbs.{call}" for call in of.calls]
     publish += [f"cbs.{heard}.{FACTS}" for heard in of.hears]
     publish.append(f"cbs.{of.service}.events.>")
-    publish += [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("INFO", "CREATE", "UPDATE")]
+    verbs = ("INFO", "CREATE", "UPDATE", "DELETE")
+    publish += [f"$JS.API.STREAM.{verb}.{stream}" for verb in verbs]
     for heard in of.hears:
         publish += _consumer(f"CBS_{heard.upper()}", of.service)
     subscribe = [f"cbs.{of.service}.{verb}" for verb in (*of.serves, FACTS)]

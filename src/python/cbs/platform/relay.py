@@ -1,6 +1,9 @@
 """The relay publishes what the outbox holds, in order, at least once; one relay a service.
 
 An advisory lock makes it one. Should two run for a moment, listeners see duplicates, no more.
+
+NATS 2.15 never stores in a stream again that once met a full disk, until it is restarted, and says
+so to nobody: publishing is not answered. Such a stream is made anew, for it is only a cache.
 """
 
 import asyncio
@@ -22,7 +25,10 @@ from cbs.platform.outbox import FACTS_PAGE_MAX, Outbox
 STREAM_BYTES_MAX = 4 * 1024**3
 STREAM_SECONDS_MAX = 7 * 24 * 3600
 DUPLICATE_SECONDS = 120
-LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS, ACK_SECONDS_MAX = 0.5, 0.5, 10.0
+LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS = 0.5, 0.5
+# What is lost on a connection that breaks is not missed earlier; sent twice, it is stored once.
+ACK_SECONDS_MAX = 3.0
+NOT_STORED_MAX = 2
 
 LOCK = "SELECT pg_try_advisory_lock(hashtext('cbs relay'))"
 UNLOCK = "SELECT pg_advisory_unlock(hashtext('cbs relay'))"
@@ -60,16 +66,28 @@ async def ensure_stream(bus: Bus, service: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class NotStored(Exception):
+    """The stream did not say that it has what was published."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Relay:
+    """`not_stored` counts how many pages in a row were not."""
+
     outbox: Outbox
     bus: Bus
+    not_stored: int = 0
 
     async def run(self) -> None:
         """Publish until cancelled, whatever fails meanwhile."""
         while True:
             try:
+                if self.not_stored >= NOT_STORED_MAX:
+                    await self._renew_stream()
                 await self._take_turns()
+            except NotStored:
+                self.not_stored += 1
+                log.warning("relay-not-stored", times=self.not_stored)
             except (*UNREACHABLE, asyncpg.PostgresError, NatsError, APIError) as error:
                 log.warning("relay-interrupted", error=repr(error))
             await asyncio.sleep(TRY_AGAIN_SECONDS)
@@ -85,6 +103,15 @@ class Relay:
                 # The connection goes back to the pool; if it is gone, so is its lock.
                 with suppress(*UNREACHABLE):
                     await connection.execute(UNLOCK)
+
+    async def _renew_stream(self) -> None:
+        """If NATS answers, and only storing fails; what the stream held is in the outbox."""
+        jetstream, name = self.bus.jetstream(), stream_name(self.outbox.service)
+        with suppress(NotFoundError):
+            await jetstream.stream_info(name)
+            await jetstream.delete_stream(name)
+            log.warning("stream-renewed", stream=name)
+        self.not_stored = 0
 
     async def _publish_for_ever(self, connection: Any) -> None:
         await ensure_stream(self.bus, self.outbox.service)
@@ -118,6 +145,9 @@ class Relay:
         except (NotFoundError, BadRequestError):
             await ensure_stream(self.bus, self.outbox.service)
             raise
+        except TimeoutError:
+            raise NotStored from None
+        self.not_stored = 0
         await connection.execute(PUBLISHED, rows[-1]["position"])
         telemetry.FACTS.labels("relayed", self.outbox.service).inc(len(rows))
         return len(rows)

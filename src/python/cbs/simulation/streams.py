@@ -95,6 +95,11 @@ class JetStream:
         await self._travel()
         self.streams.named.setdefault(config.name, Stream())
 
+    async def delete_stream(self, name: str) -> None:
+        await self._travel()
+        self.streams.stream(name)
+        del self.streams.named[name]
+
     async def consumer_info(self, stream: str, name: str) -> None:
         await self._travel()
         self.streams.consumer(stream, name)

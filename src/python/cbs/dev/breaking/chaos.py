@@ -14,12 +14,14 @@ import typer
 import uvloop
 from rich.console import Console
 
-from cbs.dev.breaking import faults, outcome, population, settling
+from cbs.dev.breaking import converging, faults, outcome, population, settling
 from cbs.dev.breaking.client import Client, Holder
+from cbs.dev.breaking.converging import Convergence
 from cbs.dev.breaking.outcome import Outcome
-from cbs.dev.breaking.prey import evidence, prey
+from cbs.dev.breaking.prey import Prey, evidence, prey
 from cbs.dev.breaking.records import Records, Violation
-from cbs.dev.breaking.settling import Convergence, Settlement
+from cbs.dev.breaking.saboteur import CannotBreak, Saboteur
+from cbs.dev.breaking.settling import Settlement
 from cbs.dev.folder import Folder, write_whole
 from cbs.dev.public_api import NoBank, PublicApi
 from cbs.dev.running.commands import CANNOT_SAY, DONE, NO
@@ -28,7 +30,8 @@ from cbs.dev.verifying import verify
 
 USER = "operator"
 CLIENTS, CLIENTS_MAX = 32, 256
-MINUTES, MINUTES_MAX, KILLS_MAX = 3.0, 24 * 60.0, 100_000
+MINUTES, MINUTES_MAX, KILLS_MAX, ROUNDS_MAX = 3.0, 24 * 60.0, 100_000, 10_000
+NO_TIME = "there was no time for it"
 CALM_SECONDS, LINE_SECONDS, VERIFY_PAUSE = 2.0, 5.0, 10
 TOLD = ("asked", "accepted", "refused", "unanswered")
 UNSAID = (
@@ -45,6 +48,13 @@ def chaos(
         int | None,
         typer.Option(min=1, max=KILLS_MAX, help="Until so many kills, instead of minutes."),
     ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, max=ROUNDS_MAX, help="So many rounds, instead of minutes.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help=f"Only such faults: {', '.join(faults.KINDS)}."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another one, other faults.")] = 1,
     clients: Annotated[
         int, typer.Option(min=2, max=CLIENTS_MAX, help="Who ask at the same time.")
@@ -57,19 +67,22 @@ def chaos(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
-    """Break a bank under traffic: kill every part, stop services, lose NATS's data.
+    """Break a bank under traffic: kill and stop its parts, cut and slow what lies between them,
+    lose NATS's data and answers of COMMITs, fill disks, move clocks.
 
     Brings up a bank of its own for this, in a new folder that is erased afterwards, but kept with
     the evidence if a promise was broken. The seed chooses the faults and what clients ask; what
     meets what is up to the machine. Exit 0: all was kept. 1: not. 3: it cannot be said.
     """
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    limit = Limit(seconds=None if kills else 60 * minutes, kills=kills)
+    kinds = _kinds(only)
+    timed = kills is None and rounds is None
+    limit = Limit(seconds=60 * minutes if timed else None, kills=kills, rounds=rounds)
     try:
-        with prey(console, from_pex) as folder:
-            found = uvloop.run(Chaos(folder, console, seed, clients, limit).run())
+        with prey(console, from_pex, disks=faults.FULL in kinds) as bank:
+            found = uvloop.run(Chaos(bank, console, seed, clients, limit, kinds).run())
             if found.broken:
-                write_whole(evidence(folder), _text(found))
+                write_whole(evidence(bank.folder), _text(found))
     except UNSAID as error:
         typer.echo(str(error) or repr(error), err=True)
         raise typer.Exit(CANNOT_SAY) from None
@@ -79,46 +92,61 @@ def chaos(
     raise typer.Exit(NO if found.broken else CANNOT_SAY if found.uncertain else DONE)
 
 
+def _kinds(only: list[str] | None) -> tuple[str, ...]:
+    if strange := set(only or ()) - set(faults.KINDS):
+        known = ", ".join(faults.KINDS)
+        raise typer.BadParameter(f"no such fault: {', '.join(strange)}; there is: {known}")
+    return tuple(kind for kind in faults.KINDS if not only or kind in only)
+
+
 def _text(found: Outcome) -> str:
     return msgspec.json.format(msgspec.json.encode(found, enc_hook=str), indent=1).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """When there have been faults enough; one of the two is None."""
+    """When there have been faults enough; what is None does not count."""
 
     seconds: float | None
     kills: int | None
+    rounds: int | None
 
-    def reached(self, *, seconds: float, kills: int) -> bool:
-        if self.kills is not None:
-            return kills >= self.kills
-        assert self.seconds is not None
-        return seconds >= self.seconds
+    def reached(self, *, seconds: float, kills: int, rounds: int) -> bool:
+        return (
+            (self.seconds is not None and seconds >= self.seconds)
+            or (self.kills is not None and kills >= self.kills)
+            or (self.rounds is not None and rounds >= self.rounds)
+        )
 
 
 @dataclass(slots=True)
 class Chaos:
-    """One run against the bank that is up in `folder`, in rounds; after each it must be whole."""
+    """One run against a bank that is up, in rounds; after each it must be whole."""
 
-    folder: Folder
+    prey: Prey
     console: Console
     seed: int
     size: int
     limit: Limit
+    kinds: tuple[str, ...]
     records: Records = field(default_factory=Records)
     convergence: list[Convergence] = field(default_factory=list)
     found: list[verify.Finding] = field(default_factory=list)
     verify_at: float = 0
     began: float = field(default_factory=time.monotonic)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
-    saboteur: faults.Saboteur = field(init=False)
+    saboteur: Saboteur = field(init=False)
 
     def __post_init__(self) -> None:
-        self.saboteur = faults.Saboteur(folder=self.folder, say=self._quietly)
+        self.saboteur = Saboteur(prey=self.prey, say=self._quietly)
+
+    @property
+    def folder(self) -> Folder:
+        return self.prey.folder
 
     async def run(self) -> Outcome:
         api = PublicApi.of(self.folder, USER, at_once_max=2 * self.size)
+        api.url = f"http://127.0.0.1:{self.prey.ways.ports['clients edge']}"
         telling = asyncio.create_task(self._tell())
         try:
             return await self._run(api)
@@ -134,19 +162,31 @@ class Chaos:
         )
         clients = self._clients(api, holders)
         self.console.print(f"{len(holders)} accounts are open, and {len(clients)} clients ask")
-        before, self.began = settling.memory_mib(self.folder), time.monotonic()
-        for each in faults.rounds(self.seed):
-            await self._round(each, clients)
+        self.began = time.monotonic()
+        await self._calm(clients)
+        before = converging.memory_mib(self.folder)
+        for planned in faults.rounds(self.seed, self.kinds):
+            await self._round(planned, clients)
             self.records.violations += await settlement()
+            after = converging.memory_mib(self.folder)
             over = self._is_over or bool(self.records.violations)
             if over or time.monotonic() >= self.verify_at:
                 await self._verify()
             if over or self._is_broken:
                 break
+        self.records.violations += converging.grown(before, after)
+        return self._outcome(settlement, before, after)
+
+    def _outcome(
+        self, settlement: Settlement, before: dict[str, int], after: dict[str, int]
+    ) -> Outcome:
+        tried = {what.partition(" ")[0] for what in self.saboteur.done}
+        untried = dict.fromkeys((kind for kind in self.kinds if kind not in tried), NO_TIME)
         return Outcome(
             seed=self.seed,
             seconds=round(time.monotonic() - self.began, 1),
             faults=dict(self.saboteur.done),
+            untried=untried | self.saboteur.untried,
             kills=self.saboteur.kills,
             clients=self.size,
             requests={what: self.records.counts()[what] for what in (*TOLD, "tries")},
@@ -155,10 +195,10 @@ class Chaos:
             resolved=settlement.resolved,
             asked_again=settlement.repeated,
             convergence=self.convergence,
-            errors_logged=settling.errors_logged(self.folder),
-            ended_by_themselves=settling.ended_by_themselves(self.folder),
+            errors_logged=converging.errors_logged(self.folder),
+            ended_by_themselves=converging.ended_by_themselves(self.folder),
             memory_mib_before=before,
-            memory_mib_after=settling.memory_mib(self.folder),
+            memory_mib_after=after,
             violations=self.records.violations,
             verify=self.found,
         )
@@ -177,15 +217,23 @@ class Chaos:
             for place, holder in enumerate(holders)
         ]
 
+    async def _calm(self, clients: list[Client]) -> None:
+        """Traffic without trouble, for memory to be what it is in use."""
+        await self._round([], clients)
+        self.convergence.clear()
+
     async def _round(self, planned: list[faults.Fault], clients: list[Client]) -> None:
         """Traffic and trouble together; returns when both have ended and the bank is at rest."""
         self.enough.clear()
         asking = asyncio.gather(*(client.run() for client in clients))
+        before = self.saboteur.done.copy()
         try:
             await asyncio.sleep(CALM_SECONDS)
             await self._break(planned)
             self.enough.set()
-            self.convergence.append(await settling.converge(self.folder, self.records.violations))
+            kinds = {what.partition(" ")[0] for what in self.saboteur.done - before}
+            converged = await converging.converge(self.folder, self.records.violations, kinds=kinds)
+            self.convergence.append(converged)
             await asking
         finally:
             asking.cancel()
@@ -196,7 +244,8 @@ class Chaos:
                 if self._is_over:
                     break
                 await self.saboteur(fault)
-        except faults.CannotBreak as error:
+            await self.saboteur.ended()
+        except CannotBreak as error:
             promise, about = "any part can be killed", "the supervisor"
             broken = Violation(promise=promise, about=about, found=str(error))
             self.records.violations.append(broken)
@@ -214,7 +263,8 @@ class Chaos:
     @property
     def _is_over(self) -> bool:
         seconds = time.monotonic() - self.began
-        return self.limit.reached(seconds=seconds, kills=self.saboteur.kills)
+        rounds = len(self.convergence)
+        return self.limit.reached(seconds=seconds, kills=self.saboteur.kills, rounds=rounds)
 
     @property
     def _is_broken(self) -> bool:

@@ -6,22 +6,26 @@ from collections.abc import Iterator
 import msgspec
 from rich.console import Console
 
+from cbs.dev.breaking.converging import Convergence
+from cbs.dev.breaking.faults import FULL, KILL, LOSE
 from cbs.dev.breaking.records import Violation
-from cbs.dev.breaking.settling import Convergence, Resolved
+from cbs.dev.breaking.settling import Resolved
 from cbs.dev.verifying.verify import Finding, line
 
-CONVERGED_SECONDS_DUE, SOON_SECONDS = 10.0, 1.0
-VIOLATIONS_SHOWN_MAX = 5
-GREW_TIMES, GREW_MIB = 1.5, 64
+SOON_SECONDS = 1.0
+VIOLATIONS_SHOWN_MAX, WAITED_SHOWN_MAX = 5, 5
+AFTER = {"": "usual faults", LOSE: "NATS's data lost", FULL: "full disks"}
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """`faults` count as `kill ledger`; `silences` are tries without an answer, by the reason.
-    `convergence` has one figure a round; `verify` is of the last one."""
+    """`faults` count as `kill ledger`, and `untried` says why a kind was not. `silences` are tries
+    without an answer, by the reason. `convergence` has one figure a round; `verify` is of the last
+    one."""
 
     seed: int
     seconds: float
     faults: dict[str, int]
+    untried: dict[str, str]
     kills: int
     clients: int
     requests: dict[str, int]
@@ -56,7 +60,10 @@ def lines(outcome: Outcome) -> list[str]:
     left_open = resolved.was_answered + resolved.under_way + resolved.had_no_effect
     holding = sum(finding.outcome == "holds" for finding in outcome.verify)
     said = [
-        f"faults       {_counts(outcome.faults)} in {outcome.seconds:.0f} s, seed {outcome.seed}",
+        f"faults       {_counts(_by_kind(outcome.faults))}, in {outcome.seconds:.0f} s,"
+        f" seed {outcome.seed}",
+        *(f"not tried    {kind}: {why}" for kind, why in outcome.untried.items()),
+        f"killed       {_counts(_of_kind(outcome.faults, KILL)) or 'nothing'}",
         f"requests     {requests['asked']} of {outcome.clients} clients,"
         f" in {requests['tries']} tries: {requests['accepted']} accepted,"
         f" {requests['refused']} refused ({_counts(outcome.refusals)})",
@@ -65,7 +72,7 @@ def lines(outcome: Outcome) -> list[str]:
         f" {resolved.under_way} were under way, {resolved.had_no_effect} had had no effect;"
         f" repeated: {resolved.accepted} accepted, {resolved.refused} refused",
         f"asked again  {outcome.asked_again} that had been answered",
-        f"converged    {_converged(outcome.convergence)}",
+        *_converged(outcome.convergence),
         f"memory MiB   {_memory(outcome)}",
         f"ended        by themselves: {_counts(outcome.ended_by_themselves) or 'none'}",
         f"logged       {_counts(outcome.errors_logged) or 'no error'}",
@@ -83,27 +90,39 @@ def _violated(violations: list[Violation]) -> Iterator[str]:
         yield from (f"    {each.about}: {each.found}" for each in some[:VIOLATIONS_SHOWN_MAX])
 
 
-def _converged(rounds: list[Convergence]) -> str:
-    seconds = sorted(each.seconds for each in rounds)
-    queues = max(each.queues_seconds for each in rounds)
-    late = sum(each > CONVERGED_SECONDS_DUE for each in seconds)
-    slowest = max(rounds, key=lambda each: each.seconds).queues.items()
-    waited = ", ".join(f"{queue} {at} s" for queue, at in slowest if at > SOON_SECONDS)
-    return (
-        f"{len(rounds)} times, each within {seconds[-1]} s (median {seconds[len(seconds) // 2]} s;"
-        f" queues empty within {queues} s) after the last part was ready"
-        f"{f'; the slowest waited for {waited}' if waited else ''}"
-        f"{f'; {late} times later than {CONVERGED_SECONDS_DUE:.0f} s' if late else ''}"
-    )
+def _converged(rounds: list[Convergence]) -> Iterator[str]:
+    for after, what in AFTER.items():
+        some = sorted((each for each in rounds if each.after == after), key=lambda r: r.seconds)
+        if not some:
+            continue
+        slowest, median = some[-1], some[len(some) // 2].seconds
+        late = sum(each.seconds > each.due_seconds for each in some)
+        waited = sorted(slowest.queues.items(), key=lambda each: -each[1])[:WAITED_SHOWN_MAX]
+        for_what = ", ".join(f"{queue} {at} s" for queue, at in waited if at > SOON_SECONDS)
+        yield (
+            f"converged    after {what}: {len(some)} times within {slowest.seconds} s"
+            f" (median {median} s, due {slowest.due_seconds:.0f} s)"
+            f"{f'; the slowest waited for {for_what}' if for_what else ''}"
+            f"{f'; {late} too late' if late else ''}"
+        )
+
+
+def _by_kind(faults: dict[str, int]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for what, count in faults.items():
+        found[what.partition(" ")[0]] += count
+    return dict(found)
+
+
+def _of_kind(faults: dict[str, int], kind: str) -> dict[str, int]:
+    each = (what.partition(" ") for what in faults)
+    return {part: faults[f"{kind} {part}"] for found, _, part in each if found == kind}
 
 
 def _memory(outcome: Outcome) -> str:
-    said = []
-    for part, after in outcome.memory_mib_after.items():
-        before = outcome.memory_mib_before.get(part, 0)
-        grew = after > max(GREW_TIMES * before, before + GREW_MIB)
-        said.append(f"{part} {before}->{after}{' GREW' if grew else ''}")
-    return ", ".join(said)
+    before = outcome.memory_mib_before
+    each = outcome.memory_mib_after.items()
+    return ", ".join(f"{part} {before.get(part, 0)}->{after}" for part, after in each)
 
 
 def _counts(counted: dict[str, int]) -> str:

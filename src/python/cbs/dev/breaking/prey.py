@@ -1,6 +1,6 @@
 """A bank to be broken: as `cbs up` runs it, but patient with parts that die again and again.
 
-    python -m cbs.dev.breaking.prey FOLDER [DIST]
+    python -m cbs.dev.breaking.prey PLACE
 
 `cbs up` waits longer and longer (30 s at most) before it starts what keeps dying. A bank of which
 something is killed every other second would then mostly be down, and little of it be broken.
@@ -14,10 +14,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
+from cbs.dev.breaking import ways
+from cbs.dev.breaking.clocks import ClockedPlan, Clocks
+from cbs.dev.breaking.disks import disks_of
 from cbs.dev.folder import Folder
 from cbs.dev.running import state
 from cbs.dev.running.bank import Bank, clear_up
@@ -29,20 +34,37 @@ from cbs.dev.running.supervisor import Supervisor
 STEADY_SECONDS, UP_SECONDS_MAX = 1.0, 300
 
 
+class Wanted(msgspec.Struct, kw_only=True):
+    """How the bank is to be run; in a file beside it, for whoever runs it."""
+
+    dist: str
+    disks: bool
+    ways: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prey:
+    """A bank that is up, and what can be done to it from outside."""
+
+    folder: Folder
+    ways: ways.Ways
+    clocks: Clocks
+
+
 @contextmanager
-def prey(console: Console, from_pex: Path | None) -> Iterator[Folder]:
-    """A bank that lives as long as the block. What lies beside it is erased with it, but kept on
-    an error, and if the block wrote the file `evidence`. Raises CannotStart."""
+def prey(console: Console, from_pex: Path | None, *, disks: bool) -> Iterator[Prey]:
+    """A bank that lives as long as the block, on `disks` of its own where that is possible. What
+    lies beside it is erased with it, but kept on an error, and if the block wrote the file
+    `evidence`. Raises CannotStart."""
     Plan.of({}, from_pex)  # says at once what is missing
     # On the disk that a bank would have, not in a temporary folder that may be in memory.
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
     cache.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="chaos-", dir=cache))
-    folder = Folder.at(place / "bank")
+    folder, clocks = Folder.at(place / "bank"), Clocks(place / "clocks")
+    clocks.make()
     console.print(f"starting a bank in {folder.root}")
-    argv = [sys.executable, "-P", "-m", "cbs.dev.breaking.prey", str(folder.root)]
-    if from_pex is not None:
-        argv.append(str(from_pex.resolve()))
+    argv = [sys.executable, "-P", "-m", "cbs.dev.breaking.prey", str(place)]
 
     def is_ready() -> bool:
         now = state.read(folder.state)
@@ -50,24 +72,40 @@ def prey(console: Console, from_pex: Path | None) -> Iterator[Folder]:
 
     keep = True
     try:
-        # Ends with this process, however that ends.
-        with running(
-            mortal(argv, death=signal.SIGTERM),
-            log=place / "log",
-            is_ready=is_ready,
-            seconds=UP_SECONDS_MAX,
-        ):
-            yield folder
-        keep = evidence(folder).exists()
+        with ways.opened(lambda part: _port_of(folder, part)) as all_ways:
+            dist = str(from_pex.resolve()) if from_pex else ""
+            wanted = Wanted(dist=dist, disks=disks, ways=all_ways.ports)
+            _wanted(place).write_bytes(msgspec.json.encode(wanted))
+            # Ends with this process, however that ends.
+            with running(
+                mortal(argv, death=signal.SIGTERM),
+                log=place / "log",
+                is_ready=is_ready,
+                seconds=UP_SECONDS_MAX,
+            ):
+                yield Prey(folder=folder, ways=all_ways, clocks=clocks)
+            keep = evidence(folder).exists()
     except KeyboardInterrupt:
         keep = False
         raise
     finally:
         clear_up(folder)
+        for disk in disks_of(folder.root).values():
+            disk.unmount(keep=keep)
         if keep:
             console.print(f"the bank's data and logs are kept in {place}")
         else:
             shutil.rmtree(place)
+
+
+def _wanted(place: Path) -> Path:
+    return place / "wanted.json"
+
+
+def _port_of(folder: Folder, part: str) -> int:
+    """Of the part itself; raises OSError and KeyError until it has one."""
+    ports: dict[str, int] = msgspec.json.decode((folder.root / "ports.json").read_bytes())
+    return ports[part]
 
 
 def evidence(folder: Folder) -> Path:
@@ -75,9 +113,19 @@ def evidence(folder: Folder) -> Path:
 
 
 def main() -> None:
-    folder, console = Folder.at(Path(sys.argv[1])), Console()
-    plan = Plan.of({}, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    place, parent = Path(sys.argv[1]), os.getppid()
+    wanted = msgspec.json.decode(_wanted(place).read_bytes(), type=Wanted)
+    folder, console = Folder.at(place / "bank"), Console()
+    plan = ClockedPlan(
+        dist=Path(wanted.dist) if wanted.dist else None,
+        ways=wanted.ways,
+        clocks=Clocks(place / "clocks"),
+    )
     folder.found()
+    disks = disks_of(folder.root).values()
+    # Both or none: where one may be mounted, so may the other.
+    if wanted.disks:
+        all(disk.mount() for disk in disks)
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.steady_seconds = STEADY_SECONDS
@@ -90,6 +138,9 @@ def main() -> None:
             asyncio.run(supervisor.run(bring_up))
         finally:
             folder.release_ports()
+            if os.getppid() != parent:  # killed: nobody else is left to do it
+                for disk in disks:
+                    disk.unmount(keep=False)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,8 @@
-"""After the trouble the bank converges by itself, answers what was left open, and is whole."""
+"""After the trouble the bank answers what was left open, and is whole."""
 
 import asyncio
-import re
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 
 import msgspec
@@ -22,26 +17,13 @@ from cbs.dev.breaking.records import (
     leaking_freezes,
 )
 from cbs.dev.demonstrating.workers import each
-from cbs.dev.folder import SERVICES, Folder, connections_of
 from cbs.dev.public_api import NoAnswer, PublicApi, Refused
-from cbs.dev.running import health, state
-from cbs.dev.verifying.snapshots import CannotSay, Snapshots
-from cbs.dev.verifying.verify import places_of
+from cbs.dev.verifying.snapshots import CannotSay
 
-READY_SECONDS_MAX, CONVERGED_SECONDS_MAX, ANSWERED_SECONDS_MAX = 180.0, 120.0, 60.0
+ANSWERED_SECONDS_MAX = 60.0
 POLL_SECONDS, AT_ONCE = 0.1, 16
 SAMPLE_MAX = 300
-ENDED = re.compile(r"^\S+ (\S+) ended \(exit (?!-9\))(-?\d+|None)\)", re.M)
 UNSETTLED = (CannotSay, NoAnswer, Refused)
-
-
-class Convergence(msgspec.Struct, kw_only=True):
-    """Seconds from when the last part was ready: until no queue had anything in it, and until every
-    listener had heard everything, too; `queues`: when each was last seen with something in it."""
-
-    queues_seconds: float = 0
-    seconds: float = 0
-    queues: dict[str, float] = {}
 
 
 class Resolved(msgspec.Struct, kw_only=True):
@@ -58,115 +40,6 @@ class Request(msgspec.Struct, kw_only=True):
     state: str
     status: int | None = None
     answer: msgspec.Raw = msgspec.Raw(b"null")
-
-
-async def converge(folder: Folder, violations: list[Violation]) -> Convergence:
-    """Wait until all is ready, then until nothing waits and every listener has heard it all."""
-
-    def broken(about: str, found: str) -> None:
-        promise = "any part can be killed, and the bank converges by itself"
-        violations.append(Violation(promise=promise, about=about, found=found))
-
-    found = Convergence()
-    if late := await _until(READY_SECONDS_MAX, lambda: _not_ready(folder)):
-        broken(f"not ready after {READY_SECONDS_MAX:.0f} s", ", ".join(late))
-        return found
-    ready_at = time.monotonic()
-
-    def waiting() -> dict[str, int]:
-        still = _waiting(folder)
-        found.queues |= dict.fromkeys(still, round(time.monotonic() - ready_at, 1))
-        return still
-
-    left = await _until(CONVERGED_SECONDS_MAX, waiting)
-    found.queues_seconds = round(time.monotonic() - ready_at, 1)
-    if left:
-        broken(f"not empty after {CONVERGED_SECONDS_MAX:.0f} s", str(left))
-    hears = {service: connections_of(service).hears for service in SERVICES}
-    snapshots = Snapshots(places=places_of(folder), hears=hears)
-    snapshots.fence_seconds_max = CONVERGED_SECONDS_MAX
-    async with snapshots.taken(lambda _: None):
-        for why in snapshots.behind.values():
-            broken("a listener is behind", why)
-    found.seconds = round(time.monotonic() - ready_at, 1)
-    return found
-
-
-async def _until(seconds_max: float, left: Callable[[], dict[str, int]]) -> dict[str, int]:
-    """What is left when nothing is, or when it has taken too long."""
-    deadline = time.monotonic() + seconds_max
-    while True:
-        still = await asyncio.to_thread(left)
-        if not still or time.monotonic() > deadline:
-            return still
-        await asyncio.sleep(POLL_SECONDS)
-
-
-def _not_ready(folder: Folder) -> dict[str, int]:
-    running = state.read(folder.state)
-    if running is None:
-        return {"supervisor": 0}
-    late = {part.name: part.pid for part in running.programs if part.phase != "ready"}
-    for part in running.programs:
-        if part.name in SERVICES and not health.readiness(part.port)[0]:
-            late[part.name] = part.pid
-    return late
-
-
-def _waiting(folder: Folder) -> dict[str, int]:
-    running = state.read(folder.state)
-    found: dict[str, int] = {}
-    for part in running.programs if running else ():
-        if part.name in SERVICES:
-            ready, said = health.readiness(part.port)
-            queues = said.get("queues", {}) if ready else {"not ready": 1}
-            found |= {f"{part.name} {name}": depth for name, depth in queues.items() if depth}
-    return found
-
-
-def memory_mib(folder: Folder) -> dict[str, int]:
-    """Resident memory of every part's process (of PostgreSQL: of its first)."""
-    running = state.read(folder.state)
-    found = {}
-    for part in running.programs if running else ():
-        with suppress(OSError, StopIteration):
-            lines = Path(f"/proc/{part.pid}/status").read_text().splitlines()
-            found[part.name] = int(next(x for x in lines if x.startswith("VmRSS")).split()[1]) >> 10
-    return found
-
-
-class Logged(msgspec.Struct):
-    level: str = ""
-    event: str = ""
-
-
-def errors_logged(folder: Folder) -> dict[str, int]:
-    """What services logged as errors, counted as `ledger batch-aborted`: nobody foresaw those."""
-    found: Counter[str] = Counter()
-    for service in SERVICES:
-        for log in folder["logs"].glob(f"{service}.log*"):
-            with log.open("rb") as lines:
-                for text in lines:
-                    if event := _error(text):
-                        found[f"{service} {event}"] += 1
-    return dict(found)
-
-
-def ended_by_themselves(folder: Folder) -> dict[str, int]:
-    """Services that the supervisor had to start again, and that nobody had killed."""
-    log = folder.log("supervisor").read_text()
-    found = Counter(ENDED.findall(log))
-    return {f"{name} (exit {code})": n for (name, code), n in found.items() if name in SERVICES}
-
-
-def _error(text: bytes) -> str:
-    if text.startswith(b"Traceback"):
-        return "traceback"
-    try:
-        logged = msgspec.json.decode(text, type=Logged)
-    except msgspec.DecodeError:
-        return ""  # a line of a traceback, or one that was cut by a kill
-    return logged.event if logged.level in ("error", "critical") else ""
 
 
 @dataclass(slots=True, kw_only=True)

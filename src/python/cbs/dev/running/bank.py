@@ -102,11 +102,10 @@ class Bank:
             await databases.note_program(admin_url, service, fingerprint)
 
     def _tell_edge(self, told: dict[str, list[tuple[str, int]]]) -> None:
-        folder = self.parts.folder
         for service in SERVICES:
-            found = edge.endpoints(folder["registry"], service)
+            found = self.parts.seen_by_edge(service)
             if told.get(service) != found:
-                edge.write_endpoints(folder["edge"], service, found)
+                edge.write_endpoints(self.parts.folder["edge"], service, found)
                 told[service] = found
 
     async def _routes(self) -> None:

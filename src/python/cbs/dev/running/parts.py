@@ -1,6 +1,7 @@
 """The parts of a bank as programs: how each is started, and when it is ready."""
 
 import asyncio
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -142,9 +143,11 @@ class Parts:
             "CBS_HTTP_HOST": "127.0.0.1",
             "CBS_HTTP_PORT": str(port),
             "CBS_POSTGRES_URL": postgres.with_database(
-                self.admin_url, databases.runtime_of(service), role
+                self._by_way(f"{service} postgres", self.admin_url),
+                databases.runtime_of(service),
+                role,
             ),
-            "CBS_NATS_URL": self.nats_url,
+            "CBS_NATS_URL": self._by_way(f"{service} nats", self.nats_url),
             "CBS_REGISTRY_FOLDER": str(registry),
             "PGPASSFILE": str(secrets.pgpass(self.folder, role)),
         }
@@ -159,6 +162,16 @@ class Parts:
             port=port,
             stop_seconds_max=30,
         )
+
+    def seen_by_edge(self, service: str) -> list[tuple[str, int]]:
+        """Where the edge finds the instances of a service that are ready."""
+        found = edge.endpoints(self.folder["registry"], service)
+        way = self.plan.ways.get(f"edge {service}")
+        return [("127.0.0.1", way)] if found and way else found
+
+    def _by_way(self, name: str, url: str) -> str:
+        way = self.plan.ways.get(name)
+        return url if way is None else re.sub(r":\d+(?=/|$)", f":{way}", url, count=1)
 
     def _environment(self) -> dict[str, str]:
         return self.plan.environment() | {MARK: str(self.folder.root)}

@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cbs.dev.folder import SERVICES
@@ -19,11 +19,16 @@ KEPT_BACK = {"CBS_POSTGRES_URL", "CBS_NATS_URL", "CBS_DATA"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """External servers are named by an administrator's URL; `dist` holds the PEXes, if any."""
+    """External servers are named by an administrator's URL; `dist` holds the PEXes, if any.
+
+    `ways` are ports on loopback through which one part reaches another instead of directly, under
+    names such as `ledger postgres` and `edge ledger`: tests put something between the two.
+    """
 
     postgres_url: str = ""
     nats_url: str = ""
     dist: Path | None = None
+    ways: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, environ: Mapping[str, str], dist: Path | None) -> "Plan":
