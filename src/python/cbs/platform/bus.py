@@ -39,16 +39,14 @@ from cbs.platform.envelope import (
     reply_refusing,
     reply_with,
 )
+from cbs.platform.pulling import Pull
 
-CALL_SECONDS_MAX = 5.0
-TRY_SECONDS_MAX = 2.0
-TRIES_MAX = 4
+CALL_SECONDS_MAX, TRY_SECONDS_MAX, TRIES_MAX = 5.0, 2.0, 4
 IN_FLIGHT_MAX = 512
 BREAKER_FAILURES_MAX, BREAKER_SECONDS = 20, 2.0
 VERSION = "1.0.0"
 
 log = structlog.get_logger()
-
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -124,6 +122,9 @@ class Bus:
 
     def jetstream(self, *, seconds_max: float = CALL_SECONDS_MAX) -> JetStreamContext:
         return self._client.jetstream(timeout=seconds_max, publish_async_max_pending=1024)
+
+    async def pull(self, *, stream: str, consumer: str, page_max: int) -> Pull:
+        return await Pull.of(self._client, stream=stream, consumer=consumer, page_max=page_max)
 
     # --- answering -------------------------------------------------------------------------------
 
