@@ -7,7 +7,7 @@ import msgspec
 
 from cbs.dev.measuring.sampling import Sample
 
-GOODPUT_MIN = 0.8
+GOODPUT_MIN, SERVED_MIN = 0.8, 0.95
 BEHIND_SECONDS_MAX = 5.0
 RECOVERY_SECONDS_MAX = 10.0
 # Of a part's memory, from the second quarter of the time to the last: more is a leak.
@@ -65,6 +65,14 @@ def excess(met: Met) -> list[Broken]:
     return [_broken("excess", f"nothing was refused of what {met.connections} connections asked")]
 
 
+def served(met: Met, rate: float, missed: int) -> list[Broken]:
+    """What is asked at a share of the peak is done, but for a few."""
+    if not missed and met.per_second >= SERVED_MIN * rate:
+        return []
+    said = f"{met.per_second}/s were done of {rate}/s asked for; {missed} never left the queue"
+    return [_broken("served", said)]
+
+
 def pace(met: Met) -> list[Broken]:
     """Listeners that fall behind make a peak that nobody could keep up."""
     if met.behind_seconds_max <= BEHIND_SECONDS_MAX:
@@ -115,6 +123,10 @@ def recovery(seconds: float | None, left: Mapping[str, int]) -> list[Broken]:
     took = "it did not" if seconds is None else f"it took {seconds} s"
     waits = f"; still waiting: {_counts(left)}" if left else ""
     return [_broken("recovery", f"{took} come to rest and answer as before{waits}")]
+
+
+def rest(left: Mapping[str, int]) -> list[Broken]:
+    return [_broken("rest", f"still waiting when nobody asked: {_counts(left)}")] if left else []
 
 
 def steadiness(samples: Sequence[Sample]) -> list[Broken]:
