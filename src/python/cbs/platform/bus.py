@@ -42,14 +42,11 @@ from cbs.platform.envelope import (
 from cbs.platform.pulling import Pull
 
 CALL_SECONDS_MAX, TRY_SECONDS_MAX, TRIES_MAX = 5.0, 2.0, 4
-IN_FLIGHT_MAX = 512
-BREAKER_FAILURES_MAX, BREAKER_SECONDS = 20, 2.0
+IN_FLIGHT_MAX, BREAKER_FAILURES_MAX, BREAKER_SECONDS = 512, 20, 2.0
 VERSION = "1.0.0"
 
 log = structlog.get_logger()
-
-P = TypeVar("P")
-R = TypeVar("R")
+P, R = TypeVar("P"), TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +74,7 @@ class Bus:
     own_token: str = ""
     on_not_permitted: NotPermittedHook | None = None
     _client: Client = field(default_factory=Client)
+    _streams: dict[float, JetStreamContext] = field(default_factory=dict)
     _micro: MicroService | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _breakers: AsyncCircuitBreakerFactory = field(
@@ -97,7 +95,6 @@ class Bus:
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.2,
                     connect_timeout=2,
-                    allow_reconnect=True,
                     pending_size=8 * 1024 * 1024,
                     error_cb=self._on_error,
                 )
@@ -121,7 +118,12 @@ class Bus:
         return len(self._tasks)
 
     def jetstream(self, *, seconds_max: float = CALL_SECONDS_MAX) -> JetStreamContext:
-        return self._client.jetstream(timeout=seconds_max, publish_async_max_pending=1024)
+        """The same one each time: each subscribes anew to what it publishes, and never ends it."""
+        if seconds_max not in self._streams:
+            self._streams[seconds_max] = self._client.jetstream(
+                timeout=seconds_max, publish_async_max_pending=1024
+            )
+        return self._streams[seconds_max]
 
     async def pull(self, *, stream: str, consumer: str, page_max: int) -> Pull:
         return await Pull.of(self._client, stream=stream, consumer=consumer, page_max=page_max)
@@ -129,8 +131,8 @@ class Bus:
     # --- answering -------------------------------------------------------------------------------
 
     async def serve(self, *endpoints: Endpoint[Any]) -> None:
-        config = ServiceConfig(name=f"cbs-{self.service}", version=VERSION)
-        self._micro = await add_service(self._client, config)
+        named = ServiceConfig(name=f"cbs-{self.service}", version=VERSION)
+        self._micro = await add_service(self._client, named)
         for endpoint in endpoints:
             await self._micro.add_endpoint(
                 EndpointConfig(
@@ -278,8 +280,6 @@ class Bus:
             raise Unavailable(f"{operation} does not answer at present") from None
         except (TimeoutError, NatsError, OSError) as error:
             raise Unavailable(f"{operation} did not answer: {type(error).__name__}") from None
-
-    # --- leaving ---------------------------------------------------------------------------------
 
     async def leave(self) -> None:
         """Take no more requests, finish those in hand."""
