@@ -46,7 +46,21 @@ class Bank:
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
-    folder = Folder.at(tmp_path_factory.mktemp("bank") / "data")
+    with up(tmp_path_factory.mktemp("bank") / "data") as bank:
+        yield bank
+
+
+@pytest.fixture
+def narrow_bank(tmp_path, monkeypatch):
+    """Its edge lets one request a service pass at a time."""
+    monkeypatch.setattr(edge, "UPSTREAM_REQUESTS_MAX", 1)
+    with up(tmp_path / "data") as bank:
+        yield bank
+
+
+@contextmanager
+def up(place):
+    folder = Folder.at(place)
     folder.found()
     secrets.make_all(folder)
     bank = Bank(folder)
@@ -129,6 +143,37 @@ def test_the_edge_follows_the_registry(bank):
     assert answer.headers["Retry-After"] == "1"
     with serving(bank, "audit"):
         bank.eventually("/v1/audit", 200)
+
+
+def test_more_than_a_service_could_turn_away_is_refused_at_the_edge(narrow_bank, monkeypatch):
+    arrived, go_on = threading.Event(), threading.Event()
+    answer_at_once = fake_service.Handler.do_GET
+
+    def answer(self):
+        if self.path.endswith("/slow"):
+            arrived.set()
+            go_on.wait(30)
+        answer_at_once(self)
+
+    monkeypatch.setattr(fake_service.Handler, "do_GET", answer)
+    with serving(narrow_bank, "ledger"), serving(narrow_bank, "audit"):
+        narrow_bank.eventually("/v1/ledger", 200)
+        narrow_bank.eventually("/v1/audit", 200)
+        slow = threading.Thread(
+            target=narrow_bank.get, args=("/v1/ledger/slow", narrow_bank.teller)
+        )
+        slow.start()
+        assert arrived.wait(30)
+        refused, problem = narrow_bank.get("/v1/ledger", narrow_bank.teller)
+        other, _ = narrow_bank.get("/v1/audit", narrow_bank.teller)
+        go_on.set()
+        slow.join()
+
+        assert (refused.status, problem["type"]) == (429, "urn:cbs:busy")
+        assert problem["status"] == 429
+        assert refused.headers["Retry-After"] == "1"
+        assert other.status == 200
+        narrow_bank.eventually("/v1/ledger", 200)
 
 
 def test_an_instance_that_was_killed_is_signed_off(tmp_path):
