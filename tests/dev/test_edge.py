@@ -52,8 +52,9 @@ def bank(tmp_path_factory):
 
 @pytest.fixture
 def narrow_bank(tmp_path, monkeypatch):
-    """Its edge lets one request a service pass at a time."""
+    """Its edge lets one request a service pass at a time, for five seconds."""
     monkeypatch.setattr(edge, "UPSTREAM_REQUESTS_MAX", 1)
+    monkeypatch.setattr(edge, "ROUTE_SECONDS_MAX", 5)
     with up(tmp_path / "data") as bank:
         yield bank
 
@@ -145,7 +146,9 @@ def test_the_edge_follows_the_registry(bank):
         bank.eventually("/v1/audit", 200)
 
 
-def test_more_than_a_service_could_turn_away_is_refused_at_the_edge(narrow_bank, monkeypatch):
+@pytest.fixture
+def slow_service(monkeypatch):
+    """Two events: a request of /slow has arrived, and it may be answered."""
     arrived, go_on = threading.Event(), threading.Event()
     answer_at_once = fake_service.Handler.do_GET
 
@@ -156,6 +159,22 @@ def test_more_than_a_service_could_turn_away_is_refused_at_the_edge(narrow_bank,
         answer_at_once(self)
 
     monkeypatch.setattr(fake_service.Handler, "do_GET", answer)
+    yield arrived, go_on
+    go_on.set()
+
+
+def test_what_is_answered_too_late_is_unavailable(narrow_bank, slow_service):
+    with serving(narrow_bank, "ledger"):
+        narrow_bank.eventually("/v1/ledger", 200)
+        late, problem = narrow_bank.get("/v1/ledger/slow", narrow_bank.teller)
+        slow_service[1].set()
+
+    assert (late.status, problem["type"], problem["status"]) == (503, "urn:cbs:unavailable", 503)
+    assert late.headers["Retry-After"] == "1"
+
+
+def test_more_than_a_service_could_turn_away_is_refused_at_the_edge(narrow_bank, slow_service):
+    arrived, go_on = slow_service
     with serving(narrow_bank, "ledger"), serving(narrow_bank, "audit"):
         narrow_bank.eventually("/v1/ledger", 200)
         narrow_bank.eventually("/v1/audit", 200)

@@ -239,13 +239,14 @@ def _problems() -> dict[str, Any]:
         (401, NotSignedIn),
         (429, Busy),
         (503, Unavailable),
-        (504, Unavailable),
     )
     other = {"type": "urn:cbs:no-such-resource", "title": "No service of the bank is there."}
     return {
         "mappers": [
             # A circuit breaker's 503 would say that the outcome is not known: it never left.
             _mapper(429, Busy, {"response_flag_filter": {"flags": ["UO"]}}),
+            # No service of the bank says 504; what came too late is as unknown as any 503.
+            _mapper(503, Unavailable, _answered(504)),
             *(_mapper(status, refusal, _answered(status)) for status, refusal in refusals),
         ],
         "body_format": _format(other),
