@@ -46,7 +46,9 @@ IN_FLIGHT_MAX, BREAKER_FAILURES_MAX, BREAKER_SECONDS = 512, 20, 2.0
 VERSION = "1.0.0"
 
 log = structlog.get_logger()
-P, R = TypeVar("P"), TypeVar("R")
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +129,6 @@ class Bus:
 
     async def pull(self, *, stream: str, consumer: str, page_max: int) -> Pull:
         return await Pull.of(self._client, stream=stream, consumer=consumer, page_max=page_max)
-
-    # --- answering -------------------------------------------------------------------------------
 
     async def serve(self, *endpoints: Endpoint[Any]) -> None:
         named = ServiceConfig(name=f"cbs-{self.service}", version=VERSION)
@@ -217,8 +217,6 @@ class Bus:
         if self.on_not_permitted is not None:
             await self.on_not_permitted(principal, permission, operation)
         raise NotPermitted(f"needs the permission {permission}")
-
-    # --- asking ----------------------------------------------------------------------------------
 
     async def call(
         self, operation: str, data: object, gives: type[R], *, key: str = "", own: bool = False
