@@ -14,6 +14,7 @@ class Edge:
 
     status: int = 201
     hang_up_each: int = 0
+    retry_after: str = ""
     url: str = ""
     connections: int = 0
     keys: list[str] = field(default_factory=list)
@@ -39,7 +40,9 @@ class Edge:
         self.bodies.append(msgspec.json.decode(body))
         if self.hang_up_each and len(self.keys) % self.hang_up_each == 0:
             return False
-        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        when = f"Retry-After: {self.retry_after}\r\n" if self.retry_after else ""
+        said = f"HTTP/1.1 {self.status} X\r\n{when}Content-Length: 2\r\n\r\n"
+        writer.write(f"{said}{{}}".encode())
         return True
 
 

@@ -53,6 +53,14 @@ async def test_what_is_refused_is_not_counted_as_done():
     assert found.refused == {"409": len(edge.keys)}
 
 
+@pytest.mark.parametrize("retry_after", ["", "1"])
+async def test_refusals_that_do_not_say_when_to_come_back_are_counted(retry_after):
+    async with listening(Edge(status=429, retry_after=retry_after)) as edge:
+        found = await measured(job(http_url=edge.url))
+
+    assert found.without_retry_after == (0 if retry_after else len(edge.keys))
+
+
 async def test_an_edge_that_hangs_up_is_not_counted_as_done():
     async with listening(Edge(hang_up_each=5)) as edge:
         found = await measured(job(http_url=edge.url))

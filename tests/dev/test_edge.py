@@ -46,7 +46,22 @@ class Bank:
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
-    folder = Folder.at(tmp_path_factory.mktemp("bank") / "data")
+    with up(tmp_path_factory.mktemp("bank") / "data") as bank:
+        yield bank
+
+
+@pytest.fixture
+def narrow_bank(tmp_path, monkeypatch):
+    """Its edge lets one request a service pass at a time, for five seconds."""
+    monkeypatch.setattr(edge, "UPSTREAM_REQUESTS_MAX", 1)
+    monkeypatch.setattr(edge, "ROUTE_SECONDS_MAX", 5)
+    with up(tmp_path / "data") as bank:
+        yield bank
+
+
+@contextmanager
+def up(place):
+    folder = Folder.at(place)
     folder.found()
     secrets.make_all(folder)
     bank = Bank(folder)
@@ -129,6 +144,55 @@ def test_the_edge_follows_the_registry(bank):
     assert answer.headers["Retry-After"] == "1"
     with serving(bank, "audit"):
         bank.eventually("/v1/audit", 200)
+
+
+@pytest.fixture
+def slow_service(monkeypatch):
+    """Two events: a request of /slow has arrived, and it may be answered."""
+    arrived, go_on = threading.Event(), threading.Event()
+    answer_at_once = fake_service.Handler.do_GET
+
+    def answer(self):
+        if self.path.endswith("/slow"):
+            arrived.set()
+            go_on.wait(30)
+        answer_at_once(self)
+
+    monkeypatch.setattr(fake_service.Handler, "do_GET", answer)
+    yield arrived, go_on
+    go_on.set()
+
+
+def test_what_is_answered_too_late_is_unavailable(narrow_bank, slow_service):
+    with serving(narrow_bank, "ledger"):
+        narrow_bank.eventually("/v1/ledger", 200)
+        late, problem = narrow_bank.get("/v1/ledger/slow", narrow_bank.teller)
+        slow_service[1].set()
+
+    assert (late.status, problem["type"], problem["status"]) == (503, "urn:cbs:unavailable", 503)
+    assert late.headers["Retry-After"] == "1"
+
+
+def test_more_than_a_service_could_turn_away_is_refused_at_the_edge(narrow_bank, slow_service):
+    arrived, go_on = slow_service
+    with serving(narrow_bank, "ledger"), serving(narrow_bank, "audit"):
+        narrow_bank.eventually("/v1/ledger", 200)
+        narrow_bank.eventually("/v1/audit", 200)
+        slow = threading.Thread(
+            target=narrow_bank.get, args=("/v1/ledger/slow", narrow_bank.teller)
+        )
+        slow.start()
+        assert arrived.wait(30)
+        refused, problem = narrow_bank.get("/v1/ledger", narrow_bank.teller)
+        other, _ = narrow_bank.get("/v1/audit", narrow_bank.teller)
+        go_on.set()
+        slow.join()
+
+        assert (refused.status, problem["type"]) == (429, "urn:cbs:busy")
+        assert problem["status"] == 429
+        assert refused.headers["Retry-After"] == "1"
+        assert other.status == 200
+        narrow_bank.eventually("/v1/ledger", 200)
 
 
 def test_an_instance_that_was_killed_is_signed_off(tmp_path):

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import asyncpg
 import nats
 import pytest
+from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import FetchTimeoutError
 
 from cbs.kernel.event import Event
 from cbs.kernel.refusal import Unavailable
@@ -19,7 +21,7 @@ from cbs.platform.hearing import Listener
 from cbs.platform.operations import DeadLetters, Place, StillIndigestible
 from cbs.platform.outbox import Fact, Outbox, fact_of
 from cbs.platform.process import ended
-from cbs.platform.relay import Relay
+from cbs.platform.relay import Relay, stream_name
 from cbs.platform.service import _facts_endpoint
 from tests.conftest import Database as Made
 from tests.platform.buses import bus_of
@@ -146,6 +148,56 @@ async def test_a_stream_that_never_says_that_it_stores_is_made_anew(house):
                 await asyncio.sleep(0.05)
 
     assert not (await jetstream.stream_info("CBS_LEDGER")).config.no_ack
+
+
+async def test_relaying_leaves_nothing_behind_on_the_bus(house):
+    async def lit_and_heard(lamps: range) -> int:
+        for lamp in lamps:
+            await house.light(lamp)
+            await house.until_heard(lamp + 1)
+        return len(asyncio.all_tasks())
+
+    async with Running(house.relay, house.listener):
+        before = await lit_and_heard(range(5))
+        after = await lit_and_heard(range(5, 25))
+
+    assert after <= before + 5, "each page of facts left a subscription and its task"
+
+
+async def test_to_take_what_has_arrived_costs_no_turn_of_the_loop(house):
+    async def relayed(lamps: range) -> None:
+        await house.light(*lamps)
+        while await house.relay.waiting():  # noqa: ASYNC110 (another database)
+            await asyncio.sleep(0.05)
+
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with Running(house.relay):
+        await relayed(range(10))
+        stream = stream_name("ledger")
+        own = ConsumerConfig(durable_name="audit", ack_policy=AckPolicy.NONE)
+        await house.bus.jetstream().add_consumer(stream, own)
+        pull = await house.bus.pull(stream=stream, consumer="audit", page_max=256)
+        taken = await pull.fetch(256, timeout=20)
+        await relayed(range(10, 210))
+    await asyncio.sleep(0.5)
+    counting = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    before = turns
+    taken += await pull.fetch(256, timeout=20)
+
+    assert turns == before
+    assert [fact_of(message.data).position for message in taken] == list(range(1, 211))
+    counting.cancel()
+    with pytest.raises(FetchTimeoutError):
+        await pull.fetch(256, timeout=0.2)
+    await pull.unsubscribe()
 
 
 async def test_the_bytes_kept_are_the_bytes_heard(house):

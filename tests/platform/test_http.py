@@ -136,16 +136,42 @@ async def test_what_takes_too_long_is_ended(served, monkeypatch):
     assert response.headers["retry-after"] == "1"
 
 
-async def test_more_than_it_takes_on_is_refused_at_once(served, monkeypatch):
+async def busy(served: Served, monkeypatch) -> tuple[httpx.Response, float, httpx.Response]:
+    """What a request is told while another takes the only place, how soon, and what afterwards."""
     monkeypatch.setattr(limits, "IN_FLIGHT_MAX", 1)
+    monkeypatch.setattr(limits, "REQUEST_SECONDS_MAX", 3)
+    clock = asyncio.get_running_loop().time
     async with served.client("tara") as tara:
         first = asyncio.create_task(tara.get("/v1/ledger/slow"))
-        await asyncio.sleep(0.1)
-        response = await tara.get("/v1/ledger/me")
-        first.cancel()
+        while served.service.edge.in_flight == 0:  # noqa: ASYNC110 (another connection)
+            await asyncio.sleep(0.01)
+        began = clock()
+        # Refused before its token is looked at: that is work, too.
+        told = await tara.get("/v1/ledger/me", headers={"Authorization": "Bearer nonsense"})
+        seconds = clock() - began
+        await first
+        return told, seconds, await tara.get("/v1/ledger/me")
 
-    assert problem(response) == (429, "busy")
-    assert response.headers["retry-after"] == "1"
+
+async def test_more_than_it_takes_on_is_refused_and_told_after_a_while(served, monkeypatch):
+    monkeypatch.setattr(limits, "HELD_SECONDS", 0.3)
+    told, seconds, afterwards = await busy(served, monkeypatch)
+
+    assert problem(told) == (429, "busy")
+    assert told.headers["retry-after"] == "1"
+    assert seconds >= 0.3
+    assert afterwards.status_code == 200
+    assert served.service.edge.held == 0
+
+
+async def test_what_finds_no_room_to_wait_is_told_at_once(served, monkeypatch):
+    monkeypatch.setattr(limits, "HELD_SECONDS", 60)
+    monkeypatch.setattr(limits, "HELD_MAX", 0)
+    told, seconds, _ = await busy(served, monkeypatch)
+
+    assert problem(told) == (429, "busy")
+    assert told.headers["retry-after"] == "1"
+    assert seconds < 30
 
 
 async def test_an_outage_of_the_database_is_unavailable_not_a_bug(served):

@@ -51,6 +51,7 @@ class Problem(msgspec.Struct, kw_only=True):
 class Reply:
     status: int
     body: bytes
+    retry_after: bytes = b""
 
 
 class _Connection(asyncio.Protocol):
@@ -63,7 +64,7 @@ class _Connection(asyncio.Protocol):
 
     def _start(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._body = bytearray()
+        self._body, self._retry_after = bytearray(), b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is not registered as one
@@ -79,11 +80,15 @@ class _Connection(asyncio.Protocol):
             self._fail(ConnectionError(f"not HTTP: {error}"))
             self.close()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"retry-after":
+            self._retry_after = value
+
     def on_body(self, part: bytes) -> None:
         self._body += part
 
     def on_message_complete(self) -> None:
-        reply = Reply(self._parser.get_status_code(), bytes(self._body))
+        reply = Reply(self._parser.get_status_code(), bytes(self._body), self._retry_after)
         if not self._parser.should_keep_alive():
             self.close()
         self._start()

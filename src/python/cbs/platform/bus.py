@@ -39,16 +39,13 @@ from cbs.platform.envelope import (
     reply_refusing,
     reply_with,
 )
+from cbs.platform.pulling import Pull
 
-CALL_SECONDS_MAX = 5.0
-TRY_SECONDS_MAX = 2.0
-TRIES_MAX = 4
-IN_FLIGHT_MAX = 512
-BREAKER_FAILURES_MAX, BREAKER_SECONDS = 20, 2.0
+CALL_SECONDS_MAX, TRY_SECONDS_MAX, TRIES_MAX = 5.0, 2.0, 4
+IN_FLIGHT_MAX, BREAKER_FAILURES_MAX, BREAKER_SECONDS = 512, 20, 2.0
 VERSION = "1.0.0"
 
 log = structlog.get_logger()
-
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -79,6 +76,7 @@ class Bus:
     own_token: str = ""
     on_not_permitted: NotPermittedHook | None = None
     _client: Client = field(default_factory=Client)
+    _streams: dict[float, JetStreamContext] = field(default_factory=dict)
     _micro: MicroService | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _breakers: AsyncCircuitBreakerFactory = field(
@@ -99,7 +97,6 @@ class Bus:
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.2,
                     connect_timeout=2,
-                    allow_reconnect=True,
                     pending_size=8 * 1024 * 1024,
                     error_cb=self._on_error,
                 )
@@ -123,13 +120,19 @@ class Bus:
         return len(self._tasks)
 
     def jetstream(self, *, seconds_max: float = CALL_SECONDS_MAX) -> JetStreamContext:
-        return self._client.jetstream(timeout=seconds_max, publish_async_max_pending=1024)
+        """The same one each time: each subscribes anew to what it publishes, and never ends it."""
+        if seconds_max not in self._streams:
+            self._streams[seconds_max] = self._client.jetstream(
+                timeout=seconds_max, publish_async_max_pending=1024
+            )
+        return self._streams[seconds_max]
 
-    # --- answering -------------------------------------------------------------------------------
+    async def pull(self, *, stream: str, consumer: str, page_max: int) -> Pull:
+        return await Pull.of(self._client, stream=stream, consumer=consumer, page_max=page_max)
 
     async def serve(self, *endpoints: Endpoint[Any]) -> None:
-        config = ServiceConfig(name=f"cbs-{self.service}", version=VERSION)
-        self._micro = await add_service(self._client, config)
+        named = ServiceConfig(name=f"cbs-{self.service}", version=VERSION)
+        self._micro = await add_service(self._client, named)
         for endpoint in endpoints:
             await self._micro.add_endpoint(
                 EndpointConfig(
@@ -215,8 +218,6 @@ class Bus:
             await self.on_not_permitted(principal, permission, operation)
         raise NotPermitted(f"needs the permission {permission}")
 
-    # --- asking ----------------------------------------------------------------------------------
-
     async def call(
         self, operation: str, data: object, gives: type[R], *, key: str = "", own: bool = False
     ) -> R:
@@ -277,8 +278,6 @@ class Bus:
             raise Unavailable(f"{operation} does not answer at present") from None
         except (TimeoutError, NatsError, OSError) as error:
             raise Unavailable(f"{operation} did not answer: {type(error).__name__}") from None
-
-    # --- leaving ---------------------------------------------------------------------------------
 
     async def leave(self) -> None:
         """Take no more requests, finish those in hand."""

@@ -1,6 +1,7 @@
-"""What every HTTP request passes before it meets a route: who, how long, how many at once.
+"""What every HTTP request passes before it meets a route: how many at once, who, how long.
 
-Plain ASGI around the app, because it is on the hot path and must see unknown paths, too.
+Plain ASGI around the app, because it is on the hot path and must see unknown paths, too. What is
+too much is refused before anything is done for it (docs/decisions/0006-excess-is-refused.md).
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from cbs.platform.context import Context, within
 from cbs.platform.problem import MEDIA_TYPE, RETRY_AFTER_SECONDS, problem_of
 
 REQUEST_SECONDS_MAX = 10.0
-IN_FLIGHT_MAX = 512
+IN_FLIGHT_MAX = 128
+# Who is refused is told so late, or those who ask again at once would be most of the work.
+HELD_MAX, HELD_SECONDS = 1_024, 1.0
 CORRELATION_CHARACTERS_MAX = 64
 
 Scope = MutableMapping[str, Any]
@@ -37,13 +40,14 @@ class Edge:
     app: App
     tokens: Tokens
     in_flight: int = 0
+    held: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
         if self.in_flight >= IN_FLIGHT_MAX:
-            await _refuse(Busy(), send)
+            await self._turn_away(scope["method"], send)
             return
         self.in_flight += 1
         started, answered = asyncio.get_running_loop().time(), [0]
@@ -67,6 +71,17 @@ class Edge:
             telemetry.SECONDS.labels("http", operation).observe(
                 asyncio.get_running_loop().time() - started
             )
+
+    async def _turn_away(self, method: str, send: Send) -> None:
+        """Decided at once, told after HELD_SECONDS; what finds no room to wait is told at once."""
+        telemetry.REQUESTS.labels("http", f"{method} turned away", "429").inc()
+        if self.held < HELD_MAX:
+            self.held += 1
+            try:
+                await asyncio.sleep(HELD_SECONDS)
+            finally:
+                self.held -= 1
+        await _refuse(Busy(), send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {

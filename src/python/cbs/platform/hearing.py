@@ -25,6 +25,7 @@ from cbs.platform.bus import Bus
 from cbs.platform.context import Context, now, within
 from cbs.platform.database import UNREACHABLE, Database
 from cbs.platform.outbox import FACTS_PAGE_MAX, Fact, fact_of
+from cbs.platform.pulling import Pull
 from cbs.platform.relay import stream_name
 
 WAIT_SECONDS, TRY_AGAIN_SECONDS = 2.0, 0.5
@@ -82,7 +83,7 @@ class Listener:
         await self.database.execute(BEGIN, self.source)
         await self.catch_up()
         jetstream = self.bus.jetstream()
-        subscription = await self._subscription(jetstream)
+        subscription = await self._pull(jetstream)
         try:
             while True:
                 try:
@@ -96,7 +97,7 @@ class Listener:
         finally:
             await subscription.unsubscribe()
 
-    async def _subscription(self, jetstream: JetStreamContext) -> JetStreamContext.PullSubscription:
+    async def _pull(self, jetstream: JetStreamContext) -> Pull:
         stream = stream_name(self.source)
         config = ConsumerConfig(
             durable_name=self.service,
@@ -109,7 +110,7 @@ class Listener:
             await jetstream.consumer_info(stream, self.service)
         except NotFoundError:
             await jetstream.add_consumer(stream, config)
-        return await jetstream.pull_subscribe_bind(consumer=self.service, stream=stream)
+        return await self.bus.pull(stream=stream, consumer=self.service, page_max=FACTS_PAGE_MAX)
 
     async def catch_up(self) -> int:
         """Fetch what the broker did not bring from the source's outbox; returns how many."""

@@ -129,17 +129,17 @@ class Relay:
             return 0
         jetstream = self.bus.jetstream(seconds_max=ACK_SECONDS_MAX)
         stream = stream_name(self.outbox.service)
-        acks = [
-            # The stream's own memory of ids drops what a crash before PUBLISHED sends again.
-            await jetstream.publish_async(
-                row["subject"],
-                row["body"],
-                stream=stream,
-                headers={"Nats-Msg-Id": f"{self.outbox.service}-{row['position']}"},
-            )
-            for row in rows
-        ]
+        acks: list[asyncio.Future[Any]] = []
         try:
+            for row in rows:
+                # The stream's own memory of ids drops what a crash before PUBLISHED sends again.
+                ack = await jetstream.publish_async(
+                    row["subject"],
+                    row["body"],
+                    stream=stream,
+                    headers={"Nats-Msg-Id": f"{self.outbox.service}-{row['position']}"},
+                )
+                acks.append(ack)
             async with asyncio.timeout(ACK_SECONDS_MAX):
                 await asyncio.gather(*acks)
         except (NotFoundError, BadRequestError):
@@ -147,6 +147,10 @@ class Relay:
             raise
         except TimeoutError:
             raise NotStored from None
+        finally:
+            # What is not acknowledged would for ever count as under way.
+            for ack in acks:
+                ack.cancel()
         self.not_stored = 0
         await connection.execute(PUBLISHED, rows[-1]["position"])
         telemetry.FACTS.labels("relayed", self.outbox.service).inc(len(rows))

@@ -143,6 +143,7 @@ class Service:
         """How much waits where; each returns to nothing when the bank is at rest."""
         waiting = {
             "http": self.edge.in_flight,
+            "turned-away": self.edge.held,
             "bus": self.plumbing.bus.in_flight,
             "outbox": await self.relay.waiting(),
             "dead-letters": await self.letters.waiting(),

@@ -142,6 +142,9 @@ class SimulatedBus(Bus):
     async def open(self, *, url: str, nkey_file: Path | None, patiently: bool = False) -> None:
         self._client = self.network.connect(self.process)  # type: ignore[assignment]
 
+    async def pull(self, *, stream: str, consumer: str, page_max: int) -> Any:
+        return await self.jetstream().pull_subscribe_bind(consumer=consumer, stream=stream)
+
     async def serve(self, *endpoints: Endpoint[Any]) -> None:
         for endpoint in endpoints:
             subject = f"cbs.{self.service}.{endpoint.verb}"

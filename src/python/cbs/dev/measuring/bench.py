@@ -4,17 +4,9 @@ Ratios to TPC-B travel from machine to machine; the figures themselves do not.
 """
 
 import asyncio
-import itertools
-import os
 import re
-import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -22,29 +14,21 @@ import msgspec
 import typer
 from rich.console import Console
 
-from cbs.dev.demonstrating.onboarding import account_of
-from cbs.dev.demonstrating.people import people
-from cbs.dev.demonstrating.trade import registration
-from cbs.dev.demonstrating.workers import each
 from cbs.dev.folder import Folder
-from cbs.dev.measuring import cpu, load, tpcb
+from cbs.dev.measuring import cpu, load, subject, tpcb
 from cbs.dev.measuring.figures import Run, compared, drift, show
-from cbs.dev.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.dev.public_api import NoAnswer, NoBank, Refused
 from cbs.dev.running import health, secrets, state
 from cbs.dev.running.commands import CANNOT_SAY, NO, Data
 from cbs.dev.running.postgres import ADMIN
-from cbs.dev.running.process import CannotStart, mortal
-from cbs.dev.running.process import running as running_program
+from cbs.dev.running.process import CannotStart
 from cbs.dev.running.state import State
 
-ACCOUNTS, OPENERS_AT_ONCE = 256, 16
-DEPOSIT_MINOR, PRODUCT = 10_000_000, "CURRENT-INR"
-WARM_UP_SECONDS, LOAD_SECONDS_MORE = 2.0, 60.0
-SECONDS_MAX, CLIENTS_MAX, UP_SECONDS_MAX = 3_600, 1_024, 300
+WARM_UP_SECONDS = 2.0
+SECONDS_MAX, CLIENTS_MAX = 3_600, 1_024
 SECONDS, CLIENTS = 20, 64
 BATCHES = re.compile(rb"^cbs_batch_size_(sum|count) ([0-9.e+]+)$", re.M)
-EXTERNAL = ("CBS_POSTGRES_URL", "CBS_NATS_URL")
-USER, BUS_USER = "teller", "payments"
+BUS_USER = "payments"
 
 
 class CannotBench(RuntimeError):
@@ -75,7 +59,7 @@ def bench(
     """
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
     try:
-        with _bank(data, console) as folder:
+        with subject.bank(data, console) as folder:
             runs = measure(folder, console, seconds=seconds, clients=clients)
     except UNMEASURED as error:
         typer.echo(str(error), err=True)
@@ -91,38 +75,6 @@ def bench(
     raise typer.Exit(NO if any(run.refused for run in runs) else 0)
 
 
-@contextmanager
-def _bank(data: Data, console: Console) -> Iterator[Folder]:
-    """The bank in `data`, which is up, or one that lives as long as the measurement."""
-    if data is not None:
-        yield Folder.at(data)
-        return
-    # On the disk that a bank would have, not in a temporary folder that may be in memory.
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
-    cache.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="bench-", dir=cache))
-    folder = Folder.at(place / "bank")
-    console.print(f"starting a bank in {folder.root}")
-    up = [sys.executable, "-P", "-m", "cbs.dev", "up", "--data", str(folder.root)]
-    own = [f"--unset={name}" for name in EXTERNAL]
-
-    def is_ready() -> bool:
-        running = state.read(folder.state)
-        return running is not None and running.phase == "ready"
-
-    try:
-        # Ends with this process, however that ends.
-        with running_program(
-            mortal(["env", *own, *up], death=signal.SIGTERM),
-            log=place / "log",
-            is_ready=is_ready,
-            seconds=UP_SECONDS_MAX,
-        ):
-            yield folder
-    finally:
-        shutil.rmtree(place)
-
-
 def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> list[Run]:
     """All measurements, one after the other; raises CannotBench and what the bank raises."""
     running = state.read(folder.state)
@@ -131,9 +83,9 @@ def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> 
     if running.external:
         raise CannotBench("servers of your own are measured by their own means: use the bank's")
     name = f"bench-{uuid.uuid4().hex[:12]}"
-    console.print(f"opening {ACCOUNTS} accounts")
-    accounts = asyncio.run(_accounts(folder, name))
-    token = folder.token(USER).read_text().strip()
+    console.print(f"opening {subject.ACCOUNTS} accounts")
+    accounts = asyncio.run(subject.accounts(folder, name))
+    token = folder.token(subject.USER).read_text().strip()
     http = load.Job(
         name=name,
         clients=clients,
@@ -160,48 +112,17 @@ def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> 
         before = _tpcb("TPC-B before", url, passfile, running, console, seconds)
         for number, (title, job) in enumerate(jobs.items()):
             console.print(f"{title}: {clients} clients, {seconds} s")
-            _loaded(msgspec.structs.replace(job, name=f"{name}-{number}w", seconds=WARM_UP_SECONDS))
+            warm_up = msgspec.structs.replace(job, name=f"{name}-{number}w")
+            subject.loaded(msgspec.structs.replace(warm_up, seconds=WARM_UP_SECONDS))
             job = msgspec.structs.replace(job, name=f"{name}-{number}")
             runs.append(_measured(title, job, folder, running))
         after = _tpcb("TPC-B after", url, passfile, running, console, seconds)
     return compared(runs, before, after)
 
 
-async def _accounts(folder: Folder, name: str) -> list[str]:
-    """New customers' accounts, with money in them."""
-    api = PublicApi.of(folder, USER)
-    numbers: list[str] = []
-
-    async def opened(number: int) -> None:
-        key = f"{name}-{number}"
-        account = await account_of(api, registration(population[number]), product=PRODUCT, key=key)
-        deposit = {"account": account, "amount_minor": DEPOSIT_MINOR, "currency": "INR"}
-        await api.post("/v1/payments/deposits", deposit, msgspec.Raw, key=f"{key}-d")
-        numbers.append(account)
-
-    population = list(itertools.islice(people(name), ACCOUNTS))
-    try:
-        await each(range(ACCOUNTS), opened, at_once=OPENERS_AT_ONCE)
-    finally:
-        api.close()
-    return sorted(numbers)
-
-
-def _loaded(job: load.Job) -> load.Measured:
-    """Raises subprocess.SubprocessError when the load's process fails."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "cbs.dev.measuring.load"],
-        input=msgspec.json.encode(job),
-        capture_output=True,
-        check=True,
-        timeout=job.seconds + LOAD_SECONDS_MORE,
-    )
-    return msgspec.json.decode(done.stdout, type=load.Measured)
-
-
 def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
     before, batches_before = cpu.seconds_by_part(running), _batches(running)
-    found = _loaded(job)
+    found = subject.loaded(job)
     after, batches_after = cpu.seconds_by_part(running), _batches(running)
     if not found.requests:
         raise CannotBench(f"{title}: nothing was done, {found.refused}")

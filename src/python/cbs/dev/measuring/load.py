@@ -28,6 +28,7 @@ from cbs.platform.envelope import Call, RemoteRefusal, encode, received
 
 ANSWER_SECONDS_MAX = 10.0
 CREATED = 201
+TOO_MUCH = frozenset({429, 503})
 SUBJECT = "cbs.ledger.post"
 
 
@@ -49,7 +50,8 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 class Measured(msgspec.Struct, kw_only=True):
-    """`cpu_seconds` are this process's own; `refused` counts answers other than done."""
+    """`cpu_seconds` are this process's own; `refused` counts answers other than done, and
+    `without_retry_after` those of them that should have said when to come back."""
 
     requests: int
     refused: dict[str, int]
@@ -57,12 +59,14 @@ class Measured(msgspec.Struct, kw_only=True):
     p50_ms: float
     p99_ms: float
     cpu_seconds: float
+    without_retry_after: int = 0
 
 
 @dataclass(slots=True)
 class Tally:
     milliseconds: "array[float]" = field(default_factory=lambda: array("d"))
     refused: dict[str, int] = field(default_factory=dict)
+    without_retry_after: int = 0
 
     def add(self, began: float, refusal: str) -> None:
         if refusal:
@@ -80,14 +84,17 @@ def pairs(accounts: list[str]) -> Iterator[tuple[str, str]]:
 
 
 class Customer(asyncio.Protocol):
-    """One kept-alive connection with one request under way, until `until`."""
+    """One kept-alive connection with one request under way, until `until`.
+
+    It is rude: refused, it asks for the next thing at once, whatever Retry-After says.
+    """
 
     def __init__(self, requests: Iterator[bytes], tally: Tally, until: float) -> None:
         self.requests, self.tally, self.until = requests, tally, until
         self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
         self.parser = httptools.HttpResponseParser(self)
-        self.began = 0.0
+        self.began, self.told_when = 0.0, False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
@@ -104,8 +111,14 @@ class Customer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
 
+    def on_header(self, name: bytes, _: bytes) -> None:
+        self.told_when |= name.lower() == b"retry-after"
+
     def on_message_complete(self) -> None:
         status = self.parser.get_status_code()
+        if status in TOO_MUCH and not self.told_when:
+            self.tally.without_retry_after += 1
+        self.told_when = False
         self.tally.add(self.began, "" if status == CREATED else str(status))
         self.parser = httptools.HttpResponseParser(self)
         # Not from within the parser: its successor may be fed before it is left.
@@ -207,6 +220,7 @@ async def measured(job: Job) -> Measured:
         p50_ms=quantile(ordered, 0.50),
         p99_ms=quantile(ordered, 0.99),
         cpu_seconds=usage.ru_utime + usage.ru_stime,
+        without_retry_after=tally.without_retry_after,
     )
 
 

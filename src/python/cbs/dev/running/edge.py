@@ -17,7 +17,9 @@ ROUTE_SECONDS_MAX, RETRY_SECONDS_MAX, CONNECT_SECONDS_MAX = 15, 5, 1
 RETRIES_MAX = 5
 REQUESTS_PER_SECOND_MAX = 20_000
 REQUEST_BYTES_MAX = 1 << 20
-CONNECTIONS_MAX, UPSTREAM_REQUESTS_MAX = 10_000, 4096
+# Of each service. A service turns away what is too much for it; more than it could even turn
+# away is refused here, where that costs least.
+CONNECTIONS_MAX, UPSTREAM_REQUESTS_MAX = 10_000, 1_024
 THREADS_MAX = 2
 ENVOY = "type.googleapis.com/envoy."
 HTTP = ENVOY + "extensions.filters.http."
@@ -237,20 +239,30 @@ def _problems() -> dict[str, Any]:
         (401, NotSignedIn),
         (429, Busy),
         (503, Unavailable),
-        (504, Unavailable),
     )
     other = {"type": "urn:cbs:no-such-resource", "title": "No service of the bank is there."}
     return {
-        "mappers": [_mapper(status, refusal) for status, refusal in refusals],
+        "mappers": [
+            # A circuit breaker's 503 would say that the outcome is not known: it never left.
+            _mapper(429, Busy, {"response_flag_filter": {"flags": ["UO"]}}),
+            # No service of the bank says 504; what came too late is as unknown as any 503.
+            _mapper(503, Unavailable, _answered(504)),
+            *(_mapper(status, refusal, _answered(status)) for status, refusal in refusals),
+        ],
         "body_format": _format(other),
     }
 
 
-def _mapper(status: int, refusal: type[Refusal]) -> dict[str, Any]:
+def _answered(status: int) -> dict[str, Any]:
     comparison = {"op": "EQ", "value": {"default_value": status, "runtime_key": "none"}}
+    return {"status_code_filter": {"comparison": comparison}}
+
+
+def _mapper(status: int, refusal: type[Refusal], when: dict[str, Any]) -> dict[str, Any]:
     header = {"header": {"key": "retry-after", "value": "1"}}
     return {
-        "filter": {"status_code_filter": {"comparison": comparison}},
+        "filter": when,
+        "status_code": status,
         "body_format_override": _format(
             {
                 "type": f"urn:cbs:{refusal.code}",
