@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cbs.dev.keeping import segment
@@ -138,4 +138,6 @@ def log_of(draft: Path) -> Path:
 def last_change(draft: Path) -> str:
     """When the last change was made that the recovered draft has."""
     found = LAST_CHANGE.findall(log_of(draft).read_text(errors="replace"))
-    return f"{found[-1]} UTC" if found else "the backup itself"
+    if not found:
+        return "the backup itself"
+    return datetime.fromisoformat(found[-1]).astimezone(UTC).isoformat()
