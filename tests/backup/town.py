@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ RUNBOOK = Path(__file__).parents[2] / "docs" / "runbooks" / "backup-and-restore.
 BALANCES = "SELECT number, balance_minor, postings FROM account ORDER BY number"
 HEAD = "SELECT position FROM outbox_head"
 KEYS = "SELECT principal, key, fingerprint, status, body FROM request ORDER BY principal, key"
-FUNDS_MINOR = 1_000_000
+FUNDS_MINOR, PAUSE_SECONDS = 1_000_000, 0.02
 assert program  # run as `python -m cbs.dev` below
 
 
@@ -131,21 +132,24 @@ class Town:
         places = places_of(self.folder)
         return asyncio.run(_standing({s: (p.url, p.passfile) for s, p in places.items()}))
 
-    def administer(self, *statements: str) -> Any:
-        """The administrator's own SQL; returns the first value of the last."""
+    def administer(self, statement: str) -> Any:
+        """The administrator's own SQL; returns its first value."""
         now = state.read(self.folder.state)
         assert now is not None
         url = with_database(now.postgres_url, "postgres", postgres.ADMIN)
-        passfile = secrets.pgpass(self.folder, postgres.ADMIN)
+        (value,) = administer(url, secrets.pgpass(self.folder, postgres.ADMIN), statement)
+        return value
 
-        async def ask() -> Any:
-            admin = await asyncpg.connect(url, passfile=passfile)
-            try:
-                return [await admin.fetchval(statement) for statement in statements][-1]
-            finally:
-                await admin.close()
 
-        return asyncio.run(ask())
+def administer(url: str, passfile: Path | None, *statements: str) -> Any:
+    async def ask() -> Any:
+        admin = await asyncpg.connect(url, passfile=passfile)
+        try:
+            return [await admin.fetchval(statement) for statement in statements][-1:]
+        finally:
+            await admin.close()
+
+    return asyncio.run(ask())
 
 
 def standing_behind(url: str) -> Standing:
@@ -184,6 +188,7 @@ class Traffic(threading.Thread):
                 self.accepted += 1
             else:
                 self.wrong.append((status, answer))
+            time.sleep(PAUSE_SECONDS)
 
     def __enter__(self) -> "Traffic":
         self.start()

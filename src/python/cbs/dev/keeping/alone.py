@@ -52,6 +52,7 @@ class Move:
     async def reconciled(self, say: Callable[[str], None]) -> dict[str, int]:
         """Source -> how many facts will be heard again; raises Diverged."""
         own = databases.runtime_of(self.service)
+        await self._others_are_there()
         try:
             head = await _value(with_database(self.source, own), HEAD)
         except asyncpg.InvalidCatalogNameError:
@@ -110,6 +111,18 @@ class Move:
             await admin.close()
         if fingerprint.isalnum():
             await databases.note_program(self.target, self.service, fingerprint)
+
+    async def _others_are_there(self) -> None:
+        admin = await asyncpg.connect(self.target)
+        try:
+            there = {row[0] for row in await admin.fetch("SELECT datname FROM pg_database")}
+        finally:
+            await admin.close()
+        for other in SERVICES:
+            if other != self.service and databases.runtime_of(other) not in there:
+                raise Diverged(
+                    f"{other} has no database to compare with: restore it first, or the whole bank"
+                )
 
     async def _known_elsewhere(self, head: int) -> list[str]:
         lost = []

@@ -127,9 +127,9 @@ def _restored(
             "CBS_POSTGRES_URL names a server of your own: restore it with its own tools, remove"
             " the streams CBS_* from NATS, and bring the bank's vault.key"
         )
+    backup = found(source, at)
     if state.read(folder.state) is not None:
         raise NotRestored(f"the bank in {folder.root} is up: ./cbs down")
-    backup = found(source, at)
     has_data = (folder.root / "postgres" / "data").exists()
     if folder.is_bank and folder.id != backup.manifest.bank:
         raise NotRestored(f"{folder.root} is another bank: name another --data, or ./cbs reset")
