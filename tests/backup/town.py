@@ -127,6 +127,12 @@ class Town:
         except urllib.error.HTTPError as refused:
             return refused.code, json.load(refused)
 
+    def pid(self) -> int:
+        """The supervisor's; without it every part ends at once."""
+        now = state.read(self.folder.state)
+        assert now is not None
+        return now.pid
+
     def standing(self) -> Standing:
         """Of the bank that is up."""
         places = places_of(self.folder)

@@ -110,7 +110,7 @@ def recovered(
         # A bank that was restored before has another history from there on.
         "recovery_target_timeline": "current",
         "recovery_target_action": "promote",
-        "log_min_messages": "log",
+        "recovery_init_sync_method": "syncfs",
     }
     if at is not None:
         settings["recovery_target_time"] = at.isoformat()
