@@ -222,11 +222,14 @@ def test_a_service_that_listens_comes_back_alone_and_hears_again_what_it_lacks(t
 
 def test_the_bank_goes_back_to_a_moment_and_on_from_there(town, noon):
     """The streams in NATS hold facts that have not happened then; nobody may hear them."""
+    of_before = town.folder["nats"] / "store" / "of-before"
+    of_before.touch()
     for _ in range(PAYMENTS):
         assert town.pay(11, payer=4)[0] == 201
 
     town.follow_runbook("Something was done that must not have been", MOMENT=noon.moment)
 
+    assert not of_before.exists()
     assert town.standing() == noon.standing
     assert town.pay(1_000, key=noon.key) == (201, noon.answer)
     assert town.pay(1_001, key=noon.key)[0] == 409

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,7 +171,7 @@ def _copied(admin_url: str, passfile: Path, target: Path, console: Console) -> N
     while copying.poll() is None:
         if time.monotonic() - said_at > LINE_SECONDS:
             said_at = time.monotonic()
-            size = sum(each.stat().st_size for each in _files(target))
+            size = _size_now(target)
             console.print(f"  … {size >> 20} MiB copied")
         time.sleep(POLL_SECONDS)
     if copying.returncode != 0:
@@ -178,9 +179,13 @@ def _copied(admin_url: str, passfile: Path, target: Path, console: Console) -> N
     log.unlink()
 
 
-def _files(folder: Path) -> list[Path]:
-    """While they are written: some of them may be gone a moment later."""
-    return [each for each in folder.rglob("*") if each.is_file()]
+def _size_now(folder: Path) -> int:
+    """While it is written: pg_basebackup renames its last file, so one may be gone meanwhile."""
+    size = 0
+    for each in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            size += each.stat().st_size
+    return size
 
 
 async def _standing(admin_url: str, passfile: Path) -> tuple[dict[str, int], dict[str, int]]:
