@@ -5,6 +5,7 @@ import typer
 from cbs.dev import contracts, dead_letters
 from cbs.dev.breaking import chaos, simulate
 from cbs.dev.demonstrating import demo
+from cbs.dev.keeping import backup, restore
 from cbs.dev.measuring import bench, overload, soak
 from cbs.dev.running import commands, watching
 from cbs.dev.verifying import verify
@@ -24,6 +25,8 @@ app.command("reset")(commands.reset)
 app.command("contracts")(contracts.contracts)
 app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
+app.command("backup")(backup.backup)
+app.command("restore")(restore.restore)
 app.command("bench")(bench.bench)
 app.command("overload")(overload.overload)
 app.command("soak")(soak.soak)

@@ -78,6 +78,11 @@ class Folder:
     def jwks(self) -> Path:
         return self.root / "jwks.json"
 
+    @property
+    def archive(self) -> Path:
+        """Names the folder into which PostgreSQL archives its WAL; missing before any backup."""
+        return self.root / "archive"
+
     def log(self, name: str) -> Path:
         return self["logs"] / f"{name}.log"
 
@@ -96,15 +101,20 @@ class Folder:
         """Tells this bank from every other, also on a server that they share."""
         return str(json.loads((self.root / MARK).read_text())["id"])
 
-    def found(self) -> None:
-        """Make an empty or missing folder a bank's; raises NotABank if it holds something else."""
+    def found(self, id: str = "") -> None:
+        """Make an empty or missing folder a bank's; raises NotABank if it holds something else.
+
+        `id` is that of a bank which is restored; a new one gets its own.
+        """
         if self.is_bank:
             return
         if self.root.exists() and any(self.root.iterdir()):
             raise NotABank(f"{self.root} is not empty and not a bank's data folder")
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        write_whole(self.root / MARK, json.dumps({"id": str(uuid.uuid4()), "layout": 1}) + "\n")
+        write_whole(
+            self.root / MARK, json.dumps({"id": id or str(uuid.uuid4()), "layout": 1}) + "\n"
+        )
 
     def lock(self) -> IO[str]:
         """Held as long as the file stays open: one supervisor a folder. Raises InUse."""

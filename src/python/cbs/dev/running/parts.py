@@ -5,18 +5,24 @@ import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from cbs.dev.folder import SERVICES, Folder, connections_of, write_whole
 from cbs.dev.running import broker, databases, edge, health, postgres, secrets
 from cbs.dev.running.nkey import public_of
 from cbs.dev.running.plan import Plan
 from cbs.dev.running.ports import is_open
-from cbs.dev.running.process import mortal
+from cbs.dev.running.process import CannotStart, mortal
 from cbs.dev.running.program import Program
 from cbs.platform.connections import Permissions, permissions
 
 MARK = "CBS_BANK"
 EVERYTHING = Permissions(publish=(), subscribe=())
+
+
+def replaced(data: Path) -> Path:
+    """Where a restore puts the data that was there, for the moment that the change takes."""
+    return data.with_name(f"{data.name}.replaced")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +57,12 @@ class Parts:
 
     def postgres(self) -> Program:
         data = self.folder["postgres"] / "data"
+        settings = postgres.BANK | postgres.archiving(self.folder.archive)
 
         def prepare() -> None:
             if not data.exists():
+                if replaced(data).exists():
+                    raise CannotStart("a restore was interrupted: do ./cbs restore again")
                 password = self.folder.secret("postgres.password")
                 write_whole(password, secrets.password(self.folder, postgres.ADMIN))
                 postgres.create(data, password_file=password)
@@ -65,7 +74,7 @@ class Parts:
 
         return Program(
             name="postgres",
-            argv=postgres.command(data, self.ports["postgres"], postgres.BANK),
+            argv=postgres.command(data, self.ports["postgres"], settings),
             env=self._environment(),
             log=self.folder.log("postgres"),
             before=lambda: asyncio.to_thread(prepare),

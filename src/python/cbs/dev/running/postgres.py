@@ -3,9 +3,11 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -37,6 +39,8 @@ BANK = {
     "log_parameter_max_length_on_error": "0",
     "log_line_prefix": "%m [%p] %u@%d ",
 }
+# At most so much of what was acknowledged is not in the archive if the bank's disk is lost.
+ARCHIVE_SECONDS_MAX = 60
 THROWAWAY = {
     **LOOPBACK,
     "max_connections": "300",
@@ -70,6 +74,19 @@ def create(data: Path, *, password_file: Path | None = None) -> None:
     if made.returncode != 0:
         raise CannotStart(f"initdb failed:\n{made.stdout}{made.stderr}")
     draft.rename(data)
+
+
+def archiving(pointer: Path) -> dict[str, str]:
+    """Settings: WAL goes into the folder that the file `pointer` names, or nowhere without it."""
+    script = Path(__file__).parents[1] / "keeping" / "segment.py"
+    there = shlex.quote(str(pointer))
+    keep = shlex.join([sys.executable, "-I", str(script), "keep", str(pointer)])
+    asked = f"test ! -e {there} || exec {keep}".replace("%", "%%")
+    return {
+        "archive_mode": "on",
+        "archive_command": f"{asked} %p %f",
+        "archive_timeout": f"{ARCHIVE_SECONDS_MAX}s",
+    }
 
 
 def command(data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
