@@ -42,10 +42,10 @@ class Comparison:
 
     def compare(self, where: str, before: Node, after: Node) -> None:
         """Adds to `found` what differs. Raises Unreadable."""
-        with self._once(where, before, after) as again:
+        old, new = self._before.shapes(before), self._after.shapes(after)
+        with self._once(where, (id(old), id(new))) as again:
             if again:
                 return
-            old, new = self._before.shapes(before), self._after.shapes(after)
             if _anything(old) != _anything(new):
                 what = "any value" if _anything(new) else "no longer just any value"
                 self._say(where, f"{what} {self._goes}", _anything(old), _anything(new))
@@ -70,9 +70,8 @@ class Comparison:
         self.found.append(Change(where.strip(), what, breaking))
 
     @contextmanager
-    def _once(self, where: str, before: Node, after: Node) -> Iterator[bool]:
+    def _once(self, where: str, pair: tuple[int, int]) -> Iterator[bool]:
         """A schema inside itself is compared where it was met first."""
-        pair = (id(before), id(after))
         again = pair in self._inside or len(self._inside) >= DEPTH_MAX
         if again and pair not in self._inside:
             self._say(where, "is nested too deeply to be compared", True, True)

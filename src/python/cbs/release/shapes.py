@@ -61,14 +61,17 @@ class Unreadable(ValueError):
 
 def canonical(value: Any) -> str:
     """Equal text for equal JSON: 1 and 1.0 are one number, true is none."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    value = _whole_number(value)
     if isinstance(value, list):
         return f"[{', '.join(map(canonical, value))}]"
     if isinstance(value, dict):
         items = (f"{json.dumps(key)}: {canonical(value[key])}" for key in sorted(value))
         return f"{{{', '.join(items)}}}"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _whole_number(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,8 @@ class Schemas:
     def shapes(self, node: Node) -> tuple[Shape, ...]:
         if id(node) in self._known:
             return self._known[id(node)][1]
+        if isinstance(node, dict) and "$ref" in node and node.keys() <= {"$ref", *ANNOTATIONS}:
+            return self.shapes(self.resolve(node))
         if id(node) in self._open:  # a schema that is itself and no more lets nothing through
             return ()
         self._open.add(id(node))
@@ -213,7 +218,7 @@ class Schemas:
 
 
 def _kinds_of(values: list[Any]) -> list[str]:
-    kinds = {OF_PYTHON[type(value)] for value in values}
+    kinds = {OF_PYTHON[type(value)] for value in map(_whole_number, values)}
     return sorted(kinds - {"integer"} if "number" in kinds else kinds)
 
 
@@ -221,8 +226,7 @@ def _values(kind: str, values: list[Any] | None) -> frozenset[str] | None:
     if values is None or kind == "null":
         return None
     kinds = NUMBERS if kind == "number" else {kind}
-    if kind == "integer":
-        values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
+    values = [_whole_number(value) for value in values]
     some = frozenset(canonical(value) for value in values if OF_PYTHON[type(value)] in kinds)
     return None if some == {"false", "true"} else some
 
