@@ -132,7 +132,8 @@ def test_piccolos_own_calls_are_judged_too(call, step, gone):
 
 @pytest.mark.parametrize(
     "text",
-    ["def (", "x = 1", "sql_migration(script=made_up())", "A = 'x'; A += y\nsql_migration(script=A)",
+    ["def (", "x = 1",
+     "sql_migration(script=made_up())", "A = 'x'; A += y\nsql_migration(script=A)",
      "sql_migration(script=f'DROP TABLE {name}')"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_not_called_safe(text):

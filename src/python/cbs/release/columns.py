@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from cbs.release.scripts import Words, outside
 from cbs.release.verdicts import Verdict, contract, expand, unknown
@@ -70,14 +71,14 @@ def add_column(table: str, words: Words, known: Columns) -> Verdict:
     known.learn(table, column, definition)
     known.new.add((table, column))
     plain = outside(definition)
-    pairs = list(zip(plain, plain[1:], strict=False))
+    pairs = list(pairwise(plain))
     filled = "default" in plain or "generated" in plain or known.types[table, column] in SERIAL
     must = ("not", "null") in pairs or "primary" in plain or known.types[table, column] in SERIAL
     if must and not filled:
         return contract(f"an INSERT of the running version leaves {table}.{column} out")
     if filled and ("unique" in plain or "primary" in plain) and not _counts(plain, definition):
         return contract(f"the running version would write {table}.{column} twice alike")
-    if "check" in plain and ("is", "not") in list(zip(definition, definition[1:], strict=False)):
+    if "check" in plain and ("is", "not") in list(pairwise(definition)):
         return unknown(f"the check of {table}.{column} may refuse that it is left out")
     if "unique" in plain or "references" in plain:
         return expand(f"{table}.{column} may be left out; writes wait for its constraint")

@@ -97,11 +97,11 @@ def _flat(
     elif isinstance(node, ast.FormattedValue) and not node.format_spec and node.conversion == -1:
         yield from _flat(node.value, texts, inside)
     elif isinstance(node, ast.Name) and node.id not in inside:
-        value = texts.get(node.id)
-        if value is None:
+        known = texts.get(node.id)
+        if known is None:
             yield _unread(node)
         else:
-            yield from _flat(value, texts, (*inside, node.id))
+            yield from _flat(known, texts, (*inside, node.id))
     else:
         yield _unread(node)
 

@@ -95,6 +95,13 @@ class Words:
         self.at += 1
         return self.all[self.at - 1] if self.at <= len(self.all) else ""
 
+    def until(self, stop: str) -> list[str]:
+        """Goes past a word and gives what stood before it."""
+        passed = []
+        while self.rest and not self.take(stop):
+            passed.append(self.word())
+        return passed
+
     def name(self) -> str:
         """A name without its schema and quotes; empty if none comes."""
         name = self.word()

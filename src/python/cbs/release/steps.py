@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cbs.release.columns import Columns, add_column, alter_column
 from cbs.release.modules import Call, Unread, written
 from cbs.release.orm import step_of_call
+from cbs.release.rows import delete, insert, update
 from cbs.release.scripts import Words, comments, parts, split, unquoted
 from cbs.release.uses import still_used
 from cbs.release.verdicts import Step, Verdict, contract, expand, unknown, worst
@@ -256,7 +257,7 @@ def _drop(words: Words, known: Columns) -> Verdict:
 
 
 def _revoke(words: Words, known: Columns) -> Verdict:
-    rights = _until(words, "on")
+    rights = words.until("on")
     function = words.take("function") or words.take("procedure")
     words.maybe("table", "sequence")
     names = [f"{name}()" if function else name for name in words.names()]
@@ -267,48 +268,14 @@ def _revoke(words: Words, known: Columns) -> Verdict:
     return contract("a right of the running version may be taken away", *some)
 
 
-def _until(words: Words, stop: str) -> list[str]:
-    passed = []
-    while words.rest and not words.take(stop):
-        passed.append(words.word())
-    return passed
-
-
-def _insert(words: Words, known: Columns) -> Verdict:
-    words.take("into")
-    table = words.name()
-    if table not in known.new and ("update" in words.rest and "conflict" in words.rest):
-        return unknown(f"rows of {table} may be changed")
-    return expand(f"rows of {table} that the service starts with")
-
-
-def _update(words: Words, known: Columns) -> Verdict:
-    words.maybe("only")
-    table = words.name()
-    _until(words, "set")
-    if table in known.new:
-        return expand("the table is new")
-    ends = [words.rest.index(word) for word in ("from", "where", "returning") if word in words.rest]
-    assigned = parts(words.rest[: min(ends, default=len(words.rest))])
-    if all((table, unquoted(part[0])) in known.new for part in assigned):
-        return expand("fills what is new; every row is locked until the migration ends")
-    return unknown(f"rows of {table} are changed under the running version")
-
-
-def _delete(words: Words, known: Columns) -> Verdict:
-    words.maybe("from", "table", "only")
-    gone = [name for name in [words.name()] if name not in known.new]
-    return contract(f"rows of {gone[0]} are gone", *gone) if gone else expand("the table is new")
-
-
 RULES: Mapping[str, Callable[[Words, Columns], Verdict]] = {
     "alter": _alter,
     "create": _create,
-    "delete": _delete,
+    "delete": delete,
     "drop": _drop,
     "grant": lambda words, known: expand("a right more"),
-    "insert": _insert,
+    "insert": insert,
     "revoke": _revoke,
-    "truncate": _delete,
-    "update": _update,
+    "truncate": delete,
+    "update": update,
 }

@@ -34,7 +34,7 @@ def _said(text: str) -> Iterator[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in idle:
             yield node.value
         elif isinstance(node, ast.JoinedStr):
-            yield "".join(v.value for v in node.values if isinstance(v, ast.Constant))
+            yield "".join(str(v.value) for v in node.values if isinstance(v, ast.Constant))
         elif isinstance(node, ast.Attribute):
             yield node.attr
         elif isinstance(node, ast.keyword) and node.arg:
