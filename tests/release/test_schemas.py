@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import jsonschema_rs
+import jsonschema_rs  # pants: no-infer-dep
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,7 +84,7 @@ def valid(schema, instance):
     return jsonschema_rs.is_valid(schema, instance)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(TWO, st.lists(INSTANCES, min_size=1, max_size=10))
 def test_what_is_compatible_for_readers_was_possible_before(two, instances):
     before, after = two
@@ -94,7 +94,7 @@ def test_what_is_compatible_for_readers_was_possible_before(two, instances):
         assert not valid(after, instance) or valid(before, instance), instance
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(TWO, st.lists(INSTANCES, min_size=1, max_size=10))
 def test_what_is_compatible_for_senders_is_taken_as_before(two, instances):
     before, after = two
