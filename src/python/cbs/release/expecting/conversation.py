@@ -10,8 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
-
 os.environ["PACT_DO_NOT_TRACK"] = "true"  # read when pact is imported
 
 from pact import Pact, match
@@ -300,7 +298,3 @@ def _in_body(body: Any, given: Sequence[State], place: str = "$") -> dict[str, A
     else:
         return {}
     return {place: found for part in parts for place, found in part.items()}
-
-
-def decoder(type_: Any) -> Callable[[bytes], Any]:
-    return msgspec.json.Decoder(type_).decode

@@ -76,9 +76,8 @@ def _versioned(there: list[There], history: History, findings: list[str]) -> lis
     for each in there:
         version = each.version.removesuffix(DIRTY)
         if version != each.version:
-            findings.append(
-                f"{each.application} runs from a changed work tree of {version[:SHORT]}"
-            )
+            what = f"a changed work tree of {version[:SHORT]}"
+            findings.append(f"{each.application} runs from {what}")
         try:
             known.append(There(each.application, history.sha(version)))
         except NoSuchVersion:

@@ -134,8 +134,8 @@ class Gate:
         by_version: dict[str, list[Need]] = defaultdict(list)
         for (version, _), wanted in missing.items():
             by_version[version] += wanted.values()
-        for version, wanted in by_version.items():
-            self._keep(wanted, self.run(version, [need.pact for need in wanted]))
+        for version, needed in by_version.items():
+            self._keep(needed, self.run(version, [need.pact for need in needed]))
 
     def _keep(self, needs: Sequence[Need], report: Report) -> None:
         """What could not be verified at all is known for this time only: it is tried again."""

@@ -58,11 +58,11 @@ def of(history: History, store: Store, sha: str, environments: list[Environment]
             if consumer_version != sha and (pact.consumer, consumer_version) not in deployed:
                 continue
             for provider_version in versions:
-                there = (pact.provider, provider_version)
-                if provider_version == sha or there in deployed:
+                place = (pact.provider, provider_version)
+                if provider_version == sha or place in deployed:
                     cell = _cell(history, store, pact, consumer_version, provider_version)
                     cell.consumer_in = deployed.get((pact.consumer, consumer_version), [])
-                    cell.provider_in = deployed.get(there, [])
+                    cell.provider_in = deployed.get(place, [])
                     key = (pact.consumer, consumer_version, pact.provider, provider_version)
                     cells[key] = cell
     return Matrix(

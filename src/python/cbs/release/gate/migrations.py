@@ -2,7 +2,7 @@
 
 from cbs.release.gate.history import SHORT, SOURCES, History
 from cbs.release.gate.records import Answer, Reason
-from cbs.release.steps import Statement, Step, statements_of, still_used
+from cbs.release.migrating.steps import Statement, Step, statements_of, still_used
 
 USES_SHOWN_MAX = 3
 
@@ -27,7 +27,7 @@ def migrations(history: History, service: str, deployed: str, new: str) -> list[
         if after.get(path) != before[path]
     ]
     for path in sorted(after.keys() - before.keys()):
-        for statement in statements_of(after[path]):
+        for statement in statements_of(after[path], before=list(before.values())):
             reasons += _of(statement, path, f"{service}@{deployed[:SHORT]}", sources)
     return reasons
 

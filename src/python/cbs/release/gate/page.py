@@ -1,4 +1,4 @@
-"""The matrix as a page of its own: who × whom, coloured, with nothing to fetch."""
+"""The matrix as a page of its own: who and whom, coloured, with nothing to fetch."""
 
 from cbs.release.gate.matrix import Matrix
 

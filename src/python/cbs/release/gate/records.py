@@ -120,7 +120,7 @@ class Store(Protocol):
 
 
 class StoreUnreachable(Exception):
-    """The store cannot be asked at present, or holds what nobody can read; the message says which."""
+    """The store cannot be asked at present, or holds what nobody can read; it says which."""
 
 
 def current(recorded: list[Deployment]) -> list[Deployment]:

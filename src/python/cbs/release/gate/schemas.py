@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from cbs.release.comparing.specs import Change, asyncapi_changes, openapi_changes
 from cbs.release.gate.history import History
-from cbs.release.specs import Change, asyncapi_changes, openapi_changes
 
 Compare = Callable[[dict[str, Any], dict[str, Any]], list[Change]]
 KINDS: dict[str, Compare] = {"openapi": openapi_changes, "asyncapi": asyncapi_changes}

@@ -8,8 +8,9 @@ interface: a Report in JSON. Progress goes to standard error, pact's own words i
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 @contextmanager
-def _quietly(log: Path) -> "Iterator[_Say]":
+def _quietly(log: Path) -> Iterator[Callable[[str], None]]:
     """pact writes to the file descriptors themselves; what it says goes into the log."""
     with suppress(ValueError):
         sys.stdout.flush()
@@ -64,15 +65,7 @@ def _quietly(log: Path) -> "Iterator[_Say]":
     with log.open("wb") as sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
-        yield _Say(told)
-
-
-class _Say:
-    def __init__(self, stream: object) -> None:
-        self.stream = stream
-
-    def __call__(self, text: str) -> None:
-        print(text, file=self.stream)  # type: ignore[arg-type]
+        yield partial(print, file=told)
 
 
 if __name__ == "__main__":

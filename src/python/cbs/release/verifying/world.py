@@ -20,6 +20,7 @@ import httpx
 import msgspec
 import nats
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from cbs.dev.demonstrating.people import Somebody, people
 from cbs.dev.folder import Folder
@@ -28,7 +29,7 @@ from cbs.dev.running.bank import clear_up
 from cbs.dev.running.process import CannotStart, mortal, running
 
 T = TypeVar("T")
-UP_SECONDS_MAX, ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 180, 15.0, 10.0
+UP_SECONDS_MAX, ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 180, 8.0, 8.0
 POLL_SECONDS = 0.02
 # Who may do all that a user of the bank may.
 USER, WITHOUT = "importer", "teller"
@@ -86,13 +87,17 @@ class World:
         return secrets.service_token(self.folder, service).read_text().strip()
 
     def request(self, user: str, subject: str, payload: bytes) -> bytes:
-        """Ask on the bus with `user`'s own key and permissions; raises nats' errors."""
+        """Ask on the bus with `user`'s own key and permissions; raises NotAsAsked."""
 
         async def ask() -> bytes:
             client = await self._bus(user)
             return (await client.request(subject, payload, timeout=ANSWER_SECONDS_MAX)).data
 
-        return self.within(ask())
+        try:
+            return self.within(ask())
+        except (NatsError, TimeoutError):
+            why = f"nobody answers {subject}, or {user} may not ask it"
+            raise NotAsAsked(why) from None
 
     def tell(self, user: str, subject: str, data: object, *, key: str = "") -> Any:
         """A change over the bus, as the service `user`; raises NotAsAsked."""

@@ -8,13 +8,13 @@ and what asks more (SET NOT NULL, a constraint); nothing clears a name that is t
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cbs.release.columns import Columns, add_column, alter_column
-from cbs.release.modules import Call, Unread, written
-from cbs.release.orm import step_of_call
-from cbs.release.rows import delete, insert, update
-from cbs.release.scripts import Words, comments, parts, split, unquoted
-from cbs.release.uses import still_used
-from cbs.release.verdicts import Step, Verdict, contract, expand, unknown, worst
+from cbs.release.migrating.columns import Columns, add_column, alter_column
+from cbs.release.migrating.modules import Call, Unread, written
+from cbs.release.migrating.orm import step_of_call
+from cbs.release.migrating.rows import delete, insert, update
+from cbs.release.migrating.scripts import Words, comments, parts, split, unquoted
+from cbs.release.migrating.uses import still_used
+from cbs.release.migrating.verdicts import Step, Verdict, contract, expand, unknown, worst
 
 __all__ = ["Statement", "Step", "statements_of", "still_used"]
 

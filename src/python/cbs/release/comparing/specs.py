@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cbs.release.schemas import Change, Comparison, Versions
-from cbs.release.shapes import Schemas, canonical
+from cbs.release.comparing.schemas import Change, Comparison, Versions
+from cbs.release.comparing.shapes import Schemas, canonical
 
 __all__ = ["Change", "asyncapi_changes", "openapi_changes"]
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cbs.release.shapes import KINDS, NUMBERS, Node, Schemas, Shape, canonical, tighter
+from cbs.release.comparing.shapes import KINDS, NUMBERS, Node, Schemas, Shape, canonical, tighter
 
 DEPTH_MAX = 60
 FAMILY = {kind: kind for kind in KINDS} | dict.fromkeys(NUMBERS, "number")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from cbs.release.scripts import Words, outside
-from cbs.release.verdicts import Verdict, contract, expand, unknown
+from cbs.release.migrating.scripts import Words, outside
+from cbs.release.migrating.verdicts import Verdict, contract, expand, unknown
 
 AFTER_TYPE = {
     "as", "check", "collate", "constraint", "default", "generated", "not", "null", "primary",

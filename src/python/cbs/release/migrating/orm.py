@@ -1,8 +1,8 @@
 """Piccolo's own migration calls are judged as the SQL they become."""
 
-from cbs.release.columns import Columns, wider
-from cbs.release.modules import Call
-from cbs.release.verdicts import Verdict, contract, expand, unknown, worst
+from cbs.release.migrating.columns import Columns, wider
+from cbs.release.migrating.modules import Call
+from cbs.release.migrating.verdicts import Verdict, contract, expand, unknown, worst
 
 SQL_TYPES = {"BigInt": "bigint", "Integer": "integer", "SmallInt": "smallint", "Text": "text"}
 

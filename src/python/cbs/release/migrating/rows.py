@@ -1,8 +1,8 @@
 """Rows that the running version did not write itself are no surprise only where it never looks."""
 
-from cbs.release.columns import Columns
-from cbs.release.scripts import Words, parts, unquoted
-from cbs.release.verdicts import Verdict, contract, expand, unknown
+from cbs.release.migrating.columns import Columns
+from cbs.release.migrating.scripts import Words, parts, unquoted
+from cbs.release.migrating.verdicts import Verdict, contract, expand, unknown
 
 
 def insert(words: Words, known: Columns) -> Verdict:
