@@ -28,11 +28,19 @@ def cbs_service():
             "/**",
             "//tests/**",
             "//src/python/cbs/dev/**",
+            "//src/python/cbs/release/**",
             "//src/python/cbs/simulation/**",
             "!*",
         ),
-        # The simulation runs them whole, in its own process.
-        ("*", "/**", "//tests/**", "//src/python/cbs/simulation/**", "!*"),
+        # The simulation runs them whole, in its own process; pacts are what their clients work on.
+        (
+            "*",
+            "/**",
+            "//tests/**",
+            "//src/python/cbs/release/**",
+            "//src/python/cbs/simulation/**",
+            "!*",
+        ),
     )
     python_sources(sources=["**/*.py"])
     pex_binary(

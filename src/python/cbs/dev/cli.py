@@ -2,13 +2,15 @@
 
 import typer
 
-from cbs.dev import contracts, dead_letters
+from cbs.dev import dead_letters
 from cbs.dev.breaking import chaos, simulate
 from cbs.dev.demonstrating import demo
 from cbs.dev.keeping import backup, restore
 from cbs.dev.measuring import bench, overload, soak
 from cbs.dev.running import commands, watching
 from cbs.dev.verifying import verify
+from cbs.release import commands as release
+from cbs.release import contracts
 
 app = typer.Typer(
     name="cbs",
@@ -22,7 +24,6 @@ app.command("down")(commands.down)
 app.command("status")(watching.status)
 app.command("logs")(watching.logs)
 app.command("reset")(commands.reset)
-app.command("contracts")(contracts.contracts)
 app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
 app.command("backup")(backup.backup)
@@ -32,4 +33,6 @@ app.command("overload")(overload.overload)
 app.command("soak")(soak.soak)
 app.command("chaos")(chaos.chaos)
 app.command("simulate")(simulate.simulate)
+app.add_typer(contracts.app, name="contracts")
+app.add_typer(release.app, name="release")
 app.add_typer(dead_letters.app, name="dead-letters")

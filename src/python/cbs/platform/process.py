@@ -262,6 +262,7 @@ def _joined(service: Service, port: int) -> Iterator[None]:
         port=port,
         version=VERSION,
         pid=os.getpid(),
+        sha=settings.sha,
     )
     registry.join(instance)
     try:

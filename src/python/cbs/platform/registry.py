@@ -9,12 +9,15 @@ import msgspec
 
 
 class Instance(msgspec.Struct, kw_only=True, frozen=True):
+    """`sha` is the commit that it was made of, as whoever started it says; empty if nobody did."""
+
     service: str
     instance: str
     host: str
     port: int
     version: str
     pid: int
+    sha: str = ""
 
 
 class Registry(Protocol):

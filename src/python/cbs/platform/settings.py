@@ -23,6 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     service_token_file: Path | None = None
     registry_folder: Path | None = None
     log_level: str = "info"
+    sha: str = ""
     trace_ratio: float = 0.0
 
 

@@ -74,6 +74,7 @@ class Bank:
         state.postgres_url = without_user(self.parts.admin_url)
         state.nats_url = without_user(self.parts.nats_url)
         state.from_pex = str(plan.dist or "")
+        state.sha = plan.sha
         state.external = list(plan.external)
 
     async def _databases(self) -> None:

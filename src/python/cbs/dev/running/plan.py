@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,24 @@ SOURCE = Path(__file__).parents[3]
 PEX_PYTHON = (3, 11)
 PASSED_ON = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CACHE_HOME"}
 PASSED_ON_PREFIXES = ("OTEL_", "CBS_", "PYTHONPYCACHE", "PYTHONWARNINGS")
+DIRTY, GIT_SECONDS_MAX = "-dirty", 20
 KEPT_BACK = {"CBS_POSTGRES_URL", "CBS_NATS_URL", "CBS_DATA"}
+
+
+def version_of(source: Path) -> str:
+    """The commit of a source folder in a clone, and whether it was changed since; "" elsewhere."""
+    words = ("describe", "--always", "--dirty", "--exclude=*", "--abbrev=40")
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(source), *words],
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS_MAX,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +41,14 @@ class Plan:
 
     `ways` are ports on loopback through which one part reaches another instead of directly, under
     names such as `ledger postgres` and `edge ledger`: tests put something between the two.
+    `sha` is the commit that runs, with DIRTY behind it if the sources differ from it.
     """
 
     postgres_url: str = ""
     nats_url: str = ""
     dist: Path | None = None
     ways: Mapping[str, int] = field(default_factory=dict)
+    sha: str = ""
 
     @classmethod
     def of(cls, environ: Mapping[str, str], dist: Path | None) -> "Plan":
@@ -43,6 +63,8 @@ class Plan:
             postgres_url=environ.get("CBS_POSTGRES_URL", ""),
             nats_url=environ.get("CBS_NATS_URL", ""),
             dist=dist.resolve() if dist else None,
+            # Of what a PEX was made its file does not tell: whoever starts it may.
+            sha=environ.get("CBS_SHA", "") or ("" if dist else version_of(SOURCE)),
         )
 
     @property
@@ -77,6 +99,7 @@ class Plan:
             for name, value in environ.items()
             if name not in KEPT_BACK and (name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES))
         }
+        given["CBS_SHA"] = self.sha
         if self.dist is None:
             return given | {"PYTHONPATH": str(SOURCE)}
         cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -33,6 +33,7 @@ class State(msgspec.Struct, kw_only=True):
     postgres_url: str = ""
     nats_url: str = ""
     from_pex: str = ""
+    sha: str = ""
     external: list[str] = []
     programs: list[ProgramState] = []
 

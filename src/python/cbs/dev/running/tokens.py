@@ -35,6 +35,7 @@ OPERATOR = (
     "ledger.post",
     "ledger.backdate",
     "audit.read",
+    "audit.record",
     "operations.read",
     "operations.replay",
 )

@@ -1,0 +1,60 @@
+"""The release gate brings its verdicts here; they leave as facts, and are heard like all others."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from litestar.response import Response
+
+from cbs.audit.domain.release import ReleaseJudged
+from cbs.platform.http import Once, needs
+from cbs.platform.outbox import Outbox
+from cbs.platform.problem import refusals
+
+VERDICT_CHARACTERS_MAX = 32_768
+
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,63}$", max_length=64)]
+Commit = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{40,64}$", max_length=64)]
+# PostgreSQL keeps no U+0000 in a text.
+Text = Annotated[
+    str, msgspec.Meta(min_length=2, max_length=VERDICT_CHARACTERS_MAX, pattern=r"^[^\x00]*$")
+]
+
+
+class VerdictBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`verdict` is the text that was signed; the fields before it are in it, to be searched."""
+
+    application: Name
+    version: Commit
+    environment: Name
+    answer: Annotated[str, msgspec.Meta(pattern="^(yes|no|unknown)$")]
+    pex_sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
+    verdict: Text
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    signature: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$")]
+
+
+class Kept(msgspec.Struct):
+    """The fact will be in the log as soon as it is heard."""
+
+    signature: str
+
+
+@post(
+    "/v1/audit/verdicts",
+    operation_id="audit.verdicts.keep",
+    summary="Keep what the release gate said of a version",
+    status_code=201,
+    opt=needs("audit.record"),
+    responses=refusals(key=True),
+)
+async def keep_verdict(
+    data: JSONBody[VerdictBody], once: NamedDependency[Once], outbox: NamedDependency[Outbox]
+) -> Response[Kept]:
+    async def put() -> Kept:
+        await outbox.put(ReleaseJudged(**msgspec.structs.asdict(data)))
+        return Kept(data.signature)
+
+    return await once(put, lambda kept: kept, status=201)

@@ -1,0 +1,105 @@
+"""What is deployed is seen where it runs, and recorded; where the two disagree, both count."""
+
+from dataclasses import dataclass
+
+from cbs.dev.folder import SERVICES, Folder
+from cbs.dev.running import state
+from cbs.dev.running.plan import DIRTY
+from cbs.platform.registry import FolderRegistry, Registry
+from cbs.release.gate.history import SHORT, History, NoSuchVersion
+from cbs.release.gate.records import Deployment
+
+LAPTOP = "laptop"
+# They come with the clone that the bank runs from.
+WITH_THE_BANK = ("gateway", "cbs-cli")
+APPLICATIONS = (*SERVICES, *WITH_THE_BANK, "partner")
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """One version of an application in an environment."""
+
+    application: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.application}@{self.version[:SHORT]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """`findings` are what an operator should look at; `seen` is whether anything could be looked
+    at in the environment itself."""
+
+    name: str
+    there: list[There]
+    findings: list[str]
+    seen: bool
+
+    def versions(self, application: str) -> list[str]:
+        return [each.version for each in self.there if each.application == application]
+
+
+def environment(
+    name: str, recorded: list[Deployment], observed: list[There] | None, history: History
+) -> Environment:
+    """Both views of it put together."""
+    noted = [There(each.application, each.version) for each in recorded]
+    findings: list[str] = []
+    known = _versioned(observed or [], history, findings)
+    if observed is not None:
+        findings += _disagreements(name, known, noted)
+    there = dict.fromkeys([*known, *_versioned(noted, history, findings)])
+    return Environment(name, list(there), findings, seen=observed is not None)
+
+
+def _disagreements(name: str, seen: list[There], noted: list[There]) -> list[str]:
+    applications = {each.application for each in seen}
+    findings = [
+        f"{each} is recorded in {name}, but something else runs there"
+        for each in noted
+        if each.application in applications and each not in seen
+    ]
+    recorded = {each.application for each in noted}
+    findings += [
+        f"{each} runs in {name}, but is not what was recorded: ./cbs release record"
+        f" {each.application} --version {each.version[:SHORT]} --to {name}"
+        for each in seen
+        if each.application in recorded and each not in noted
+    ]
+    return findings
+
+
+def _versioned(there: list[There], history: History, findings: list[str]) -> list[There]:
+    """With whole SHAs; what is no commit of this repository is a finding."""
+    known = []
+    for each in there:
+        version = each.version.removesuffix(DIRTY)
+        if version != each.version:
+            what = f"a changed work tree of {version[:SHORT]}"
+            findings.append(f"{each.application} runs from {what}")
+        try:
+            known.append(There(each.application, history.sha(version)))
+        except NoSuchVersion:
+            what = f"version {version!r}" if version else "a version that nobody told"
+            findings.append(f"{each.application} is there in {what}, which cannot be looked up")
+    return known
+
+
+def laptop(folder: Folder) -> list[There] | None:
+    """The bank that is up in a folder; None if none is."""
+    running = state.read(folder.state) if folder.is_bank else None
+    if running is None:
+        return None
+    there = [There(application, running.sha) for application in WITH_THE_BANK]
+    return there + in_registry(FolderRegistry(folder["registry"]))
+
+
+def in_registry(registry: Registry) -> list[There]:
+    """Every instance that is listed, once a version."""
+    found = (
+        There(instance.service, instance.sha)
+        for service in SERVICES
+        for instance in registry.instances(service)
+    )
+    return list(dict.fromkeys(found))

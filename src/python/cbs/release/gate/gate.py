@@ -1,0 +1,230 @@
+"""A release may go out if nobody it talks to in that environment breaks; the gate says why."""
+
+import getpass
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cbs.dev.folder import SERVICES
+from cbs.release.gate.environments import Environment, There
+from cbs.release.gate.history import SHORT, History, Pact
+from cbs.release.gate.migrations import migrations
+from cbs.release.gate.records import Answer, Reason, Result, Store, Verdict, now
+from cbs.release.gate.runner import Report, same
+from cbs.release.gate.schemas import breaking_between
+
+Run = Callable[[str, Sequence[Pact]], Report]
+WHY_SHOWN_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A pact that must hold: of a consumer as it is (to be) deployed, with a provider likewise."""
+
+    pact: Pact
+    consumer: There
+    provider: There
+
+
+@dataclass(slots=True, kw_only=True)
+class Gate:
+    """`run` makes a missing verification; without it, what was never verified is unknown."""
+
+    history: History
+    store: Store
+    run: Run | None
+    say: Callable[[str], None]
+    _found: dict[tuple[str, str], Result] = field(default_factory=dict)
+
+    def can_i_deploy(
+        self, application: str, sha: str, environment: Environment, *, pex_sha256: str = ""
+    ) -> Verdict:
+        reasons, notes = [], list(environment.findings)
+        if not environment.seen:
+            notes.append(f"{environment.name} was not looked at: this goes by what was recorded")
+        if not self.history.pacts(sha):
+            reasons.append(_without_pacts(There(application, sha)))
+        needs = self._needs(application, sha, environment, reasons)
+        self._verify([need for need in needs if not self._is_empty(need)])
+        for need in needs:
+            reasons += self._reasons(need, application)
+        if application in SERVICES:
+            for version in environment.versions(application):
+                if version != sha:
+                    reasons += migrations(self.history, application, version, sha)
+                    notes += breaking_between(self.history, application, version, sha)
+        if not reasons:
+            why = f"nobody in {environment.name} talks with {application}"
+            reasons.append(Reason(answer=Answer.YES, why=why))
+        return Verdict(
+            application=application,
+            version=sha,
+            environment=environment.name,
+            answer=answer_of(reasons),
+            reasons=reasons,
+            notes=notes,
+            pex_sha256=pex_sha256,
+            at=now(),
+            by=getpass.getuser(),
+        )
+
+    # --- what must hold --------------------------------------------------------------------------
+
+    def _needs(
+        self, application: str, sha: str, environment: Environment, reasons: list[Reason]
+    ) -> list[Need]:
+        new = There(application, sha)
+        needs = []
+        own = [pact for pact in self.history.pacts(sha) if pact.consumer == application]
+        for pact in own:
+            versions = environment.versions(pact.provider)
+            needs += [Need(pact, new, There(pact.provider, version)) for version in versions]
+            if not versions:
+                reasons.append(_not_deployed(new, pact.provider, environment.name))
+        for there in environment.there:
+            if there.application != application:
+                needs += self._needs_of(there, new, reasons)
+        return needs
+
+    def _needs_of(self, consumer: There, new: There, reasons: list[Reason]) -> list[Need]:
+        """What a deployed consumer needs of the new version."""
+        pacts = self.history.pacts(consumer.version)
+        between = [
+            pact
+            for pact in pacts
+            if (pact.consumer, pact.provider) == (consumer.application, new.application)
+        ]
+        if not pacts:
+            reasons += self._by_schemas(consumer, new)
+        return [Need(pact, consumer, new) for pact in between]
+
+    def _by_schemas(self, consumer: There, new: There) -> list[Reason]:
+        """For a consumer of a commit without pacts: whether what it was made for was taken away."""
+        talk = [
+            pact
+            for pact in self.history.pacts(new.version)
+            if (pact.consumer, pact.provider) == (consumer.application, new.application)
+        ]
+        if not talk:
+            return []
+        broken = breaking_between(self.history, new.application, consumer.version, new.version)
+        if not broken:
+            why = f"{consumer} has no pacts, but nothing it can have been made for has changed"
+            return [Reason(answer=Answer.YES, why=why)]
+        why = f"{consumer} has no pacts, and {new.application} has since changed: {broken[0]}"
+        todo = f"deploy a {consumer.application} that has pacts, then this"
+        return [Reason(answer=Answer.UNKNOWN, why=why, todo=todo)]
+
+    # --- whether it does -------------------------------------------------------------------------
+
+    def _verify(self, needs: Sequence[Need]) -> None:
+        """Find what was verified before, and verify the rest, once for each version."""
+        missing: dict[tuple[str, str], dict[str, Need]] = defaultdict(dict)
+        at = now()
+        for need in needs:
+            key = self._key(need)
+            kept = self.store.result(*key)
+            if kept is not None and not kept.is_stale(at):
+                self._found[key] = kept
+            elif key not in self._found:
+                missing[need.provider.version, need.provider.application][need.pact.id] = need
+        if self.run is None:
+            return
+        by_version: dict[str, list[Need]] = defaultdict(list)
+        for (version, _), wanted in missing.items():
+            by_version[version] += wanted.values()
+        for version, needed in by_version.items():
+            self._keep(needed, self.run(version, [need.pact for need in needed]))
+
+    def _keep(self, needs: Sequence[Need], report: Report) -> None:
+        """What could not be verified at all is known for this time only: it is tried again."""
+        verified = list(report.verified)
+        for need in needs:
+            pact, content = self._key(need)
+            found = next((each for each in verified if same(need.pact, each)), None)
+            if found is not None:
+                verified.remove(found)
+            result = Result(
+                pact=pact,
+                provider_content=content,
+                consumer=need.pact.consumer,
+                provider=need.pact.provider,
+                consumer_version=need.consumer.version,
+                provider_version=need.provider.version,
+                outcomes=found.outcomes if found else [],
+                error="" if found else report.error or "it was not verified",
+                at=now(),
+                by=getpass.getuser(),
+            )
+            self._found[pact, content] = result
+            if found is not None:
+                self.store.keep(result)
+
+    def _key(self, need: Need) -> tuple[str, str]:
+        provider = need.provider
+        return need.pact.id, self.history.content(provider.application, provider.version)
+
+    def _is_empty(self, need: Need) -> bool:
+        return not json.loads(need.pact.body).get("interactions")
+
+    def _reasons(self, need: Need, application: str) -> list[Reason]:
+        pair = f"{need.consumer} with {need.provider}"
+        if self._is_empty(need):
+            why = f"the pact of {pair} has no interactions: it promises nothing"
+            todo = "write what the consumer reads, and ./cbs contracts write"
+            return [Reason(answer=Answer.UNKNOWN, why=why, todo=todo)]
+        result = self._found.get(self._key(need))
+        if result is None:
+            why = f"the pact of {pair} was never verified"
+            return [Reason(answer=Answer.UNKNOWN, why=why, todo="ask again without --no-run")]
+        if result.error:
+            return [_not_verified(need, application, result.error)]
+        if result.held:
+            why = f"the pact of {pair} holds ({len(result.outcomes)} interactions)"
+            return [Reason(answer=Answer.YES, why=why)]
+        return [
+            Reason(
+                answer=Answer.NO,
+                why=f"{need.provider} breaks {need.consumer}, {each.description}:"
+                f" {'; '.join(each.why[:WHY_SHOWN_MAX])}",
+                todo=_todo(need, application),
+            )
+            for each in result.broken
+        ]
+
+
+def answer_of(reasons: Sequence[Reason]) -> Answer:
+    answers = {reason.answer for reason in reasons}
+    return next((a for a in (Answer.NO, Answer.UNKNOWN) if a in answers), Answer.YES)
+
+
+def _without_pacts(version: There) -> Reason:
+    why = f"{version} has no pacts: nobody knows what it reads"
+    todo = "release a commit in which ./cbs contracts write was run"
+    return Reason(answer=Answer.UNKNOWN, why=why, todo=todo)
+
+
+def _not_deployed(new: There, provider: str, environment: str) -> Reason:
+    why = f"{new} asks {provider}, and no {provider} is deployed to {environment}"
+    todo = f"deploy {provider} first; if it is there: ./cbs release record {provider} …"
+    return Reason(answer=Answer.NO, why=why, todo=todo)
+
+
+def _not_verified(need: Need, application: str, error: str) -> Reason:
+    """That the version in hand does not come up is a no; of another's we cannot say."""
+    ours = need.provider.application == application
+    answer = Answer.NO if ours else Answer.UNKNOWN
+    why = f"the pact of {need.consumer} with {need.provider} was not verified: {error}"
+    todo = "mend this version" if ours else f"deploy a {need.provider.application} that can be"
+    return Reason(answer=answer, why=why, todo=todo)
+
+
+def _todo(need: Need, application: str) -> str:
+    consumer, provider = need.consumer.application, need.provider.application
+    if application == provider:
+        return (
+            f"keep what {consumer}@{need.consumer.version[:SHORT]} reads beside the new (expand);"
+            f" take it away when no deployed {consumer} reads it (contract)"
+        )
+    return f"deploy a {provider} that gives this first"

@@ -1,0 +1,165 @@
+"""A version is a commit: its pacts, its contracts and its sources are read from the history."""
+
+import ast
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PACTS, SOURCES = "contracts/pacts", "src/python/cbs"
+LOCK = "3rdparty/python/runtime.lock"
+# What a verification depends on, whichever provider it is of.
+SHARED = (f"{SOURCES}/kernel", f"{SOURCES}/platform", f"{SOURCES}/release/verifying", LOCK)
+GIT_SECONDS_MAX = 120
+SHORT = 10
+
+
+class NoSuchVersion(Exception):
+    """The repository has no such commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pact:
+    """A pact as a commit has it."""
+
+    consumer: str
+    provider: str
+    body: bytes = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """The SHA-256 of its bytes: versions that ask for the same share what was verified."""
+        return hashlib.sha256(self.body).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The repository at `root`; nothing in its work tree is changed."""
+
+    root: Path
+
+    def _git(self, *words: str) -> bytes:
+        done = subprocess.run(
+            ["git", "-C", str(self.root), *words],
+            capture_output=True,
+            timeout=GIT_SECONDS_MAX,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise NoSuchVersion(done.stderr.decode(errors="replace").strip()[-300:])
+        return done.stdout
+
+    def _text(self, *words: str) -> str:
+        return self._git(*words).decode().strip()
+
+    def sha(self, revision: str) -> str:
+        """Raises NoSuchVersion."""
+        if revision.startswith("-"):
+            raise NoSuchVersion(f"{revision!r} is no commit")
+        try:
+            return self._text("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        except NoSuchVersion:
+            raise NoSuchVersion(
+                f"{self.root} has no commit {revision!r}: fetch it, or name another version"
+            ) from None
+
+    def first(self) -> str:
+        """The id of the first commit, which all clones of a repository have in common."""
+        return self._text("rev-list", "--max-parents=0", "HEAD").split()[-1]
+
+    def branch(self) -> str:
+        return self._text("rev-parse", "--abbrev-ref", "HEAD")
+
+    def branches(self) -> list[str]:
+        """Local branches, the newest commit first."""
+        words = ("--format=%(refname:short)", "--sort=-committerdate", "refs/heads")
+        return self._text("for-each-ref", *words).split()
+
+    def at(self, sha: str) -> str:
+        """When it was committed, as ISO 8601."""
+        return self._text("show", "-s", "--format=%cI", sha)
+
+    def changed(self, *paths: str) -> bool:
+        """Whether the work tree differs from HEAD below these paths."""
+        return bool(self._text("status", "--porcelain", "--", *paths))
+
+    def is_head(self, sha: str) -> bool:
+        return sha == self.sha("HEAD")
+
+    def file(self, sha: str, path: str) -> bytes | None:
+        try:
+            return self._git("show", f"{sha}:{path}")
+        except NoSuchVersion:
+            return None
+
+    def files(self, sha: str, folder: str) -> list[str]:
+        """All paths below a folder; none if the commit lacks it."""
+        return self._text("ls-tree", "-r", "--name-only", sha, "--", f"{folder}/").splitlines()
+
+    def pacts(self, sha: str) -> list[Pact]:
+        """All pacts of a commit; none if it was made before there were any."""
+        found = []
+        for path in self.files(sha, PACTS):
+            body = self.file(sha, path)
+            assert body is not None, path
+            found.append(pact_of(body))
+        return found
+
+    def content(self, provider: str, sha: str) -> str:
+        """Changes whenever something changes that answers for a provider: itself, what it calls,
+        what all services are built on, and how it is verified."""
+        paths = [f"{SOURCES}/{each}" for each in sorted(self._answering(provider, sha))]
+        trees = []
+        for path in (*paths, *SHARED):
+            try:
+                trees.append(f"{path} {self._text('rev-parse', f'{sha}:{path}')}")
+            except NoSuchVersion:
+                trees.append(f"{path} -")
+        return hashlib.sha256("\n".join(trees).encode()).hexdigest()
+
+    def _answering(self, provider: str, sha: str) -> set[str]:
+        seen: set[str] = set()
+        left = [provider]
+        while left:
+            service = left.pop()
+            if service not in seen:
+                seen.add(service)
+                text = self.file(sha, f"{SOURCES}/{service}/connections.py") or b""
+                left += [call.partition(".")[0] for call in calls_in(text.decode())]
+        return seen
+
+    @contextmanager
+    def tree(self, sha: str) -> Iterator[Path]:
+        """The files of a commit in a folder of their own, removed at the end."""
+        with tempfile.TemporaryDirectory(prefix="cbs-version-") as folder:
+            place = Path(folder) / sha[:SHORT]
+            self._git("worktree", "add", "--detach", "--quiet", str(place), sha)
+            try:
+                yield place
+            finally:
+                self._git("worktree", "remove", "--force", str(place))
+
+
+def pact_of(body: bytes) -> Pact:
+    """Raises ValueError for what is no pact."""
+    document = json.loads(body)
+    try:
+        return Pact(document["consumer"]["name"], document["provider"]["name"], body)
+    except (KeyError, TypeError):
+        raise ValueError("not a pact: it names no consumer and provider") from None
+
+
+def calls_in(connections: str) -> list[str]:
+    """The `calls` of a connections.py, read and not run: it may be of any commit."""
+    for node in ast.walk(ast.parse(connections)):
+        if isinstance(node, ast.keyword) and node.arg == "calls":
+            return [
+                each.value
+                for each in ast.walk(node.value)
+                if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            ]
+    return []

@@ -1,0 +1,84 @@
+"""A missing verification is made on the spot: with the provider's own commit, in a folder aside."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cbs.release.gate.history import LOCK, SHORT, SOURCES, History, Pact
+from cbs.release.verifying.verification import Verified
+
+PROGRAM = f"{SOURCES}/release/verifying/program.py"
+VERIFY_SECONDS_MAX = 900
+LOG_CHARACTERS_SHOWN = 600
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What the program of a commit wrote: cbs/release/verifying/program.py."""
+
+    verified: list[Verified] = []
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """`say` is told how far it is."""
+
+    history: History
+    say: Callable[[str], None]
+    dist: Path | None = None
+
+    def __call__(self, sha: str, pacts: Sequence[Pact]) -> Report:
+        """Hold pacts against the provider as it is in a commit."""
+        if self.history.file(sha, PROGRAM) is None:
+            return Report(error=f"{sha[:SHORT]} was made before a version could be verified")
+        names = ", ".join(f"{pact.consumer}-{pact.provider}" for pact in pacts)
+        self.say(f"verifying at {sha[:SHORT]}: {names}")
+        with self._tree(sha) as tree, tempfile.TemporaryDirectory() as folder:
+            files = []
+            for pact in pacts:
+                file = Path(folder) / f"{pact.consumer}-{pact.provider}-{pact.id[:SHORT]}.json"
+                file.write_bytes(pact.body)
+                files.append(file)
+            return self._run(tree, Path(folder) / "report.json", files)
+
+    @contextmanager
+    def _tree(self, sha: str) -> Iterator[Path]:
+        if self.history.is_head(sha) and not self.history.changed(SOURCES, LOCK):
+            yield self.history.root
+        else:
+            with self.history.tree(sha) as tree:
+                yield tree
+
+    def _run(self, tree: Path, out: Path, files: list[Path]) -> Report:
+        argv = [*self._command(tree), str(out), *map(str, files)]
+        environment = {k: v for k, v in os.environ.items() if k not in ("CBS_DATA", "CBS_SHA")}
+        environment["PYTHONPATH"] = str(tree / "src" / "python")
+        try:
+            done = subprocess.run(
+                argv, env=environment, cwd=tree, timeout=VERIFY_SECONDS_MAX, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return Report(error=f"it took more than {VERIFY_SECONDS_MAX} s")
+        if not out.exists():
+            log = out.with_suffix(".log")
+            said = log.read_text(errors="replace")[-LOG_CHARACTERS_SHOWN:] if log.exists() else ""
+            return Report(error=f"the verification ended with {done.returncode}: {said}")
+        return msgspec.json.decode(out.read_bytes(), type=Report)
+
+    def _command(self, tree: Path) -> list[str]:
+        """With our own packages if it wants the same, else with those that its lock file names."""
+        own = self.history.root / LOCK
+        if (tree / LOCK).read_bytes() == own.read_bytes():
+            return [sys.executable, "-P", "-m", "cbs.release.verifying.program"]
+        return [str(tree / "cbs"), "contracts", "verify-at"]
+
+
+def same(pact: Pact, verified: Verified) -> bool:
+    return (pact.consumer, pact.provider) == (verified.consumer, verified.provider)

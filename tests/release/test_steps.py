@@ -1,0 +1,175 @@
+"""Our migrations only add; every statement that takes something away is seen."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbs.release.migrating.scripts import split
+from cbs.release.migrating.steps import Step, statements_of, still_used
+
+SOURCE = Path(__file__).parents[2] / "src" / "python" / "cbs"
+MIGRATIONS = sorted(SOURCE.glob("*/infrastructure/migrations/*_0*.py"))
+E, C, U = Step.EXPAND, Step.CONTRACT, Step.UNKNOWN
+
+
+def module(script):
+    return f"async def forwards():\n    return sql_migration(service='x', script={script!r})\n"
+
+
+def steps(script, *before):
+    return [(s.step, s.takes_away) for s in statements_of(module(script), before=before)]
+
+
+def test_our_migrations_are_found():
+    assert len(MIGRATIONS) >= 5
+
+
+@pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: path.stem)
+def test_our_migrations_only_add(path):
+    found = statements_of(path.read_text())
+
+    assert len(found) > 3
+    assert [s for s in found if s.step is not E] == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "step", "gone"),
+    [
+        ("CREATE TABLE t (a int)", E, ()),
+        ("CREATE INDEX ON t (a)", E, ()),
+        ("CREATE UNIQUE INDEX i ON t (a)", C, ()),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1; DROP TABLE t $$", E, ()),
+        ("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", U, ()),
+        ("CREATE TRIGGER x BEFORE INSERT ON t EXECUTE FUNCTION f()", U, ()),
+        ("CREATE TYPE mood AS ENUM ('a')", E, ()),
+        ("ALTER TABLE t ADD COLUMN a text", E, ()),
+        ("ALTER TABLE t ADD a int NOT NULL DEFAULT 0", E, ()),
+        ("ALTER TABLE t ADD a text CHECK (a <> 'x; y')", E, ()),
+        ("ALTER TABLE t ADD COLUMN IF NOT EXISTS a int NOT NULL", C, ()),
+        ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID", C, ()),
+        ("ALTER TABLE t ADD UNIQUE (a)", C, ()),
+        ("ALTER TABLE ONLY public.t DROP COLUMN IF EXISTS a, DROP b", C, ("t.a", "t.b")),
+        ("ALTER TABLE t DROP CONSTRAINT c", E, ()),
+        ("ALTER TABLE t ALTER a DROP NOT NULL", E, ()),
+        ("ALTER TABLE t ALTER COLUMN a SET NOT NULL", C, ()),
+        ("ALTER TABLE t ALTER a DROP DEFAULT", C, ()),
+        ("ALTER TABLE t ALTER a TYPE text", U, ()),
+        ("ALTER TABLE t ALTER a TYPE date USING a::date", C, ()),
+        ('ALTER TABLE "t" RENAME COLUMN "a" TO b', C, ("t.a",)),
+        ("ALTER TABLE t RENAME a TO b", C, ("t.a",)),
+        ("ALTER TABLE t RENAME TO u", C, ("t",)),
+        ("ALTER INDEX i RENAME TO j", C, ("i",)),
+        ("ALTER TABLE t ADD a text, DROP COLUMN b", C, ("t.b",)),
+        ("ALTER TABLE t OWNER TO somebody", U, ()),
+        ("DROP TABLE IF EXISTS t, public.u CASCADE", C, ("t", "u")),
+        ("DROP VIEW v", C, ("v",)),
+        ("DROP FUNCTION f(int, text)", C, ("f()",)),
+        ("DROP TRIGGER x ON t", C, ()),
+        ("DROP INDEX i", U, ()),
+        ("GRANT SELECT ON t TO cbs_x", E, ()),
+        ("REVOKE SELECT ON t FROM cbs_x", C, ("t",)),
+        ("REVOKE UPDATE (a, b) ON t FROM cbs_x", C, ("t.a", "t.b")),
+        ("INSERT INTO t VALUES ('; DROP TABLE t; --')", E, ()),
+        ("INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1", U, ()),
+        ("UPDATE t SET a = 1", U, ()),
+        ("DELETE FROM t WHERE a = 1", C, ("t",)),
+        ("TRUNCATE t", C, ("t",)),
+        ("DO $x$ BEGIN DROP TABLE t; END $x$", U, ()),
+        ("/* a /* nested; */ comment; */ DROP TABLE t -- ; expand: no", C, ("t",)),
+        ("-- expand: every row has it\nALTER TABLE t ALTER a SET NOT NULL", E, ()),
+        ("-- expand: nobody reads it\nALTER TABLE t DROP a", C, ("t.a",)),
+    ],
+)
+def test_a_statement_adds_or_takes_away(sql, step, gone):
+    assert steps(sql) == [(step, gone)]
+
+
+def test_what_is_made_in_the_same_migration_is_nobodys_yet():
+    script = """
+        CREATE TABLE t (a int); ALTER TABLE t ADD CHECK (a > 0); CREATE UNIQUE INDEX ON t (a);
+        CREATE TRIGGER x BEFORE INSERT ON t EXECUTE FUNCTION f(); ALTER TABLE t DROP COLUMN a;
+        ALTER TABLE old ADD COLUMN b int; UPDATE old SET b = a + 1 WHERE c = 2; DROP TABLE t;
+    """
+    assert {step for step, _ in steps(script)} == {E}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "step"),
+    [
+        ("varchar(16)", "text", E),
+        ("varchar(16)", "varchar(32)", E),
+        ("varchar(16)", "varchar(8)", C),
+        ("text", "varchar(8)", C),
+        ("int", "bigint", E),
+        ("bigint", "integer", C),
+        ("int", "text", C),
+    ],
+)
+def test_a_type_is_wider_or_narrower_than_the_one_before(old, new, step):
+    before = module(f"CREATE TABLE t (id uuid PRIMARY KEY, a {old} NOT NULL CHECK (a > 0))")
+    assert steps(f"ALTER TABLE t ALTER COLUMN a SET DATA TYPE {new}", before) == [(step, ())]
+
+
+@pytest.mark.parametrize(
+    ("call", "step", "gone"),
+    [
+        ("add_table(class_name='T', tablename='t')", E, ()),
+        ("drop_table(class_name='T', tablename='t')", C, ("t",)),
+        ("drop_column(table_class_name='T', tablename='t', column_name='a')", C, ("t.a",)),
+        ("rename_column(tablename='t', old_column_name='a', new_column_name='b')", C, ("t.a",)),
+        ("add_column(tablename='t', column_name='a', params={'null': True})", E, ()),
+        ("add_column(tablename='t', column_name='a', params={'null': False})", C, ()),
+        ("alter_column(tablename='t', column_name='a', params={'null': False})", C, ()),
+        ("add_raw(run)", U, ()),
+    ],
+)
+def test_piccolos_own_calls_are_judged_too(call, step, gone):
+    text = f"manager = MigrationManager(migration_id='x')\nmanager.{call}\n"
+    assert [(s.step, s.takes_away) for s in statements_of(text)] == [(step, gone)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["def (", "x = 1",
+     "sql_migration(script=made_up())", "A = 'x'; A += y\nsql_migration(script=A)",
+     "sql_migration(script=f'DROP TABLE {name}')"],
+)  # fmt: skip
+def test_what_cannot_be_read_is_not_called_safe(text):
+    assert any(s.step is not E for s in statements_of(text))
+
+
+SNIPPETS = st.sampled_from(["'", "$$", "$a$", ";", "--", "\n", "/*", "*/", '"', "E'\\'", "x", " "])
+
+
+@given(st.lists(SNIPPETS | st.text(max_size=3), max_size=20).map("".join))
+def test_cutting_loses_nothing(script):
+    assert "".join(split(script)) == script
+
+
+LEDGER = {
+    str(path.relative_to(SOURCE)): path.read_text()
+    for path in sorted((SOURCE / "ledger").rglob("*.py"))
+    if "migrations" not in path.parts
+}
+
+
+def test_a_column_that_the_running_version_uses_is_found():
+    [dropped] = statements_of(module("ALTER TABLE posting DROP COLUMN balance_after_minor"))
+    [name] = dropped.takes_away
+
+    assert "ledger/infrastructure/tables.py" in still_used(name, LEDGER)
+    assert still_used("posting.no_such_column", LEDGER) == []
+    assert still_used("no_such_table.balance_after_minor", LEDGER) == []
+
+
+def test_only_what_reaches_the_database_is_a_use():
+    sources = {
+        "sql.py": 'Q = "SELECT limit_minor FROM cap"',
+        "row.py": "class Row(Table, tablename='cap'):\n    limit_minor = BigInt()",
+        "prose.py": '"""The limit_minor of a cap."""\n# limit_minor\n',
+        "other.py": 'Q = "SELECT cap_limit_minor FROM recap"',
+    }
+    assert still_used("cap.limit_minor", sources) == ["row.py", "sql.py"]
+    assert still_used("cap", sources) == ["row.py", "sql.py"]
