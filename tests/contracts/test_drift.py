@@ -18,7 +18,7 @@ def test_the_contracts_are_as_the_code(service):
     for place, text in files_of(service, documents).items():
         committed = (ROOT / place).read_text()
         assert committed == text, (
-            f"{place} has drifted: run ./cbs contracts write and read the diff"
+            f"{place} drifted: run ./cbs contracts write, read the diff"
         )
 
 

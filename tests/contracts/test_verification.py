@@ -30,6 +30,7 @@ def planted(folder: Path, name: str, change) -> Path:
 
 def interaction(document: dict, description: str) -> dict:
     """The only one that is left in the document."""
+    found: dict
     (found,) = [i for i in document["interactions"] if i["description"] == description]
     document["interactions"] = [found]
     return found
