@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema_rs  # pants: no-infer-dep (schemathesis brings it)
 import msgspec
 import pytest
 
@@ -125,6 +126,53 @@ def test_what_is_not_kept_is_said(report, place, why):
     assert not planted.held
     assert not outcome.held
     assert why in " ".join(outcome.why)
+
+
+def asyncapi(service: str) -> dict:
+    document: dict = json.loads((ROOT / "contracts" / "asyncapi" / f"{service}.json").read_text())
+    return document
+
+
+def payload_of(document: dict, heard) -> dict:
+    """The schema of what was heard, by the published document alone."""
+    channels = document["channels"]
+    name = next(name for name, each in channels.items() if each["address"] == heard.subject)
+    message = name if heard.is_fact else name.removesuffix("-request") + "-reply"
+    schema = document["components"]["messages"][message]["payload"]
+    return {**schema, "components": document["components"]}
+
+
+def faults(document: dict, heard) -> list[str]:
+    said = json.loads(heard.body)
+    if not heard.is_fact:
+        if "refused" in said:
+            return []
+        said = said["data"]
+    validator = jsonschema_rs.validator_for(payload_of(document, heard))
+    return [f"{heard.subject}: {error.message}" for error in validator.iter_errors(said)]
+
+
+def test_recorded_messages_are_as_asyncapi_says(report):
+    kept = report.verified[: len(COMMITTED)]
+    heard = [(each.provider, message) for each in kept for message in each.messages]
+
+    assert len({message.subject for _, message in heard}) > 25
+    assert [f for provider, message in heard for f in faults(asyncapi(provider), message)] == []
+
+
+@pytest.mark.parametrize("is_fact", [True, False])
+def test_a_message_that_is_not_as_asyncapi_says_is_seen(report, is_fact):
+    field = "legs" if is_fact else "transaction"
+    (heard, *_) = [
+        message
+        for each in report.verified
+        for message in each.messages
+        if message.is_fact is is_fact and message.body.count(f'"{field}":')
+    ]
+    wrong = msgspec.structs.replace(heard, body=heard.body.replace(f'"{field}":', '"renamed":'))
+
+    assert faults(asyncapi("ledger"), heard) == []
+    assert faults(asyncapi("ledger"), wrong) != []
 
 
 def test_a_wish_that_is_not_fulfilled_breaks_no_build_but_is_said(report):

@@ -9,8 +9,7 @@ from cbs.dev.keeping import backup, restore
 from cbs.dev.measuring import bench, overload, soak
 from cbs.dev.running import commands, watching
 from cbs.dev.verifying import verify
-from cbs.release import commands as release
-from cbs.release import contracts
+from cbs.release import contracts, review
 
 app = typer.Typer(
     name="cbs",
@@ -34,5 +33,5 @@ app.command("soak")(soak.soak)
 app.command("chaos")(chaos.chaos)
 app.command("simulate")(simulate.simulate)
 app.add_typer(contracts.app, name="contracts")
-app.add_typer(release.app, name="release")
+app.add_typer(review.app, name="release")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from cbs.dev.folder import SERVICES
-from cbs.dev.running.commands import CANNOT_SAY, DONE, NO
-from cbs.release.gate.history import PACTS, History, NoSuchVersion, pact_of
+from cbs.dev.folder import SERVICES, Folder
+from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.release.commands import Desk, StorePlace, said_plainly
+from cbs.release.gate.history import PACTS, History, NoSuchVersion, Pact, pact_of
 from cbs.release.gate.runner import Report
 from cbs.release.gate.schemas import changes_between
 
@@ -103,10 +104,16 @@ def verify(
         list[str] | None,
         typer.Option(help="The pacts of another branch, too: they never fail this."),
     ] = None,
+    deployed_in: Annotated[
+        list[str] | None,
+        typer.Option(help="The pacts of what is deployed in an environment, too: they bind."),
+    ] = None,
     from_pex: Annotated[
         Path | None,
         typer.Option("--from-pex", metavar="DIST", help="Verify the PEXes in DIST/cbs."),
     ] = None,
+    store: StorePlace = None,
+    data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Hold the providers of this work tree against their consumers' pacts; exit 1 if one breaks.
@@ -117,7 +124,10 @@ def verify(
     if unknown := set(providers or ()) - set(SERVICES):
         raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
-        files, wished = _pact_files(Path(folder), set(providers or SERVICES), branch or [])
+        services, place = set(providers or SERVICES), Path(folder)
+        with said_plainly():
+            there = _deployed(store, deployed_in or [], Folder.at(data))
+        files, wished = _pact_files(place, services, there, branch or [])
         if not files:
             typer.echo("no pact names these as provider: nothing was verified", err=True)
             raise typer.Exit(CANNOT_SAY)
@@ -131,7 +141,23 @@ def verify(
     raise typer.Exit(NO if broken else DONE)
 
 
-def _pact_files(folder: Path, providers: set[str], branches: list[str]) -> tuple[list[Path], int]:
+def _deployed(store: str | None, names: list[str], folder: Folder) -> list[Pact]:
+    """The pacts of every application as it is deployed in these environments."""
+    if not names:
+        return []
+    desk = Desk.at(ROOT, store)
+    found = [there for name in names for there in desk.environment(name, None, folder).there]
+    return [
+        pact
+        for there in found
+        for pact in desk.history.pacts(there.version)
+        if pact.consumer == there.application
+    ]
+
+
+def _pact_files(
+    folder: Path, providers: set[str], deployed: list[Pact], branches: list[str]
+) -> tuple[list[Path], int]:
     """Files to verify, and how many of them, at the end, are only wished for."""
     files = [
         file
@@ -139,6 +165,12 @@ def _pact_files(folder: Path, providers: set[str], branches: list[str]) -> tuple
         if pact_of(file.read_bytes()).provider in providers
     ]
     known = {file.read_bytes() for file in files}
+    for pact in deployed:
+        if pact.provider in providers and pact.body not in known:
+            known.add(pact.body)
+            file = folder / f"deployed-{len(known)}-{pact.consumer}-{pact.provider}.json"
+            file.write_bytes(pact.body)
+            files.append(file)
     history, wished = History(ROOT), 0
     for branch in branches:
         try:

@@ -113,13 +113,15 @@ class History:
         """Changes whenever something changes that answers for a provider: itself, what it calls,
         what all services are built on, and how it is verified."""
         paths = [f"{SOURCES}/{each}" for each in sorted(self._answering(provider, sha))]
-        trees = []
-        for path in (*paths, *SHARED):
-            try:
-                trees.append(f"{path} {self._text('rev-parse', f'{sha}:{path}')}")
-            except NoSuchVersion:
-                trees.append(f"{path} -")
+        trees = [f"{path} {self.tree_id(sha, path)}" for path in (*paths, *SHARED)]
         return hashlib.sha256("\n".join(trees).encode()).hexdigest()
+
+    def tree_id(self, sha: str, path: str) -> str:
+        """Git's own name for the content of a file or folder; "-" if the commit lacks it."""
+        try:
+            return self._text("rev-parse", "--verify", "--quiet", f"{sha}:{path}")
+        except NoSuchVersion:
+            return "-"
 
     def _answering(self, provider: str, sha: str) -> set[str]:
         seen: set[str] = set()

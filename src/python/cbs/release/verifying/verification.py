@@ -41,12 +41,21 @@ class Outcome(msgspec.Struct, kw_only=True):
     why: list[str] = []
 
 
+class Heard(msgspec.Struct, kw_only=True):
+    """A message as the provider sent it: a fact on its subject, or the reply to a request."""
+
+    subject: str
+    is_fact: bool
+    body: str
+
+
 class Verified(msgspec.Struct, kw_only=True):
     """Of one pact."""
 
     consumer: str
     provider: str
     outcomes: list[Outcome]
+    messages: list[Heard] = []
 
     @property
     def held(self) -> bool:
@@ -85,7 +94,9 @@ def verify(world: World, pact: Path) -> Verified:
         results = verifier.results
     outcomes = _outcomes(results, interactions, provided.failures)
     assert len(outcomes) == len(interactions), (len(outcomes), len(interactions))
-    return Verified(consumer=consumer, provider=provider, outcomes=outcomes)
+    return Verified(
+        consumer=consumer, provider=provider, outcomes=outcomes, messages=provided.heard
+    )
 
 
 def _signed_in(interaction: Mapping[str, Any]) -> bool:
@@ -135,6 +146,7 @@ class _Provider:
     values: dict[str, Any] = field(default_factory=dict)
     before: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    heard: list[Heard] = field(default_factory=list)
 
     @contextmanager
     def states(self) -> Iterator[str]:
@@ -193,12 +205,17 @@ class _Provider:
     def _message(self, interaction: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         if interaction["type"] == ASYNC:
             subject = interaction["metadata"]["subject"]
-            return self.world.fact(subject, after=self.before), {"subject": subject}
+            body = self.world.fact(subject, after=self.before)
+            self.heard.append(Heard(subject=subject, is_fact=True, body=body.decode()))
+            return body, {"subject": subject}
         request = interaction["request"]
         body = _filled(request["contents"]["content"], request.get("generators", {}), self.values)
         body["token"] = self._token(body["token"])
         payload = msgspec.json.encode(body)
-        return self.world.request(self.consumer, request["metadata"]["subject"], payload), {}
+        subject = request["metadata"]["subject"]
+        reply = self.world.request(self.consumer, subject, payload)
+        self.heard.append(Heard(subject=subject, is_fact=False, body=reply.decode()))
+        return reply, {}
 
     def _token(self, stands: str) -> str:
         if stands == CALLER:
