@@ -10,6 +10,7 @@ from cbs.dev.measuring import bench, overload, soak
 from cbs.dev.running import commands, watching
 from cbs.dev.verifying import verify
 from cbs.release import contracts, review
+from cbs.release.commands import app as release
 
 app = typer.Typer(
     name="cbs",
@@ -32,6 +33,7 @@ app.command("overload")(overload.overload)
 app.command("soak")(soak.soak)
 app.command("chaos")(chaos.chaos)
 app.command("simulate")(simulate.simulate)
+release.command("review")(review.review)
 app.add_typer(contracts.app, name="contracts")
-app.add_typer(review.app, name="release")
+app.add_typer(release, name="release")
 app.add_typer(dead_letters.app, name="dead-letters")

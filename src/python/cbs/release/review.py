@@ -9,7 +9,7 @@ import typer
 
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, Data
-from cbs.release.commands import AsJson, Desk, Repository, StorePlace, app, progress, said_plainly
+from cbs.release.commands import AsJson, Desk, Repository, StorePlace, progress, said_plainly
 from cbs.release.gate.environments import APPLICATIONS, LAPTOP, Environment, There
 from cbs.release.gate.gate import Gate
 from cbs.release.gate.history import SHORT, SOURCES, History
@@ -48,7 +48,6 @@ class Review(msgspec.Struct, kw_only=True):
         return next((a for a in (Answer.NO, Answer.UNKNOWN) if a in answers), Answer.YES)
 
 
-@app.command()
 def review(
     base: Annotated[str, typer.Option(help="What the change is to be merged into.")] = "main",
     version: Annotated[str, typer.Option(help="The change.")] = "HEAD",

@@ -1,4 +1,7 @@
-"""A missing verification is made on the spot: with the provider's own commit, in a folder aside."""
+"""A missing verification is made on the spot: by the provider's own commit, in a folder aside.
+
+A commit that was made before there were verifications is held against the pact by this one's.
+"""
 
 import os
 import subprocess
@@ -11,10 +14,12 @@ from pathlib import Path
 
 import msgspec
 
+from cbs.dev.running.plan import SOURCE
 from cbs.release.gate.history import LOCK, SHORT, SOURCES, History, Pact
 from cbs.release.verifying.verification import Verified
 
 PROGRAM = f"{SOURCES}/release/verifying/program.py"
+OWN = [sys.executable, "-P", "-m", "cbs.release.verifying.program"]
 VERIFY_SECONDS_MAX = 900
 LOG_CHARACTERS_SHOWN = 600
 
@@ -36,8 +41,6 @@ class Runner:
 
     def __call__(self, sha: str, pacts: Sequence[Pact]) -> Report:
         """Hold pacts against the provider as it is in a commit."""
-        if self.history.file(sha, PROGRAM) is None:
-            return Report(error=f"{sha[:SHORT]} was made before a version could be verified")
         names = ", ".join(f"{pact.consumer}-{pact.provider}" for pact in pacts)
         self.say(f"verifying at {sha[:SHORT]}: {names}")
         with self._tree(sha) as tree, tempfile.TemporaryDirectory() as folder:
@@ -57,9 +60,12 @@ class Runner:
                 yield tree
 
     def _run(self, tree: Path, out: Path, files: list[Path]) -> Report:
-        argv = [*self._command(tree), str(out), *map(str, files)]
+        has_program = (tree / PROGRAM).exists()
+        argv = [*(self._command(tree) if has_program else OWN), str(out), *map(str, files)]
         environment = {k: v for k, v in os.environ.items() if k not in ("CBS_DATA", "CBS_SHA")}
-        environment["PYTHONPATH"] = str(tree / "src" / "python")
+        environment["PYTHONPATH"] = str(tree / "src" / "python" if has_program else SOURCE)
+        if not has_program:
+            argv += ["--tree", str(tree)]
         try:
             done = subprocess.run(
                 argv, env=environment, cwd=tree, timeout=VERIFY_SECONDS_MAX, check=False
@@ -76,7 +82,7 @@ class Runner:
         """With our own packages if it wants the same, else with those that its lock file names."""
         own = self.history.root / LOCK
         if (tree / LOCK).read_bytes() == own.read_bytes():
-            return [sys.executable, "-P", "-m", "cbs.release.verifying.program"]
+            return OWN
         return [str(tree / "cbs"), "contracts", "verify-at"]
 
 

@@ -1,9 +1,10 @@
 """Verifies pacts against the bank of this tree, as a process of its own.
 
-    python -m cbs.release.verifying.program OUT [--from-pex DIST] PACT...
+    python -m cbs.release.verifying.program OUT [--from-pex DIST] [--tree FOLDER] PACT...
 
 Another commit's gate runs this commit's program, so its words and what it writes to OUT are an
-interface: a Report in JSON. Progress goes to standard error, pact's own words into OUT's log.
+interface: a Report in JSON. With --tree the bank is another commit's, which has no such program.
+Progress goes to standard error, pact's own words into OUT's log.
 """
 
 import os
@@ -31,11 +32,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 def main() -> int:
     words = sys.argv[1:]
-    dist = None
-    if "--from-pex" in words:
-        at = words.index("--from-pex")
-        dist = Path(words[at + 1])
-        del words[at : at + 2]
+    dist, tree = _taken_out(words, "--from-pex"), _taken_out(words, "--tree")
     if len(words) < 2:
         print(__doc__, file=sys.stderr)
         return USAGE
@@ -44,7 +41,7 @@ def main() -> int:
     with _quietly(out.with_suffix(".log")) as say:
         try:
             say("bringing up the bank of this version")
-            with world(dist) as bank:
+            with world(dist, tree) as bank:
                 for n, pact in enumerate(pacts, 1):
                     say(f"{n} of {len(pacts)}: {pact.stem}")
                     report.verified.append(verify(bank, pact))
@@ -54,6 +51,15 @@ def main() -> int:
             report.error = str(error)
     out.write_bytes(msgspec.json.encode(report))
     return DONE
+
+
+def _taken_out(words: list[str], option: str) -> Path | None:
+    if option not in words:
+        return None
+    at = words.index(option)
+    _, value = words[at : at + 2]
+    del words[at : at + 2]
+    return Path(value)
 
 
 @contextmanager

@@ -184,13 +184,15 @@ class World:
 
 
 @contextmanager
-def world(from_pex: Path | None = None) -> Iterator[World]:
-    """A bank in a folder of its own, erased at the end. Raises CannotStart, with the log's end."""
+def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[World]:
+    """A bank in a folder of its own, erased at the end: of this tree, or of another commit's that
+    has no verification of its own. Raises CannotStart, with the log's end."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
     cache.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="verify-", dir=cache))
     folder = Folder.at(place / "bank")
-    argv = [sys.executable, "-P", "-m", "cbs.dev", "up", "--data", str(folder.root)]
+    up = [sys.executable, "-P", "-m", "cbs.dev", "up", "--data", str(folder.root)]
+    argv = up if tree is None else ["env", f"PYTHONPATH={tree / 'src' / 'python'}", *up]
     if from_pex is not None:
         argv += ["--from-pex", str(from_pex.resolve())]
 
