@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import pytest
@@ -18,8 +18,9 @@ async def echoed():
     """Ways to a server that says what it hears, and a connection through one of them."""
 
     async def echo(reader, writer):
-        while said := await reader.read(1 << 16):
-            writer.write(said)
+        with suppress(ConnectionResetError):
+            while said := await reader.read(1 << 16):
+                writer.write(said)
         writer.close()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
@@ -85,7 +86,8 @@ async def test_a_severed_way_resets_what_there_is_and_what_comes_until_it_is_men
         async with lasting(opened, opened.by_name[NAME].sever, True, False):
             with pytest.raises(ConnectionResetError):
                 await hears(reader, 1)
-            with pytest.raises(ConnectionResetError):
+            # asyncio shows a reset that came before the first read as an end.
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
                 await hears((await connected(opened))[0], 1)
         reader, writer = await connected(opened)
         writer.write(b"hello")
