@@ -28,8 +28,12 @@ from cbs.platform.requests import Request, Requests
 
 ACCOUNTS_MAX, HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, 200, 140
 
+NUMBER_CHARACTERS_MAX, NUMBER_FORM = 34, "^[A-Z0-9-]+$"
+
 AmountMinor = Annotated[int, msgspec.Meta(ge=-MINOR_UNITS_MAX, le=MINOR_UNITS_MAX)]
-Number = Annotated[str, msgspec.Meta(min_length=1, max_length=34, pattern="^[A-Z0-9-]+$")]
+Number = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX, pattern=NUMBER_FORM)
+]
 # A statement has it on one line, and PostgreSQL keeps no U+0000.
 Narrative = Annotated[
     str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")
