@@ -134,10 +134,13 @@ async def _admit(request: Request[Any, Any, Any]) -> None:
     """Before the handler: the permission, and no question that nobody would answer."""
     await _check_permission(request)
     if request.scope["query_string"]:
-        unknown = set(request.query_params) - _query_names(request.route_handler)
+        asked = [name for name, _ in request.query_params.multi_items()]
+        unknown = set(asked) - _query_names(request.route_handler)
         if unknown:
             # A filter that is misspelt must not show everything.
             raise Malformed(f"query: there is no {', '.join(sorted(unknown))} here"[:200])
+        if len(asked) > len(set(asked)):
+            raise Malformed("query: a parameter is there more than once")
 
 
 @cache

@@ -4,6 +4,7 @@ how large its head may be; and who has stopped sending is still answered."""
 import asyncio
 from typing import Any
 
+import httptools
 import msgspec
 import structlog
 import uvicorn
@@ -30,51 +31,57 @@ class Wire(HttpToolsProtocol):
 
     incomplete_since: float | None = None
     _head_bytes = 0
-    _in_head = True
+    _in_head = _begun = _is_large = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self.incomplete_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        self._is_large = self._head_bytes + len(data) > HEAD_BYTES_MAX
         super().data_received(data)
         if not self._in_head:
             self._head_bytes = 0
-        elif (began := self._head_bytes + len(data)) > HEAD_BYTES_MAX:
+        elif self._is_large:
             self.refuse(431)
         else:
-            self._head_bytes = began
+            self._head_bytes += len(data)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._begun = True
         if self.incomplete_since is None:
             self.incomplete_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if len(self.headers) > HEADERS_MAX:
+        if len(self.headers) > HEADERS_MAX or (self._is_large and self._head_is_large):
             self.refuse(431)
-        else:
-            super().on_headers_complete()
+            raise httptools.HttpParserError("the head is too large")  # ends the parsing
+        super().on_headers_complete()
 
-    def on_body(self, body: bytes) -> None:
-        if self.cycle is not None:
-            super().on_body(body)
+    @property
+    def _head_is_large(self) -> bool:
+        return len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > HEAD_BYTES_MAX
 
     def on_message_complete(self) -> None:
-        self.incomplete_since = None
-        if self.cycle is not None:
-            super().on_message_complete()
+        self.incomplete_since, self._begun = None, False
+        super().on_message_complete()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Half closed: what has wholly arrived is answered, then the connection ends."""
-        waiting = self.cycle is not None and not self.cycle.response_complete
-        if waiting and self.incomplete_since is None:
-            for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
-                cycle.keep_alive = False
-            return True
-        return False
+        """Half closed: what has wholly arrived is answered, what has not is refused; the end."""
+        if self._begun:
+            self.refuse(400)
+        elif self._owes_an_answer:
+            self.cycle.keep_alive = False
+        return self._owes_an_answer and not self.transport.is_closing()
+
+    @property
+    def _owes_an_answer(self) -> bool:
+        """Something that has wholly arrived is not answered yet."""
+        cycle = self.cycle
+        waiting = cycle is not None and not cycle.response_complete and not cycle.more_body
+        return waiting or bool(self.pipeline)
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(400)
@@ -82,6 +89,11 @@ class Wire(HttpToolsProtocol):
     def refuse(self, status: int) -> None:
         """Say so, unless an answer has begun, and hang up."""
         if self.transport.is_closing():
+            return
+        if self._owes_an_answer:
+            # The caller would take this no for the answer to what came before.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
             return
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(_answer(status))

@@ -142,6 +142,8 @@ def _connection_manager(jwks: Path) -> dict[str, Any]:
         "http",
         ENVOY + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="public",
+        # Nobody of the bank speaks HTTP/2 with it, so nobody may.
+        codec_type="HTTP1",
         use_remote_address=True,
         normalize_path=True,
         merge_slashes=True,
@@ -233,30 +235,32 @@ def _rate_limit() -> dict[str, Any]:
 def _problems() -> dict[str, Any]:
     """What Envoy itself answers is a problem document (RFC 9457) like those of the services."""
     refusals: tuple[tuple[int, type[Refusal]], ...] = (
-        (400, Malformed),
         (401, NotSignedIn),
         (429, Busy),
         (503, Unavailable),
         (504, Unavailable),
     )
-    other = {"type": "urn:cbs:no-such-resource", "title": "No service of the bank is there."}
+    nowhere = {"type": "urn:cbs:no-such-resource", "title": "No service of the bank is there."}
     return {
-        "mappers": [_mapper(status, refusal) for status, refusal in refusals],
-        "body_format": _format(other),
+        "mappers": [
+            _mapper(404, nowhere),
+            *(_mapper(status, _said(refusal)) for status, refusal in refusals),
+        ],
+        "body_format": _format(_said(Malformed)),
     }
 
 
-def _mapper(status: int, refusal: type[Refusal]) -> dict[str, Any]:
+def _said(refusal: type[Refusal]) -> dict[str, str]:
+    title = " ".join((refusal.__doc__ or "").split())
+    return {"type": f"urn:cbs:{refusal.code}", "title": title}
+
+
+def _mapper(status: int, said: dict[str, str]) -> dict[str, Any]:
     comparison = {"op": "EQ", "value": {"default_value": status, "runtime_key": "none"}}
     header = {"header": {"key": "retry-after", "value": "1"}}
     return {
         "filter": {"status_code_filter": {"comparison": comparison}},
-        "body_format_override": _format(
-            {
-                "type": f"urn:cbs:{refusal.code}",
-                "title": " ".join((refusal.__doc__ or "").split()),
-            }
-        ),
+        "body_format_override": _format(said),
         "headers_to_add": [header] if status in (429, 503) else [],
     }
 

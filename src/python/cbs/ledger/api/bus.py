@@ -28,7 +28,7 @@ from cbs.platform.requests import Request, Requests
 
 ACCOUNTS_MAX, HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, 200, 140
 
-NUMBER_CHARACTERS_MAX, NUMBER_FORM = 34, "^[A-Z0-9-]+$"
+NUMBER_CHARACTERS_MAX, NUMBER_FORM = 34, r"^[A-Z0-9-]+$(?!\n)"
 
 AmountMinor = Annotated[int, msgspec.Meta(ge=-MINOR_UNITS_MAX, le=MINOR_UNITS_MAX)]
 Number = Annotated[
@@ -36,7 +36,7 @@ Number = Annotated[
 ]
 # A statement has it on one line, and PostgreSQL keeps no U+0000.
 Narrative = Annotated[
-    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")
+    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")
 ]
 
 PERMISSION = {
@@ -57,7 +57,7 @@ class LegWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Post(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Wants a transaction posted. The legs sum to zero; `value_on` absent is the booking date."""
 
-    kind: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z-]{2,31}$")]
+    kind: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{2,31}$(?!\n)")]
     currency: Currency
     legs: Annotated[list[LegWanted], msgspec.Meta(min_length=2, max_length=20)]
     value_on: date | None = None

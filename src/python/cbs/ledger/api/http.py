@@ -74,7 +74,7 @@ POSTING_REFUSALS = (
 class OpenInternalAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Opens an account of the bank itself, named `<currency>-<name>`."""
 
-    name: Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z0-9-]{1,28}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9-]{1,28}$(?!\n)")]
     currency: Currency
     floor_minor: AmountMinor | None = None
     ceiling_minor: AmountMinor | None = None
