@@ -147,7 +147,7 @@ class Listener:
         for body in bodies:
             try:
                 yield fact_of(body)
-            except ValueError as error:  # msgspec's are, too
+            except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors, too
                 # If it should have been a fact, it leaves a gap, which the source's outbox fills.
                 log.warning("not-a-fact", source=self.source, error=repr(error)[:200])
 
