@@ -11,6 +11,7 @@ import msgspec
 import nats
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from nats.aio.client import Client
 from structlog.testing import capture_logs
 
