@@ -23,6 +23,7 @@ from rich.console import Console
 
 from cbs.dev.breaking import settling
 from cbs.dev.breaking.prey import evidence, prey
+from cbs.dev.breaking.records import Violation
 from cbs.dev.demonstrating.onboarding import account_of
 from cbs.dev.demonstrating.people import people
 from cbs.dev.demonstrating.trade import registration
@@ -130,7 +131,7 @@ class Campaign:
             )
 
     async def _violations(self) -> list[str]:
-        broken: list[settling.Violation] = []
+        broken: list[Violation] = []
         await settling.converge(self.folder, broken)
         found = await verify.findings(
             verify.places_of(self.folder), say=lambda _: None, tell=lambda _: None

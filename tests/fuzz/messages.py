@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 # What a field may be that nobody meant.
-ODD = [
+ODD: list[Any] = [
     *(
         None,
         True,
@@ -41,7 +41,7 @@ HOLE = "\u2020hole\u2020"
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [at] if at else []
-    fields = value.items() if isinstance(value, dict) else ()
+    fields: Any = value.items() if isinstance(value, dict) else ()
     fields = enumerate(value) if isinstance(value, list) else fields
     for name, below in fields:
         found += paths(below, (*at, name))

@@ -9,6 +9,7 @@ its last try, and the rest goes on.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -28,6 +29,7 @@ from cbs.platform.outbox import FACTS_PAGE_MAX, Fact, fact_of
 from cbs.platform.relay import stream_name
 
 WAIT_SECONDS, TRY_AGAIN_SECONDS = 2.0, 0.5
+POSITION_MAX = 2**53 - 1
 TRIES_MAX, PAUSE_SECONDS_MAX = 5, 2.0
 
 HEARD = "SELECT position FROM watermark WHERE source = $1 FOR UPDATE"
@@ -45,8 +47,8 @@ Digest = Callable[[Sequence[Fact]], Awaitable[None]]
 class FactsAfter(msgspec.Struct, kw_only=True):
     """Asks a service for its facts after a position, oldest first, FACTS_PAGE_MAX at most."""
 
-    position: int
-    limit: int = FACTS_PAGE_MAX
+    position: Annotated[int, msgspec.Meta(ge=0, le=POSITION_MAX)]
+    limit: Annotated[int, msgspec.Meta(ge=1, le=FACTS_PAGE_MAX)] = FACTS_PAGE_MAX
 
 
 class FactsPage(msgspec.Struct, kw_only=True):

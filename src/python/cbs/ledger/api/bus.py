@@ -169,7 +169,7 @@ class Desk:
         return AccountView.of(account)
 
     async def accounts(self, wanted: Accounts, _key: str) -> AccountsFound:
-        found = await self.ledger.book.accounts(wanted.numbers)
+        found = await self.ledger.book.accounts(wanted.numbers) if wanted.numbers else []
         return AccountsFound(accounts=[AccountView.of(account) for account in found])
 
     async def history(self, wanted: History, _key: str) -> HistoryPage:
