@@ -119,10 +119,6 @@ def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     if isinstance(error, (*UNREACHABLE, asyncio.TimeoutError)):
         log.warning("unavailable", path=request.url.path, error=repr(error))
         return _response(problem_of(Unavailable()))
-    if isinstance(error, RecursionError):
-        return _response(problem_of(Malformed("nested too deeply")))
-    if isinstance(error, UnicodeDecodeError):  # msgspec's, of a text inside the body
-        return _response(problem_of(Malformed("the body is not UTF-8")))
     log.error("request-failed", path=request.url.path, exc_info=error)
     return _response(
         Problem(
