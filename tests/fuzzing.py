@@ -27,7 +27,7 @@ from cbs.platform.service import Service
 
 REQUEST_SECONDS_MAX = 20
 START_SECONDS_MAX, STOP_SECONDS_MAX = 30, 30
-EXAMPLES = 10
+EXAMPLES = 15
 CHECKS = (
     "content_type_conformance",
     "ensure_resource_availability",
@@ -53,13 +53,29 @@ schemathesis.openapi.format(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """An answer that does not conform: at which operation, what is said of it, with a curl line."""
+
+    operation: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.said}"
+
+    @property
+    def kind(self) -> str:
+        """The check and its title, of this operation: what it says before the example."""
+        return str(self).splitlines()[0]
+
+
 @dataclass(slots=True)
 class Tried:
-    """How many cases each operation got, and what was wrong with the answers, with a curl line."""
+    """How many cases each operation got, how they were answered, and what was wrong with that."""
 
     cases: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
+    failures: list[Wrong] = field(default_factory=list)
 
 
 def fuzz(
@@ -84,6 +100,10 @@ def fuzz(
     )
     config.generation.max_examples = examples
     config.generation.database = "none"
+    # Envoy's parser knows no QUERY: it answers 400 where the check wants 405, wherever it is asked.
+    # What is right for that method is in tests/fuzz/wrong.py.
+    coverage = config.phases.coverage
+    coverage.unexpected_methods = coverage.unexpected_methods - {"query"}
     config.checks.update(included_check_names=list(CHECKS))
     tried = Tried()
     with warnings.catch_warnings():
@@ -97,7 +117,7 @@ def fuzz(
 
 def _note(event: events.EngineEvent, tried: Tried) -> None:
     if isinstance(event, events.NonFatalError):
-        tried.failures.append(f"{event.label}: {event.value!r}")
+        tried.failures.append(Wrong(event.label, repr(event.value)))
     elif isinstance(event, events.FatalError):
         raise event.exception
     elif isinstance(event, events.ScenarioFinished):
@@ -106,11 +126,12 @@ def _note(event: events.EngineEvent, tried: Tried) -> None:
             if sent is not None:
                 tried.cases[node.value.operation.label] += 1
                 tried.statuses[sent.response.status_code if sent.response else 0] += 1
-        for checks in event.recorder.checks.values():
+        for id, checks in event.recorder.checks.items():
+            operation = event.recorder.cases[id].value.operation.label
             tried.failures += [
-                f"{check.name}: {check.failure_info.failure}\n    {check.failure_info.code_sample}"
+                Wrong(operation, f"{check.name}: {found.failure}\n    {found.code_sample}")
                 for check in checks
-                if check.failure_info is not None
+                if (found := check.failure_info) is not None
             ]
 
 
@@ -122,7 +143,7 @@ def filter_failure(_: HookContext, failure: Failure, case: Case, __: Any) -> boo
 def operations_that_conform(service: Service, url: str, token: str) -> set[str]:
     """Try every operation of the real app over HTTP, with a token that permits it."""
     tried = fuzz(service.app.openapi_schema.to_schema(), url, token, seed=1)
-    assert not tried.failures, "\n\n".join(tried.failures[:10])
+    assert not tried.failures, "\n\n".join(map(str, tried.failures[:10]))
     return set(tried.cases)
 
 

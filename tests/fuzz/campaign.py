@@ -115,11 +115,11 @@ class Campaign:
         self.cases += tried.cases.total()
         self.statuses += tried.statuses
         for failure in tried.failures:
-            # One of each kind: the check and what it says, before the example.
-            kind = f"{service} {failure.splitlines()[0]}"
+            # One of each kind, of each operation: what is known hides nothing else.
+            kind = f"{service} {failure.kind}"
             if kind not in self.failures:
-                self.console.print(f"FAILURE, {service}, seed {seed}: {failure}")
-            self.failures.setdefault(kind, f"{service}, seed {seed}: {failure}")
+                self.failures[kind] = f"{service}, seed {seed}: {failure}"
+                self.console.print(f"FAILURE, {self.failures[kind]}")
 
     def _tell(self, service: str, tried: Tried) -> None:
         if self._seconds - self.told > LINE_SECONDS:

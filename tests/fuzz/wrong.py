@@ -162,6 +162,7 @@ TARGETS = {
     "DELETE": asking("DELETE", URL, directly=[405]),
     "TRACE": asking("TRACE", URL, directly=[405]),
     "PROPFIND": asking("PROPFIND", URL, directly=[405], envoy=[400, 405]),
+    "QUERY": asking("QUERY", URL, directly=[405], envoy=[400]),
     "a made-up method": asking("PAY", URL),
     "CONNECT": asking("CONNECT", "bank:443", directly=[400, 404], envoy=[404]),
     "a key that is none": posting(GOOD, "Idempotency-Key: \xff"),
