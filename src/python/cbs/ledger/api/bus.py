@@ -22,6 +22,7 @@ from cbs.ledger.domain.transaction import (
 from cbs.platform.bus import Endpoint
 from cbs.platform.context import current
 from cbs.platform.database import Database
+from cbs.platform.envelope import Key, Text
 from cbs.platform.operations import NoSuchRequest
 from cbs.platform.problem import refusal_of
 from cbs.platform.requests import Request, Requests
@@ -105,8 +106,8 @@ class TransactionWanted(msgspec.Struct, kw_only=True):
 
 
 class RequestWanted(msgspec.Struct, kw_only=True):
-    principal: str
-    key: str
+    principal: Text
+    key: Key
 
 
 class Posted(msgspec.Struct, kw_only=True):
