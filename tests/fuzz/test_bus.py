@@ -30,6 +30,7 @@ from cbs.ledger import main as ledger_main
 from cbs.payments import connections as payments
 from cbs.payments import main as payments_main
 from cbs.platform.envelope import Reply
+from cbs.platform.relay import stream_name
 from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.fuzz.messages import NOTHING, nearly
@@ -226,7 +227,11 @@ async def test_what_nobody_waits_for_is_not_done(line):
 
 @pytest.mark.parametrize(
     "reply",
-    ["cbs.ledger.events.account-closed", "cbs.ledger.post", "$JS.API.STREAM.DELETE.CBS_LEDGER"],
+    [
+        "cbs.ledger.events.account-closed",
+        "cbs.ledger.post",
+        f"$JS.API.STREAM.DELETE.{stream_name('ledger')}",
+    ],
 )
 async def test_nobody_borrows_the_voice_of_a_service(line, reply):
     """The bus lets a service answer wherever it was told to; so it looks where that is."""
@@ -238,12 +243,20 @@ async def test_nobody_borrows_the_voice_of_a_service(line, reply):
     await line.client.subscribe(reply, cb=hear)
     await line.client.flush()
     body = msgspec.json.encode(line.call("ledger.accounts"))
-    await line.client.publish("cbs.ledger.accounts", body, reply=reply)
+    with capture_logs() as logs:
+        await line.client.publish("cbs.ledger.accounts", body, reply=reply)
+        await line.client.flush()
+        await line.ask("ledger.accounts", body)
+    # What it would have said is out, and here.
+    await line.at_rest()
+    await line.services["ledger"].plumbing.bus._client.flush()
     await line.client.flush()
-    await line.ask("ledger.accounts", body)
-    await line.client.flush()
+    await asyncio.sleep(0)
 
     assert said == []
+    assert [entry["event"] for entry in logs].count("nowhere-to-answer") == 1
+    stream = await line.client.jetstream().stream_info(stream_name("ledger"))
+    assert stream.state.messages == 0
 
 
 async def test_rubbish_among_the_facts_is_passed_over(line):
@@ -251,7 +264,7 @@ async def test_rubbish_among_the_facts_is_passed_over(line):
 
     async def count(listener: str, query: str) -> int:
         row = await line.services[listener].plumbing.database.fetchrow(query)
-        return row["count"]
+        return int(row["count"])
 
     async def heard(position: int) -> None:
         query = "SELECT coalesce(max(position), 0) count FROM watermark WHERE source = 'ledger'"
