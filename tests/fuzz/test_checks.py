@@ -1,6 +1,8 @@
 """What the fuzzing relies on: every check is there, and every pattern ends where it says."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from schemathesis.checks import load_all_checks
 
 from cbs.kernel.refusal import Malformed
 from cbs.platform.http import fingerprint
-from tests.fuzzing import CHECKS, UNFIT
+from tests.fuzzing import CHECKS, UNFIT, fuzz
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 NAMES = st.text(st.characters(max_codepoint=0x7FF), max_size=4) | st.sampled_from(
@@ -29,6 +31,36 @@ def test_every_check_of_schemathesis_is_made_or_has_a_reason_not_to_be():
     load_all_checks()
 
     assert {*CHECKS, *UNFIT} == set(KNOWN.get_all_names())
+
+
+class Broken(BaseHTTPRequestHandler):
+    """Makes the same mistake wherever it is asked."""
+
+    def do_GET(self) -> None:
+        self.send_response(500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_the_same_mistake_is_told_of_each_operation_that_makes_it():
+    operation = {"get": {"responses": {"200": {"description": "well"}}}}
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "broken", "version": "1"},
+        "paths": {"/one": operation, "/other": operation},
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        tried = fuzz(document, url, "token", seed=1, examples=1)
+        server.shutdown()
+
+    kinds = {each.kind for each in tried.failures}
+    for path in ("/one", "/other"):
+        assert f"GET {path}: not_a_server_error: Server error" in kinds, kinds
+    assert tried.statuses[500] > 1 and tried.cases["GET /one"]
 
 
 def patterns(document: Any) -> list[str]:
