@@ -5,36 +5,146 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import schemathesis
 import uvicorn
-from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.result import Ok
+from hypothesis import strategies as st
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import Failure
+from schemathesis.engine import events, from_schema
 from schemathesis.generation.case import Case
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    negative_data_rejection,
-    positive_data_acceptance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+from schemathesis.hooks import HookContext
+from schemathesis.openapi.checks import RejectedPositiveData
 
+from cbs.kernel.account_number import account_number
 from cbs.platform.process import started
 from cbs.platform.service import Service
 
-EXAMPLES_MAX, REQUEST_SECONDS_MAX = 25, 10
+REQUEST_SECONDS_MAX = 20
 START_SECONDS_MAX, STOP_SECONDS_MAX = 30, 30
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    negative_data_rejection,
-]
+EXAMPLES = 15
+CHECKS = (
+    "content_type_conformance",
+    "ensure_resource_availability",
+    "ignored_auth",
+    "missing_required_header",
+    "negative_data_rejection",
+    "not_a_server_error",
+    "positive_data_acceptance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "status_code_conformance",
+    "unsupported_method",
+    "use_after_free",
+)
+UNFIT = {
+    "allow_header_conformance": "it wants OPTIONS to list methods, which Litestar does its own way",
+    "object_level_authorization": "permissions are for kinds of objects: there is no owner to ask",
+}
+
+schemathesis.openapi.format(
+    "account-number",
+    st.builds(account_number, branch=st.integers(1, 10**4 - 1), serial=st.integers(1, 10**9 - 1)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """An answer that does not conform: at which operation, what is said of it, with a curl line."""
+
+    operation: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.said}"
+
+    @property
+    def kind(self) -> str:
+        """The check and its title, of this operation: what it says before the example."""
+        return str(self).splitlines()[0]
+
+
+@dataclass(slots=True)
+class Tried:
+    """How many cases each operation got, how they were answered, and what was wrong with that."""
+
+    cases: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    failures: list[Wrong] = field(default_factory=list)
+
+
+def fuzz(
+    document: dict[str, Any],
+    url: str,
+    token: str,
+    *,
+    seed: int,
+    examples: int = EXAMPLES,
+    tell: Callable[[Tried], None] = lambda _: None,
+) -> Tried:
+    """Every phase of schemathesis on every operation: each constraint's edges, random data, and
+    calls in a row that hand on each other's ids. `examples`: random ones, for an operation."""
+    schema = schemathesis.openapi.from_dict(document, config=SchemathesisConfig(seed=seed))
+    schema.hook(filter_failure)
+    config = schema.config
+    config.update(
+        base_url=url,
+        headers={"Authorization": f"Bearer {token}"},
+        request_timeout=REQUEST_SECONDS_MAX,
+        continue_on_failure=True,
+    )
+    config.generation.max_examples = examples
+    config.generation.database = "none"
+    # Envoy's parser knows no QUERY: it answers 400 where the check wants 405, wherever it is asked.
+    # What is right for that method is in tests/fuzz/wrong.py.
+    coverage = config.phases.coverage
+    coverage.unexpected_methods = coverage.unexpected_methods - {"query"}
+    config.checks.update(included_check_names=list(CHECKS))
+    tried = Tried()
+    with warnings.catch_warnings():
+        # The service's thread rolls dice while Hypothesis watches.
+        warnings.filterwarnings("ignore", message="Do not use the `random` module")
+        for event in from_schema(schema).execute():
+            _note(event, tried)
+            tell(tried)
+    return tried
+
+
+def _note(event: events.EngineEvent, tried: Tried) -> None:
+    if isinstance(event, events.NonFatalError):
+        tried.failures.append(Wrong(event.label, repr(event.value)))
+    elif isinstance(event, events.FatalError):
+        raise event.exception
+    elif isinstance(event, events.ScenarioFinished):
+        for id, node in event.recorder.cases.items():
+            sent = event.recorder.interactions.get(id)
+            if sent is not None:
+                tried.cases[node.value.operation.label] += 1
+                tried.statuses[sent.response.status_code if sent.response else 0] += 1
+        for id, checks in event.recorder.checks.items():
+            operation = event.recorder.cases[id].value.operation.label
+            tried.failures += [
+                Wrong(operation, f"{check.name}: {found.failure}\n    {found.code_sample}")
+                for check in checks
+                if (found := check.failure_info) is not None
+            ]
+
+
+def filter_failure(_: HookContext, failure: Failure, case: Case, __: Any) -> bool:
+    """No schema can say which cursors are ours."""
+    return not (isinstance(failure, RejectedPositiveData) and "cursor" in (case.query or {}))
+
+
+def operations_that_conform(service: Service, url: str, token: str) -> set[str]:
+    """Try every operation of the real app over HTTP, with a token that permits it."""
+    tried = fuzz(service.app.openapi_schema.to_schema(), url, token, seed=1)
+    assert not tried.failures, "\n\n".join(map(str, tried.failures[:10]))
+    return set(tried.cases)
 
 
 @contextmanager
@@ -60,38 +170,3 @@ def listening(service: Service) -> Iterator[str]:
         thread.join(STOP_SECONDS_MAX)
         listener.close()
     assert not thread.is_alive(), "the service did not stop"
-
-
-def operations_that_conform(service: Service, url: str, token: str) -> list[str]:
-    """Try every operation of the real app over HTTP, with a token that permits it."""
-    document: dict[str, Any] = service.app.openapi_schema.to_schema()
-    schema = schemathesis.openapi.from_dict(document)
-    tried = []
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok), found
-        operation = found.ok()
-
-        @settings(
-            max_examples=EXAMPLES_MAX,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(case=operation.as_strategy())
-        def conforms(case: Case) -> None:
-            response = case.call(
-                base_url=url,
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=REQUEST_SECONDS_MAX,
-            )
-            # No schema can say which cursors are ours.
-            opaque = "cursor" in (case.query or {})
-            accepted = [] if opaque else [positive_data_acceptance]
-            case.validate_response(response, checks=[*CHECKS, *accepted])
-
-        with warnings.catch_warnings():
-            # The service's thread rolls dice while Hypothesis watches.
-            warnings.filterwarnings("ignore", message="Do not use the `random` module")
-            conforms()
-        tried.append(operation.label)
-    return tried

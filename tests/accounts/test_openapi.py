@@ -1,9 +1,12 @@
 import asyncio
 
+import pytest
+
 from tests.accounts.conftest import TELLER
 from tests.fuzzing import listening, operations_that_conform
 
 
+@pytest.mark.timeout(240)
 async def test_the_service_answers_as_its_openapi_says(
     accounts_service, ledger_service, customers, signer
 ):

@@ -1,9 +1,12 @@
+import pytest
+
 from cbs.audit.infrastructure.store import PostgresLog
 from cbs.platform.database import Database
 from tests.audit.facts import NOON, record
 from tests.fuzzing import listening, operations_that_conform
 
 
+@pytest.mark.timeout(240)
 async def test_the_service_answers_as_its_openapi_says(place, service, signer):
     database = Database(place.runtime_url)
     await database.open()

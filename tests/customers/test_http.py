@@ -189,7 +189,7 @@ async def test_what_only_an_import_may_do(clerk, importer, facts):
         ({"given_name": "A\x00"}, (409, "not-a-line")),
         ({"date_of_birth": "2990-01-01"}, (409, "not-a-date-of-birth")),
         ({"email": "nobody"}, (409, "not-an-email")),
-        ({"mobile": "+919876543210\n"}, (409, "not-a-mobile")),
+        ({"mobile": "+919876543210\n"}, (400, "malformed")),
         ({"address": {"lines": ["1"], "city": "Pune"}}, (409, "not-an-address")),
         ({"documents": [paper(number="ABCDE1234")]}, (409, "not-a-document-number")),
         ({"documents": [paper("aadhaar", "234123412347")]}, (409, "not-a-document-number")),

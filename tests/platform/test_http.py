@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from litestar import get
+from litestar import get, post
+from litestar.params import JSONBody
 
 from cbs.ledger.connections import CONNECTIONS
 from cbs.ledger.main import build
@@ -24,6 +25,24 @@ from tests.signing import Signer
 @get("/v1/ledger/broken")
 async def broken() -> str:
     raise ZeroDivisionError("secret inside")
+
+
+async def misread() -> str:
+    return b"\xff".decode()
+
+
+@post("/v1/ledger/misread")
+async def misreading(data: JSONBody[dict[str, str]]) -> str:
+    return await misread()
+
+
+async def deep() -> str:
+    return await deep()
+
+
+@post("/v1/ledger/deep")
+async def going_deep(data: JSONBody[dict[str, str]]) -> str:
+    return await deep()
 
 
 @get("/v1/ledger/slow")
@@ -48,7 +67,7 @@ def service(database: Callable[[str], Database], nats_url: str, tmp_path: Path) 
         folder=tmp_path,
         signer=SIGNER,
     )
-    for route in (broken, slow, me, *Probe(made).routes()):
+    for route in (broken, misreading, going_deep, slow, me, *Probe(made).routes()):
         made.app.register(route)
     return made
 
@@ -125,6 +144,16 @@ async def test_a_bug_says_nothing_of_itself(served):
 
     assert problem(response) == (500, "internal-error")
     assert "secret" not in response.text and "Zero" not in response.text
+
+
+@pytest.mark.parametrize("path", ["misread", "deep"])
+async def test_only_reading_a_body_makes_an_error_of_python_the_callers(served, path):
+    """msgspec raises both of a body; from a use case they are as much a bug as any other."""
+    url = f"/v1/ledger/{path}"
+    async with served.client("tara") as tara:
+        assert problem(await tara.post(url, json={})) == (500, "internal-error")
+        for body in (b'{"a": "\xff"}', b'{"a": ' + b"[" * 30_000):
+            assert problem(await tara.post(url, content=body)) == (400, "malformed")
 
 
 async def test_what_takes_too_long_is_ended(served, monkeypatch):

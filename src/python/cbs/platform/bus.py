@@ -43,7 +43,7 @@ from cbs.platform.pulling import Pull
 
 CALL_SECONDS_MAX, TRY_SECONDS_MAX, TRIES_MAX = 5.0, 2.0, 4
 IN_FLIGHT_MAX, BREAKER_FAILURES_MAX, BREAKER_SECONDS = 512, 20, 2.0
-VERSION = "1.0.0"
+VERSION, INBOX = "1.0.0", "_INBOX"
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ class Bus:
                     url,
                     name=f"cbs-{self.service}",
                     nkeys_seed=str(nkey_file) if nkey_file else None,
-                    inbox_prefix=f"_INBOX_{self.service}".encode(),
+                    inbox_prefix=f"{INBOX}_{self.service}".encode(),
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.2,
                     connect_timeout=2,
@@ -147,6 +147,10 @@ class Bus:
         decoder = msgspec.json.Decoder(endpoint.takes)
 
         async def accept(request: MicroRequest) -> None:
+            if not request._msg.reply.startswith(INBOX):
+                # Anybody could speak with our voice: NATS lets us answer wherever we are told to.
+                log.warning("nowhere-to-answer", verb=endpoint.verb)
+                return
             # nats.micro waits for its handler, one request at a time; a task does not make it wait.
             if len(self._tasks) >= IN_FLIGHT_MAX:
                 await request.respond(reply_refusing(Busy()))

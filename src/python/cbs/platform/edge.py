@@ -1,7 +1,7 @@
 """What every HTTP request passes before it meets a route: how many at once, who, how long.
 
 Plain ASGI around the app, because it is on the hot path and must see unknown paths, too. What is
-too much is refused before anything is done for it (docs/decisions/0006-excess-is-refused.md).
+too much is refused before anything is done for it (docs/decisions/0007-excess-is-refused.md).
 """
 
 import asyncio

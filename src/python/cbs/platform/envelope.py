@@ -10,6 +10,10 @@ MESSAGE_BYTES_MAX = 256 * 1024
 # A service may put its name before its caller's key. Cut short, two keys could become one.
 KEY_CHARACTERS_MAX = 128
 
+# PostgreSQL keeps no U+0000, and all of these may come to be kept.
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$(?!\n)")]
+Key = Annotated[Text, msgspec.Meta(max_length=KEY_CHARACTERS_MAX)]
+
 R = TypeVar("R")
 
 encode = msgspec.json.Encoder().encode
@@ -21,10 +25,10 @@ class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
     token: str
     milliseconds_left: int
     data: msgspec.Raw
-    key: Annotated[str, msgspec.Meta(max_length=KEY_CHARACTERS_MAX)] = ""
-    correlation_id: str = ""
-    causation_id: str = ""
-    on_behalf_of: str = ""
+    key: Key = ""
+    correlation_id: Text = ""
+    causation_id: Text = ""
+    on_behalf_of: Text = ""
     traceparent: str = ""
 
 

@@ -9,6 +9,7 @@ its last try, and the rest goes on.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -29,6 +30,7 @@ from cbs.platform.pulling import Pull
 from cbs.platform.relay import stream_name
 
 WAIT_SECONDS, TRY_AGAIN_SECONDS = 2.0, 0.5
+POSITION_MAX = 2**53 - 1
 TRIES_MAX, PAUSE_SECONDS_MAX = 5, 2.0
 
 HEARD = "SELECT position FROM watermark WHERE source = $1 FOR UPDATE"
@@ -46,8 +48,8 @@ Digest = Callable[[Sequence[Fact]], Awaitable[None]]
 class FactsAfter(msgspec.Struct, kw_only=True):
     """Asks a service for its facts after a position, oldest first, FACTS_PAGE_MAX at most."""
 
-    position: int
-    limit: int = FACTS_PAGE_MAX
+    position: Annotated[int, msgspec.Meta(ge=0, le=POSITION_MAX)]
+    limit: Annotated[int, msgspec.Meta(ge=1, le=FACTS_PAGE_MAX)] = FACTS_PAGE_MAX
 
 
 class FactsPage(msgspec.Struct, kw_only=True):
@@ -148,7 +150,7 @@ class Listener:
         for body in bodies:
             try:
                 yield fact_of(body)
-            except ValueError as error:  # msgspec's are, too
+            except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors, too
                 # If it should have been a fact, it leaves a gap, which the source's outbox fills.
                 log.warning("not-a-fact", source=self.source, error=repr(error)[:200])
 

@@ -32,7 +32,7 @@ from cbs.platform.requests import KEY_CHARACTERS_MAX, KEY_PATTERN, Request, Requ
 
 # What PostgreSQL can be asked for; JSON numbers are exact up to POSITION_MAX.
 POSITION_MAX = 2**53 - 1
-SOURCE = r"^[a-z]*$"
+SOURCE = r"^[a-z]*$(?!\n)"
 
 Key = Annotated[str, PathParameter(pattern=KEY_PATTERN, max_length=KEY_CHARACTERS_MAX)]
 Source = Annotated[str, PathParameter(pattern=SOURCE)]

@@ -29,6 +29,7 @@ from cbs.platform.migrations import check_migrated, migrate
 from cbs.platform.registry import FolderRegistry, Instance
 from cbs.platform.service import Build, Plumbing, S, Service, service_of
 from cbs.platform.settings import PREFIX, Misconfigured, load
+from cbs.platform.wire import Wire, sweep
 
 LEAVE_SECONDS, DRAIN_SECONDS_MAX, PROBE_SECONDS_MAX = 0.3, 10, 2.0
 CANCEL_AGAIN_SECONDS = 0.5
@@ -223,10 +224,11 @@ async def _serve(service: Service) -> int:
                 server_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
-                h11_max_incomplete_event_size=16 * 1024,
+                http=Wire,
             )
         )
         serving = asyncio.create_task(server.serve())
+        sweeping = asyncio.create_task(sweep(server))
         listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
@@ -242,6 +244,7 @@ async def _serve(service: Service) -> int:
         server.should_exit = True
         await serving
         stopping.cancel()
+        sweeping.cancel()
         failed = broken.done()
     telemetry.stop_tracing()
     log.info("left")

@@ -17,7 +17,7 @@ from cbs.kernel.refusal import KeyReused, Refusal
 from cbs.platform.database import Database
 
 KEY_CHARACTERS_MIN, KEY_CHARACTERS_MAX = 8, 64
-KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
+KEY_PATTERN = r"^[A-Za-z0-9._-]+$(?!\n)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 from litestar.response import Response
 
 from cbs.accounts.api.desk import Desk
@@ -39,7 +39,7 @@ from cbs.accounts.domain.product import (
     ProductNotFound,
     ProductWithdrawn,
 )
-from cbs.kernel.account_number import is_account_number
+from cbs.kernel.account_number import DIGITS, is_account_number
 from cbs.platform.http import Once, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -54,6 +54,15 @@ from cbs.platform.problem import refusals
 
 FIRST = UUID(int=0)
 
+OfNumber = Annotated[
+    str,
+    PathParameter(
+        pattern=f"^[0-9]{{{DIGITS}}}$",
+        min_length=DIGITS,
+        max_length=DIGITS,
+        schema_extra={"format": "account-number"},
+    ),
+]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 
@@ -129,9 +138,7 @@ async def account(account_id: FromPath[UUID], accounts: NamedDependency[Accounts
     opt=needs("accounts.read"),
     responses=refusals(AccountNotFound),
 )
-async def account_by_number(
-    number: FromPath[str], accounts: NamedDependency[Accounts]
-) -> AccountFound:
+async def account_by_number(number: OfNumber, accounts: NamedDependency[Accounts]) -> AccountFound:
     if not is_account_number(number):
         raise AccountNotFound
     return (await _with_balances(accounts, [await accounts.by_number(number)]))[0]

@@ -13,10 +13,10 @@ from cbs.kernel.ifsc import own_ifsc
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 
 # PostgreSQL keeps no U+0000 in a text, and a line has no line breaks.
-LINE = r"^[^\x00-\x1f\x7f]+$"
+LINE = r"^[^\x00-\x1f\x7f]+$(?!\n)"
 
 AmountMinor = Annotated[int, msgspec.Meta(ge=0, le=MINOR_UNITS_MAX)]
-Code = Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z0-9-]{1,30}[A-Z0-9]$", max_length=32)]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9-]{1,30}[A-Z0-9]$(?!\n)", max_length=32)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=LINE)]
 Branch = Annotated[int, msgspec.Meta(ge=1, le=9999)]

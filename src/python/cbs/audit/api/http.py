@@ -34,7 +34,7 @@ from cbs.platform.problem import refusals
 # JSON numbers are exact up to here.
 SIZE_MAX = 2**53 - 1
 # PostgreSQL keeps no U+0000 in a text.
-TEXT, TEXT_CHARACTERS_MAX = r"^[^\x00]+$", 128
+TEXT, TEXT_CHARACTERS_MAX = r"^[^\x00]+$(?!\n)", 128
 
 Index = Annotated[int, PathParameter(ge=0, le=SIZE_MAX)]
 Actor = Annotated[
@@ -44,12 +44,18 @@ Subject = Annotated[
     str | None, QueryParameter(name="subject", pattern=TEXT, max_length=TEXT_CHARACTERS_MAX)
 ]
 Source = Annotated[
-    str | None, QueryParameter(name="source", pattern="^[a-z]+$", max_length=TEXT_CHARACTERS_MAX)
+    str | None,
+    QueryParameter(name="source", pattern=r"^[a-z]+$(?!\n)", max_length=TEXT_CHARACTERS_MAX),
 ]
+# Litestar would take a number of seconds for a datetime, which no document says.
+MOMENT = {"format": "date-time"}
 Since = Annotated[
-    datetime | None, QueryParameter(name="from", description="Not before this; with a zone.")
+    str | None,
+    QueryParameter(name="from", description="Not before this; with a zone.", schema_extra=MOMENT),
 ]
-Until = Annotated[datetime | None, QueryParameter(name="to", description="Before this.")]
+Until = Annotated[
+    str | None, QueryParameter(name="to", description="Before this.", schema_extra=MOMENT)
+]
 TreeSize = Annotated[
     int | None,
     QueryParameter(name="tree_size", ge=1, le=SIZE_MAX, description="Else the log's own."),
@@ -171,8 +177,8 @@ async def entries(
         actor=actor,
         subject=subject,
         source=source,
-        since=_in_utc(since, "from") if since else None,
-        until=_in_utc(until, "to") if until else None,
+        since=_moment(since, "from"),
+        until=_moment(until, "to"),
     )
     place = place_of(cursor, Place) if cursor else None
     after = (_in_utc(place.at, "cursor"), place.index) if place else None
@@ -227,6 +233,15 @@ async def consistency(
     first: First, second: Second, log: NamedDependency[AuditLog]
 ) -> ConsistencyView:
     return ConsistencyView.of(await log.prove_consistency(first=first, second=second))
+
+
+def _moment(text: str | None, name: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return _in_utc(msgspec.convert(text, datetime), name)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"{name}: {error}") from None
 
 
 def _in_utc(at: datetime, name: str) -> datetime:

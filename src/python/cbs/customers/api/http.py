@@ -55,7 +55,7 @@ from cbs.platform.problem import refusals
 FIRST = UUID(int=0)
 
 # PostgreSQL takes no NUL, and nobody is called by a control character.
-WRITABLE = r"^[^\u0000-\u001f]+$"
+WRITABLE = r"^[^\u0000-\u001f]+$(?!\n)"
 
 NameBegins = Annotated[
     str | None, QueryParameter(name="name", max_length=NAME_CHARACTERS_MAX, pattern=WRITABLE)

@@ -34,7 +34,7 @@ Email = Annotated[str, Meta(min_length=3, max_length=EMAIL_CHARACTERS_MAX)]
 Mobile = Annotated[
     str,
     Meta(
-        pattern=r"^\+[1-9][0-9]{6,14}$",
+        pattern=r"^\+[1-9][0-9]{6,14}$(?!\n)",
         description="As in E.164",
         examples=["+919876543210"],
     ),
@@ -48,8 +48,10 @@ class AddressBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     lines: Annotated[list[str], Meta(min_length=1, max_length=ADDRESS_LINES_MAX)]
     city: Line
     state: Line | None = None
-    postal_code: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9 -]{1,9}$")] | None = None
-    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")] = HOME
+    postal_code: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{1,9}$(?!\n)")] | None = (
+        None
+    )
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)")] = HOME
 
     def address(self) -> Address:
         return Address(

@@ -144,6 +144,8 @@ def _connection_manager(jwks: Path) -> dict[str, Any]:
         "http",
         ENVOY + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="public",
+        # Nobody of the bank speaks HTTP/2 with it, so nobody may.
+        codec_type="HTTP1",
         use_remote_address=True,
         normalize_path=True,
         merge_slashes=True,
@@ -235,22 +237,27 @@ def _rate_limit() -> dict[str, Any]:
 def _problems() -> dict[str, Any]:
     """What Envoy itself answers is a problem document (RFC 9457) like those of the services."""
     refusals: tuple[tuple[int, type[Refusal]], ...] = (
-        (400, Malformed),
         (401, NotSignedIn),
         (429, Busy),
         (503, Unavailable),
     )
-    other = {"type": "urn:cbs:no-such-resource", "title": "No service of the bank is there."}
+    nowhere = {"type": "urn:cbs:no-such-resource", "title": "No service of the bank is there."}
     return {
         "mappers": [
+            _mapper(404, nowhere, _answered(404)),
             # A circuit breaker's 503 would say that the outcome is not known: it never left.
-            _mapper(429, Busy, {"response_flag_filter": {"flags": ["UO"]}}),
+            _mapper(429, _said(Busy), {"response_flag_filter": {"flags": ["UO"]}}),
             # No service of the bank says 504; what came too late is as unknown as any 503.
-            _mapper(503, Unavailable, _answered(504)),
-            *(_mapper(status, refusal, _answered(status)) for status, refusal in refusals),
+            _mapper(503, _said(Unavailable), _answered(504)),
+            *(_mapper(status, _said(refusal), _answered(status)) for status, refusal in refusals),
         ],
-        "body_format": _format(other),
+        "body_format": _format(_said(Malformed)),
     }
+
+
+def _said(refusal: type[Refusal]) -> dict[str, str]:
+    title = " ".join((refusal.__doc__ or "").split())
+    return {"type": f"urn:cbs:{refusal.code}", "title": title}
 
 
 def _answered(status: int) -> dict[str, Any]:
@@ -258,17 +265,12 @@ def _answered(status: int) -> dict[str, Any]:
     return {"status_code_filter": {"comparison": comparison}}
 
 
-def _mapper(status: int, refusal: type[Refusal], when: dict[str, Any]) -> dict[str, Any]:
+def _mapper(status: int, said: dict[str, str], when: dict[str, Any]) -> dict[str, Any]:
     header = {"header": {"key": "retry-after", "value": "1"}}
     return {
         "filter": when,
         "status_code": status,
-        "body_format_override": _format(
-            {
-                "type": f"urn:cbs:{refusal.code}",
-                "title": " ".join((refusal.__doc__ or "").split()),
-            }
-        ),
+        "body_format_override": _format(said),
         "headers_to_add": [header] if status in (429, 503) else [],
     }
 

@@ -22,17 +22,22 @@ from cbs.ledger.domain.transaction import (
 from cbs.platform.bus import Endpoint
 from cbs.platform.context import current
 from cbs.platform.database import Database
+from cbs.platform.envelope import Key, Text
 from cbs.platform.operations import NoSuchRequest
 from cbs.platform.problem import refusal_of
 from cbs.platform.requests import Request, Requests
 
 ACCOUNTS_MAX, HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, 200, 140
 
+NUMBER_CHARACTERS_MAX, NUMBER_FORM = 34, r"^[A-Z0-9-]+$(?!\n)"
+
 AmountMinor = Annotated[int, msgspec.Meta(ge=-MINOR_UNITS_MAX, le=MINOR_UNITS_MAX)]
-Number = Annotated[str, msgspec.Meta(min_length=1, max_length=34, pattern="^[A-Z0-9-]+$")]
+Number = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX, pattern=NUMBER_FORM)
+]
 # A statement has it on one line, and PostgreSQL keeps no U+0000.
 Narrative = Annotated[
-    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")
+    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")
 ]
 
 PERMISSION = {
@@ -53,7 +58,7 @@ class LegWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Post(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Wants a transaction posted. The legs sum to zero; `value_on` absent is the booking date."""
 
-    kind: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z-]{2,31}$")]
+    kind: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{2,31}$(?!\n)")]
     currency: Currency
     legs: Annotated[list[LegWanted], msgspec.Meta(min_length=2, max_length=20)]
     value_on: date | None = None
@@ -101,8 +106,8 @@ class TransactionWanted(msgspec.Struct, kw_only=True):
 
 
 class RequestWanted(msgspec.Struct, kw_only=True):
-    principal: str
-    key: str
+    principal: Text
+    key: Key
 
 
 class Posted(msgspec.Struct, kw_only=True):
@@ -165,7 +170,7 @@ class Desk:
         return AccountView.of(account)
 
     async def accounts(self, wanted: Accounts, _key: str) -> AccountsFound:
-        found = await self.ledger.book.accounts(wanted.numbers)
+        found = await self.ledger.book.accounts(wanted.numbers) if wanted.numbers else []
         return AccountsFound(accounts=[AccountView.of(account) for account in found])
 
     async def history(self, wanted: History, _key: str) -> HistoryPage:

@@ -5,11 +5,18 @@ from uuid import UUID
 import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 from litestar.response import Response
 
 from cbs.kernel.money import Currency
-from cbs.ledger.api.bus import AmountMinor, Post, Posted, order_of
+from cbs.ledger.api.bus import (
+    NUMBER_CHARACTERS_MAX,
+    NUMBER_FORM,
+    AmountMinor,
+    Post,
+    Posted,
+    order_of,
+)
 from cbs.ledger.api.views import AccountView, BalanceView, PostingView, TransactionView
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.domain.account import (
@@ -46,6 +53,8 @@ from cbs.platform.paging import (
 )
 from cbs.platform.problem import refusals
 
+OfNumber = Annotated[str, PathParameter(pattern=NUMBER_FORM, max_length=NUMBER_CHARACTERS_MAX)]
+
 POSTING_REFUSALS = (
     EmptyLeg,
     NotBalanced,
@@ -65,7 +74,7 @@ POSTING_REFUSALS = (
 class OpenInternalAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Opens an account of the bank itself, named `<currency>-<name>`."""
 
-    name: Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z0-9-]{1,28}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9-]{1,28}$(?!\n)")]
     currency: Currency
     floor_minor: AmountMinor | None = None
     ceiling_minor: AmountMinor | None = None
@@ -118,7 +127,7 @@ async def open_account(
     opt=needs("ledger.read"),
     responses=refusals(NoSuchAccount),
 )
-async def account(number: FromPath[str], ledger: NamedDependency[Ledger]) -> AccountView:
+async def account(number: OfNumber, ledger: NamedDependency[Ledger]) -> AccountView:
     return AccountView.of(await ledger.account(number))
 
 
@@ -130,7 +139,7 @@ async def account(number: FromPath[str], ledger: NamedDependency[Ledger]) -> Acc
     responses=refusals(NoSuchAccount),
 )
 async def balance(
-    number: FromPath[str],
+    number: OfNumber,
     ledger: NamedDependency[Ledger],
     value_on: Annotated[date, QueryParameter(name="value_on")],
 ) -> BalanceView:
@@ -151,7 +160,7 @@ async def balance(
     responses=refusals(NoSuchAccount),
 )
 async def history(
-    number: FromPath[str],
+    number: OfNumber,
     ledger: NamedDependency[Ledger],
     cursor: Cursor = "",
     limit: Limit = PAGE_ITEMS_DEFAULT,

@@ -55,7 +55,7 @@ AccountNumber = Annotated[
 AmountMinor = Annotated[int, msgspec.Meta(ge=1, le=MINOR_UNITS_MAX)]
 # A statement has it on one line.
 Narrative = Annotated[
-    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")
+    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")
 ]
 OfAccount = Annotated[
     str | None,
