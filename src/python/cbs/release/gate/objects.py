@@ -1,0 +1,145 @@
+"""A JetStream object store is memory enough for a gate that many share: no other server is needed.
+
+The connection is kept between calls, whose loop stands still meanwhile; what was idle for so long
+that the server may have given it up is opened anew.
+"""
+
+import asyncio
+import atexit
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import nats
+import nkeys
+from nats.aio.client import Client
+from nats.errors import AuthorizationError
+from nats.errors import Error as NatsError
+from nats.js.errors import (
+    BadObjectMetaError,
+    BucketNotFoundError,
+    DigestMismatchError,
+    NotFoundError,
+    ObjectNotFoundError,
+)
+from nats.js.object_store import ObjectStore
+
+from cbs.release.gate.records import StoreUnreachable
+
+BUCKET, BUCKET_BYTES_MAX = "CBS_RELEASE", 256 << 20
+CALL_SECONDS_MAX, IDLE_SECONDS_MAX = 10.0, 30.0
+NKEY_FILE = "CBS_RELEASE_NATS_NKEY_FILE"
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class NatsBlobs:
+    """The bucket is made if it is missing. `nkey_file` holds the seed of a user of the server."""
+
+    url: str
+    nkey_file: Path | None = None
+    seconds_max: float = CALL_SECONDS_MAX
+    _runner: asyncio.Runner | None = None
+    _client: Client = field(default_factory=Client)
+    _bucket: ObjectStore | None = None
+    _used_at: float = 0.0
+    _said: list[str] = field(default_factory=list)
+
+    def get(self, name: str) -> bytes | None:
+        async def read(bucket: ObjectStore) -> bytes | None:
+            try:
+                return (await bucket.get(name)).data
+            except ObjectNotFoundError:
+                return None
+
+        try:
+            return self._ask(read)
+        except (BadObjectMetaError, DigestMismatchError):
+            raise StoreUnreachable(f"{name} is damaged in {self._where}: remove it") from None
+
+    def put(self, name: str, body: bytes) -> None:
+        async def write(bucket: ObjectStore) -> None:
+            await bucket.put(name, body)
+
+        self._ask(write)
+
+    def names(self, prefix: str) -> list[str]:
+        async def read(bucket: ObjectStore) -> list[str]:
+            try:
+                found = await bucket.list(ignore_deletes=True)
+            except NotFoundError:
+                return []
+            return sorted(each.name for each in found if each.name.startswith(prefix))
+
+        return self._ask(read)
+
+    def close(self) -> None:
+        if self._runner is None:
+            return
+        runner, self._runner, self._bucket = self._runner, None, None
+        atexit.unregister(self.close)
+        with runner, suppress(NatsError, OSError, TimeoutError):
+            runner.run(asyncio.wait_for(self._client.close(), self.seconds_max))
+
+    def _ask(self, what: Callable[[ObjectStore], Awaitable[T]]) -> T:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+            atexit.register(self.close)
+        try:
+            return self._runner.run(self._within(what))
+        except (BadObjectMetaError, DigestMismatchError):
+            raise
+        except TimeoutError:
+            why = self._said[-1] if self._said else f"no answer in {self.seconds_max:g} s"
+            raise StoreUnreachable(f"{self._where}: {why}. {self._todo(why)}") from None
+        except (NatsError, OSError, nkeys.NkeysError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise StoreUnreachable(f"{self._where}: {why}. {self._todo(error)}") from None
+
+    async def _within(self, what: Callable[[ObjectStore], Awaitable[T]]) -> T:
+        async with asyncio.timeout(self.seconds_max):
+            done = await what(await self._opened())
+        self._used_at = time.monotonic()
+        return done
+
+    async def _opened(self) -> ObjectStore:
+        is_fresh = time.monotonic() - self._used_at < IDLE_SECONDS_MAX
+        if self._bucket is not None and self._client.is_connected and is_fresh:
+            return self._bucket
+        await self._client.close()
+        self._said.clear()
+        self._client = await nats.connect(
+            self.url,
+            name="cbs-release",
+            nkeys_seed=str(self.nkey_file) if self.nkey_file else None,
+            connect_timeout=max(1, int(self.seconds_max / 2)),
+            allow_reconnect=False,
+            error_cb=self._hear,
+        )
+        stream = self._client.jetstream(timeout=self.seconds_max)
+        try:
+            self._bucket = await stream.object_store(BUCKET)
+        except BucketNotFoundError:
+            self._bucket = await stream.create_object_store(BUCKET, max_bytes=BUCKET_BYTES_MAX)
+        return self._bucket
+
+    async def _hear(self, error: Exception) -> None:
+        """What is not permitted is told by the server beside the call, which gets no answer."""
+        self._said.append(str(error) or type(error).__name__)
+
+    @property
+    def _where(self) -> str:
+        """Without a user and a password that the URL may have."""
+        parts = urlsplit(self.url)
+        return f"the object store at {parts.hostname}:{parts.port or 4222}"
+
+    def _todo(self, error: object) -> str:
+        is_refused = isinstance(error, AuthorizationError | nkeys.NkeysError | ValueError)
+        if is_refused or "ermission" in str(error) or "uthorization" in str(error):
+            return f"{NKEY_FILE} names the seed of a user that may use JetStream there"
+        return "See that it runs, with JetStream, or name another place with --store"
