@@ -17,9 +17,7 @@ def test_the_contracts_are_as_the_code(service):
 
     for place, text in files_of(service, documents).items():
         committed = (ROOT / place).read_text()
-        assert committed == text, (
-            f"{place} drifted: run ./cbs contracts write, read the diff"
-        )
+        assert committed == text, f"{place} drifted: run ./cbs contracts write, read the diff"
 
 
 def test_a_drift_is_seen():
