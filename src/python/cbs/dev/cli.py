@@ -10,7 +10,7 @@ from cbs.dev.measuring import bench, overload, soak
 from cbs.dev.running import commands, watching
 from cbs.dev.verifying import verify
 from cbs.release import commands as release
-from cbs.release import contracts
+from cbs.release import contracts, publishing
 
 app = typer.Typer(
     name="cbs",
@@ -35,4 +35,5 @@ app.command("chaos")(chaos.chaos)
 app.command("simulate")(simulate.simulate)
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(release.app, name="release")
+release.app.command("publish")(publishing.publish)
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -44,8 +44,9 @@ StorePlace = Annotated[
     typer.Option(
         "--store",
         envvar=stores.ENVIRONMENT,
-        help="Where the gate's memory is: a folder, or nats://HOST:PORT for an object store.",
-        show_default="this user's state folder",
+        help="Where the gate's memory is: a folder, or nats://HOST:PORT for an object store"
+        " (CBS_RELEASE_NATS_NKEY_FILE: its user's seed).",
+        show_default="the Pact Broker of PACT_BROKER_BASE_URL, or this user's state folder",
     ),
 ]
 Repository = Annotated[
@@ -69,7 +70,7 @@ class Desk:
     def at(cls, repository: Path | None, store: str | None) -> "Desk":
         history = History(repository or ROOT)
         place = stores.own_folder(history.first())
-        return cls(history, stores.store(store, place), place)
+        return cls(history, stores.store(store, place, pacts=history.pacts), place)
 
     def environment(self, name: str, registry: Path | None, folder: Folder) -> Environment:
         observed = None
@@ -82,7 +83,7 @@ class Desk:
 
 
 @contextmanager
-def _said_plainly() -> Iterator[None]:
+def said_plainly() -> Iterator[None]:
     try:
         yield
     except (NoSuchVersion, StoreUnreachable, signing.NoKey, OSError) as error:
@@ -125,18 +126,18 @@ def can_i_deploy(
     """Say whether a version may go to an environment, and why. Exit 0: yes. 1: no. 3: unknown."""
     _known(application)
     _named(to)
-    with _said_plainly():
+    with said_plainly():
         desk, folder = Desk.at(repository, store), Folder.at(data)
         sha = desk.history.sha(version)
         environment = desk.environment(to, registry, folder)
-        runner = Runner(history=desk.history, say=_progress) if run else None
-        gate = Gate(history=desk.history, store=desk.store, run=runner, say=_progress)
+        runner = Runner(history=desk.history, say=progress) if run else None
+        gate = Gate(history=desk.history, store=desk.store, run=runner, say=progress)
         verdict = gate.can_i_deploy(
             application, sha, environment, pex_sha256=_sha256(application, pex)
         )
         signed = signing.signed(verdict, signing.read(_key(key, desk.place)))
         desk.store.keep_verdict(signed)
-        audit.send(desk.store, folder, say=_progress)
+        audit.send(desk.store, folder, say=progress)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(_shown(verdict, signed)), indent=1))
     else:
@@ -144,7 +145,7 @@ def can_i_deploy(
     raise typer.Exit(EXIT[verdict.answer])
 
 
-def _progress(text: str) -> None:
+def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -201,7 +202,7 @@ def record(
     _named(to)
     if released and undeployed:
         raise typer.BadParameter("--released and --undeployed say opposite things")
-    with _said_plainly():
+    with said_plainly():
         desk = Desk.at(repository, store)
         way = Way.RELEASED if released else Way.UNDEPLOYED if undeployed else Way.DEPLOYED
         done = Deployment(
@@ -234,14 +235,14 @@ def show_matrix(
     as_json: AsJson = False,
 ) -> None:
     """Show who was verified with whom, in which versions, and what is deployed where."""
-    with _said_plainly():
+    with said_plainly():
         desk = Desk.at(repository, store)
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         there = [desk.environment(name, None, Folder.at(data)) for name in names]
         found = matrix.of(desk.history, desk.store, desk.history.sha(version), there)
         if html is not None:
             html.write_text(page.html(found))
-            _progress(f"written: {html}")
+            progress(f"written: {html}")
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
     elif markdown:
@@ -257,7 +258,7 @@ def make_key(
     """Make an operator's key to sign verdicts with; prints the public half."""
     if file.exists():
         raise typer.BadParameter(f"{file} is there already")
-    with _said_plainly():
+    with said_plainly():
         typer.echo(signing.make(file))
 
 
@@ -266,7 +267,7 @@ def verdicts(
     repository: Repository = None, store: StorePlace = None, as_json: AsJson = False
 ) -> None:
     """Show what the gate said, oldest first; exit 1 if one is not as it was signed."""
-    with _said_plainly():
+    with said_plainly():
         kept = Desk.at(repository, store).store.verdicts()
     read = [(each, signing.checked(each)) for each in kept]
     if as_json:

@@ -59,7 +59,7 @@ class Properties(msgspec.Struct):
 
 class Wanted(msgspec.Struct):
     links: dict[str, Any] = field(name="_links")
-    properties: Properties = field(name="verificationProperties", default=Properties())
+    properties: Properties = field(name="verificationProperties", default_factory=Properties)
 
 
 class Link(msgspec.Struct):
@@ -99,5 +99,3 @@ class Summary(msgspec.Struct):
 
 class Said(msgspec.Struct):
     summary: Summary
-
-

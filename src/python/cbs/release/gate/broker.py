@@ -66,26 +66,28 @@ class BrokerStore:
         other = msgspec.structs.replace(
             result, consumer_version=consumer_version, provider_version=provider_version
         )
-        if not self.broker.is_told(other):
+        if other != result and not self.broker.is_told(other):
             self._tell(other)
 
     def _tell(self, result: Result) -> None:
+        if self.broker.tell(result):
+            return
         consumer, version, provider = result.consumer, result.consumer_version, result.provider
-        if not self.broker.has_pact(consumer, version, provider):
-            own = [pact for pact in self.pacts(version) if pact.consumer == consumer]
-            if result.pact not in {pact.id for pact in own if pact.provider == provider}:
-                raise StoreUnreachable(
-                    f"{consumer}@{version} has no such pact with {provider}: the broker is not"
-                    f" told of it; was the commit of that version changed?"
-                )
-            self.broker.publish(consumer, version, branch=None, pacts=own)
-        self.broker.tell(result)
+        own = [pact for pact in self.pacts(version) if pact.consumer == consumer]
+        if result.pact not in {pact.id for pact in own if pact.provider == provider}:
+            raise StoreUnreachable(
+                f"{consumer}@{version} has no such pact with {provider} as was verified, so the"
+                " broker cannot be told of it: verify the version itself"
+            )
+        self.broker.publish(consumer, version, branch=None, pacts=own)
+        if not self.broker.tell(result):
+            raise StoreUnreachable(f"{RECORDED_BY} lost a pact of {consumer} that it was given")
 
     def _learn(self) -> None:
         """Bring here what was told to the broker since, once a process."""
         if self._learnt:
             return
-        seen = set(msgspec.json.decode(self.beside.get(SEEN) or b"[]", type=list[str]))
+        seen = self._seen()
         for pair in self.broker.pairs():
             if not set(pair) <= set(self.applications):
                 continue
@@ -96,6 +98,12 @@ class BrokerStore:
                     seen.add(mark)
         self.beside.put(SEEN, msgspec.json.encode(sorted(seen)))
         self._learnt = True
+
+    def _seen(self) -> set[str]:
+        try:
+            return set(msgspec.json.decode(self.beside.get(SEEN) or b"[]", type=list[str]))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StoreUnreachable(f"{SEEN} is damaged ({error}): remove it") from None
 
     def _take(self, found: Result | None) -> None:
         if found is None:

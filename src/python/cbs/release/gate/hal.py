@@ -85,7 +85,11 @@ class Hal:
         answer = bytearray()
         try:
             request = self.http.build_request(
-                method, url, content=body, headers=headers, params=httpx.QueryParams(query) if query else None
+                method,
+                url,
+                content=body,
+                headers=headers,
+                params=httpx.QueryParams(tuple(query)) if query else None,
             )
             response = self.http.send(request, stream=True)
             try:

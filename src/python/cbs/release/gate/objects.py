@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import nats
 import nkeys
 from nats.aio.client import Client
 from nats.errors import AuthorizationError
@@ -45,7 +44,7 @@ class NatsBlobs:
     nkey_file: Path | None = None
     seconds_max: float = CALL_SECONDS_MAX
     _runner: asyncio.Runner | None = None
-    _client: Client = field(default_factory=Client)
+    _client: Client | None = None
     _bucket: ObjectStore | None = None
     _used_at: float = 0.0
     _said: list[str] = field(default_factory=list)
@@ -81,10 +80,10 @@ class NatsBlobs:
     def close(self) -> None:
         if self._runner is None:
             return
-        runner, self._runner, self._bucket = self._runner, None, None
+        runner, self._runner = self._runner, None
         atexit.unregister(self.close)
         with runner, suppress(NatsError, OSError, TimeoutError):
-            runner.run(asyncio.wait_for(self._client.close(), self.seconds_max))
+            runner.run(asyncio.wait_for(self._closed(), self.seconds_max))
 
     def _ask(self, what: Callable[[ObjectStore], Awaitable[T]]) -> T:
         if self._runner is None:
@@ -109,24 +108,43 @@ class NatsBlobs:
 
     async def _opened(self) -> ObjectStore:
         is_fresh = time.monotonic() - self._used_at < IDLE_SECONDS_MAX
-        if self._bucket is not None and self._client.is_connected and is_fresh:
+        if self._bucket is not None and self._connected and is_fresh:
             return self._bucket
-        await self._client.close()
-        self._said.clear()
-        self._client = await nats.connect(
-            self.url,
-            name="cbs-release",
-            nkeys_seed=str(self.nkey_file) if self.nkey_file else None,
-            connect_timeout=max(1, int(self.seconds_max / 2)),
-            allow_reconnect=False,
-            error_cb=self._hear,
-        )
+        await self._closed()
+        self._client = await self._connect()
         stream = self._client.jetstream(timeout=self.seconds_max)
         try:
             self._bucket = await stream.object_store(BUCKET)
         except BucketNotFoundError:
             self._bucket = await stream.create_object_store(BUCKET, max_bytes=BUCKET_BYTES_MAX)
         return self._bucket
+
+    @property
+    def _connected(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
+    async def _connect(self) -> Client:
+        seed = self.nkey_file.read_text().strip() if self.nkey_file else None
+        client = Client()
+        try:
+            await client.connect(
+                self.url,
+                name="cbs-release",
+                nkeys_seed_str=seed,
+                connect_timeout=max(1, int(self.seconds_max / 2)),
+                allow_reconnect=False,
+                error_cb=self._hear,
+            )
+        except (NatsError, OSError, TimeoutError, asyncio.CancelledError):
+            await client.close()  # it leaves its socket open
+            raise
+        return client
+
+    async def _closed(self) -> None:
+        self._said.clear()
+        client, self._client, self._bucket = self._client, None, None
+        if client is not None:
+            await client.close()
 
     async def _hear(self, error: Exception) -> None:
         """What is not permitted is told by the server beside the call, which gets no answer."""

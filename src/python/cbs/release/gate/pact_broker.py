@@ -77,9 +77,6 @@ class PactBroker:
         if self.hal.get(where, dict[str, Any]) is None:
             self.hal.send("PUT", where, {}, dict[str, Any])
 
-    def has_pact(self, consumer: str, version: str, provider: str) -> bool:
-        return self.hal.get(_of_pact(consumer, version, provider), dict[str, Any]) is not None
-
     def select(self, provider: str, branch: str) -> Iterator[Selected]:
         """What a build of the provider is to be verified with: the pacts of main branches, of the
         branch of the same name, and of all that is deployed or released."""
@@ -107,13 +104,13 @@ class PactBroker:
 
     # --- verifications ---------------------------------------------------------------------------
 
-    def tell(self, result: Result) -> None:
-        """Publish a result of two versions. The whole of it goes along: who finds it there has it
-        as we have. The consumer's pact must have been published."""
+    def tell(self, result: Result) -> bool:
+        """Publish a result of two versions; False if the broker has no pact of the consumer's. The
+        whole of it goes along: who finds it there has it as we have."""
         where = _of_pact(result.consumer, result.consumer_version, result.provider)
         pact = self.hal.get(where, Linked)
         if pact is None:
-            raise StoreUnreachable(f"the Pact Broker has no {where}: ./cbs release publish")
+            return False
         body = {
             "success": result.held,
             "providerApplicationVersion": result.provider_version,
@@ -121,6 +118,7 @@ class PactBroker:
             "verifiedBy": {"implementation": "cbs release"},
         }
         self.hal.send("POST", pact.link(PUBLISH), body, dict[str, Any])
+        return True
 
     def is_told(self, result: Result) -> bool:
         """Whether these two versions have a result, whoever verified them."""
