@@ -93,14 +93,12 @@ class NatsBlobs:
             return self._runner.run(self._within(what))
         except (BadObjectMetaError, DigestMismatchError):
             raise
-        except TimeoutError:
-            why = self._said[-1] if self._said else f"no answer in {self.seconds_max:g} s"
-            raise StoreUnreachable(f"{self._where}: {why}. {self._todo(why)}") from None
-        except (NatsError, OSError, nkeys.NkeysError, ValueError) as error:
-            why = str(error) or type(error).__name__
-            raise StoreUnreachable(f"{self._where}: {why}. {self._todo(error)}") from None
+        except (NatsError, OSError, TimeoutError, nkeys.NkeysError, ValueError) as error:
+            why = self._said[-1] if self._said else str(error) or type(error).__name__
+            raise StoreUnreachable(f"{self._where}: {why}; {self._todo(error, why)}") from None
 
     async def _within(self, what: Callable[[ObjectStore], Awaitable[T]]) -> T:
+        self._said.clear()
         async with asyncio.timeout(self.seconds_max):
             done = await what(await self._opened())
         self._used_at = time.monotonic()
@@ -124,8 +122,7 @@ class NatsBlobs:
         return self._client is not None and self._client.is_connected
 
     async def _connect(self) -> Client:
-        seed = self.nkey_file.read_text().strip() if self.nkey_file else None
-        client = Client()
+        seed, client = self._seed(), Client()
         try:
             await client.connect(
                 self.url,
@@ -133,6 +130,8 @@ class NatsBlobs:
                 nkeys_seed_str=seed,
                 connect_timeout=max(1, int(self.seconds_max / 2)),
                 allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
                 error_cb=self._hear,
             )
         except (NatsError, OSError, TimeoutError, asyncio.CancelledError):
@@ -140,8 +139,13 @@ class NatsBlobs:
             raise
         return client
 
+    def _seed(self) -> str | None:
+        try:
+            return self.nkey_file.read_text().strip() if self.nkey_file else None
+        except OSError as error:
+            raise StoreUnreachable(f"{NKEY_FILE} names no file to read: {error}") from None
+
     async def _closed(self) -> None:
-        self._said.clear()
         client, self._client, self._bucket = self._client, None, None
         if client is not None:
             await client.close()
@@ -156,8 +160,8 @@ class NatsBlobs:
         parts = urlsplit(self.url)
         return f"the object store at {parts.hostname}:{parts.port or 4222}"
 
-    def _todo(self, error: object) -> str:
+    def _todo(self, error: Exception, why: str) -> str:
         is_refused = isinstance(error, AuthorizationError | nkeys.NkeysError | ValueError)
-        if is_refused or "ermission" in str(error) or "uthorization" in str(error):
+        if is_refused or "permission" in why.lower() or "authorization" in why.lower():
             return f"{NKEY_FILE} names the seed of a user that may use JetStream there"
-        return "See that it runs, with JetStream, or name another place with --store"
+        return "see that it runs, with JetStream, or name another place with --store"
