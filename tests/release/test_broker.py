@@ -1,7 +1,6 @@
 """What the gate and a Pact Broker tell each other, over HTTP."""
 
 import json
-import subprocess
 from datetime import timedelta
 
 import msgspec
@@ -13,30 +12,13 @@ from cbs.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.release.gate.environments import APPLICATIONS, Environment, There
 from cbs.release.gate.gate import Gate
 from cbs.release.gate.hal import BASE_URL, Hal
-from cbs.release.gate.history import PACTS, History
 from cbs.release.gate.pact_broker import PactBroker
 from cbs.release.gate.records import RESULT_DAYS_MAX, Answer, StoreUnreachable, Way
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
-from tests.release.test_stores import PACT, broker_store, deployment, result
+from tests.release.promises import PACT, broker_store, deployment, result
 
 TOKEN = "s3cret-token"
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def fake():
-    with serving(FakeBroker()) as broker:
-        yield broker
-
-
-@pytest.fixture
-def store(fake, tmp_path):
-    return broker_store(fake.url, tmp_path / "beside")
 
 
 def posted(fake, what):
@@ -199,22 +181,6 @@ def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url):
 
 
 # --- the gate ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def history(tmp_path):
-    """Two commits with the same pact and the same provider."""
-    root = tmp_path / "clone"
-    pact = root / PACTS / "accounts-ledger.json"
-    pact.parent.mkdir(parents=True)
-    pact.write_bytes(PACT.body)
-    git = ["git", "-C", str(root), "-c", "user.name=asha", "-c", "user.email=asha@example.org"]
-    subprocess.run(["git", "init", "-q", "-b", "main", str(root)], check=True)
-    for text in ("one", "two"):
-        (root / "README.md").write_text(text)
-        subprocess.run([*git, "add", "."], check=True)
-        subprocess.run([*git, "commit", "-qm", text], check=True)
-    return History(root)
 
 
 def asked(history, store, *, of="HEAD"):

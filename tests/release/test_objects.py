@@ -31,7 +31,12 @@ def opened(url, **settings):
 
 
 def test_names_have_slashes_and_colons_and_are_listed_by_prefix(nats_url):
-    names = ["deployments/test/a.json", "deployments/test-2/a.json", "verdicts/2026:11.json"]
+    names = [
+        "deployments/test/a.json",
+        "deployments/test-2/a.json",
+        "old/deployments/test/a.json",
+        "verdicts/2026:11.json",
+    ]
     with opened(nats_url) as blobs:
         assert blobs.names("") == []
         for name in reversed(names):
@@ -66,6 +71,25 @@ def test_an_empty_blob_is_there(nats_url):
         blobs.put("results/a.json", b"")
 
         assert blobs.get("results/a.json") == b""
+
+
+def test_a_body_that_the_server_lost_is_not_waited_for(nats_url):
+    with opened(nats_url) as blobs:
+        blobs.put("results/a.json", b"{}")
+        lose_bodies(blobs)
+        started = time.monotonic()
+
+        with pytest.raises(StoreUnreachable, match="no answer in 3 s"):
+            blobs.get("results/a.json")
+
+        assert time.monotonic() - started < 4 * SECONDS_MAX
+
+
+def lose_bodies(blobs):
+    async def ask(bucket):
+        await bucket._js.purge_stream(f"OBJ_{objects.BUCKET}", subject=f"$O.{objects.BUCKET}.C.>")
+
+    blobs._ask(ask)
 
 
 def test_a_connection_that_was_idle_is_opened_anew(nats_url, monkeypatch):

@@ -1,26 +1,18 @@
 """Wherever the gate's memory is, it keeps the promises of the port."""
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from cbs.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.release.gate.broker import BrokerStore
-from cbs.release.gate.hal import BASE_URL, Hal
-from cbs.release.gate.history import Pact
 from cbs.release.gate.objects import NatsBlobs
-from cbs.release.gate.pact_broker import PactBroker
 from cbs.release.gate.records import (
-    Deployment,
-    Result,
-    Signed,
     Store,
     StoreUnreachable,
     Way,
@@ -28,47 +20,7 @@ from cbs.release.gate.records import (
 from cbs.release.verifying.verification import Outcome
 from tests.release.listening import dead, mute, serving
 from tests.release.pact_brokers import FakeBroker
-
-AT = datetime.now(UTC).replace(microsecond=0)
-SECONDS_MAX = 1.0
-PACT = Pact(
-    "accounts",
-    "ledger",
-    json.dumps(
-        {
-            "consumer": {"name": "accounts"},
-            "provider": {"name": "ledger"},
-            "interactions": [{"description": "opens a book"}],
-        }
-    ).encode(),
-)
-APPLICATIONS = ("accounts", "ledger", "payments")
-
-
-def result(**changed) -> Result:
-    made = Result(
-        pact=PACT.id,
-        provider_content="c1",
-        consumer="accounts",
-        provider="ledger",
-        consumer_version="a1",
-        provider_version="l1",
-        outcomes=[Outcome(description="opens a book", held=True)],
-        at=AT,
-        by="asha",
-    )
-    return msgspec.structs.replace(made, **changed)
-
-
-def deployment(version, way=Way.DEPLOYED, *, application="ledger", to="test", minutes=0):
-    at = AT + timedelta(minutes=minutes)
-    return Deployment(
-        application=application, version=version, environment=to, way=way, at=at, by="asha"
-    )
-
-
-def signed(at, name="s") -> Signed:
-    return Signed(verdict=msgspec.Raw(json.dumps({"at": at}).encode()), key="k", signature=name)
+from tests.release.promises import AT, PACT, SECONDS_MAX, broker_store, deployment, result, signed
 
 
 @dataclass
@@ -118,21 +70,6 @@ def in_broker(stack, tmp_path, nats_url) -> Kept:
         fake.verified[0] = (sha, version, success, {"cbs": {"pact": 1}})
 
     return Kept(opened, damage)
-
-
-def broker_store(url, beside, *, seconds_max=SECONDS_MAX, token="", pacts=(PACT,)) -> BrokerStore:
-    environ = {BASE_URL: url, "PACT_BROKER_TOKEN": token}
-    return BrokerStore(
-        broker=PactBroker(Hal.of(environ, seconds_max=seconds_max)),
-        beside=FolderBlobs(beside),
-        applications=APPLICATIONS,
-        pacts=lambda version: pacts,
-    )
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture(params=[in_folder, in_objects, in_broker])

@@ -13,9 +13,14 @@ import typer
 
 from cbs.dev.folder import SERVICES
 from cbs.dev.running.commands import CANNOT_SAY, DONE, NO
+from cbs.release.commands import said_plainly
+from cbs.release.gate import stores
+from cbs.release.gate.broker import BrokerStore
 from cbs.release.gate.history import PACTS, History, NoSuchVersion, pact_of
 from cbs.release.gate.runner import Report
 from cbs.release.gate.schemas import changes_between
+from cbs.release.gate.selecting import Selection, selection, tell
+from cbs.release.verifying.verification import Verified
 
 ROOT = Path(__file__).parents[4]
 WROTE_PACTS = "cbs.release.expecting.program"
@@ -107,6 +112,14 @@ def verify(
         Path | None,
         typer.Option("--from-pex", metavar="DIST", help="Verify the PEXes in DIST/cbs."),
     ] = None,
+    broker: Annotated[
+        bool,
+        typer.Option(
+            "--broker",
+            help="What the Pact Broker selects, too: pacts of main and of the branch of this name,"
+            " and of all that is deployed or released. It is told what came of it.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Hold the providers of this work tree against their consumers' pacts; exit 1 if one breaks.
@@ -116,30 +129,52 @@ def verify(
     """
     if unknown := set(providers or ()) - set(SERVICES):
         raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
-    with tempfile.TemporaryDirectory() as folder:
-        files, wished = _pact_files(Path(folder), set(providers or SERVICES), branch or [])
+    with tempfile.TemporaryDirectory() as name, said_plainly():
+        folder, wanted = Path(name), set(providers or SERVICES)
+        files, wished = _pact_files(folder, wanted, branch or [])
+        selected = _selected(folder, wanted, files) if broker else Selection((), ())
+        wishes = [*wished, *selected.added(files, wished=True)]
+        files += [*selected.added(files, wished=False), *wishes]
         if not files:
             typer.echo("no pact names these as provider: nothing was verified", err=True)
             raise typer.Exit(CANNOT_SAY)
-        report = _verified(Path(folder) / "report.json", files, from_pex)
+        report = _verified(folder / "report.json", files, from_pex)
+        if broker and not report.error:
+            _tell(selected, dict(zip(files, report.verified, strict=True)))
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
     else:
-        _show(report, wished)
-    binding = [each for n, each in enumerate(report.verified) if n < len(files) - wished]
+        _show(report, len(wishes))
+    binding = report.verified[: len(files) - len(wishes)]
     broken = report.error or not all(each.held for each in binding)
     raise typer.Exit(NO if broken else DONE)
 
 
-def _pact_files(folder: Path, providers: set[str], branches: list[str]) -> tuple[list[Path], int]:
-    """Files to verify, and how many of them, at the end, are only wished for."""
+def _store(history: History) -> BrokerStore:
+    return stores.brokered(stores.own_folder(history.first()), pacts=history.pacts)
+
+
+def _selected(folder: Path, providers: set[str], own: list[Path]) -> Selection:
+    history = History(ROOT)
+    return selection(_store(history), history, providers, own=own, folder=folder)
+
+
+def _tell(selected: Selection, verified: dict[Path, Verified]) -> None:
+    history = History(ROOT)
+    typer.echo(tell(_store(history), history, selected, verified), err=True)
+
+
+def _pact_files(
+    folder: Path, providers: set[str], branches: list[str]
+) -> tuple[list[Path], list[Path]]:
+    """Files to verify, and those that are only wished for."""
     files = [
         file
         for file in sorted((ROOT / PACTS).glob("*.json"))
         if pact_of(file.read_bytes()).provider in providers
     ]
     known = {file.read_bytes() for file in files}
-    history, wished = History(ROOT), 0
+    history, wished = History(ROOT), []
     for branch in branches:
         try:
             others = history.pacts(history.sha(branch))
@@ -149,8 +184,7 @@ def _pact_files(folder: Path, providers: set[str], branches: list[str]) -> tuple
             if pact.provider in providers and pact.body not in known:
                 file = folder / f"{branch.replace('/', '-')}-{pact.consumer}-{pact.provider}.json"
                 file.write_bytes(pact.body)
-                files.append(file)
-                wished += 1
+                wished.append(file)
     return files, wished
 
 

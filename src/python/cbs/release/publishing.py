@@ -2,7 +2,6 @@
 a version that it does not know makes its every answer about it unknown.
 """
 
-import os
 from typing import Annotated
 
 import msgspec
@@ -32,7 +31,7 @@ def publish(
 ) -> None:
     """Publish a commit's pacts and every application's version to PACT_BROKER_BASE_URL."""
     with said_plainly():
-        broker = stores.broker_of(os.environ)
+        broker = stores.broker_of()
         history = History(repository or ROOT)
         sha = history.sha(version)
         if branch is None and version == "HEAD":

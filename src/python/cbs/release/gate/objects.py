@@ -94,7 +94,9 @@ class NatsBlobs:
         except (BadObjectMetaError, DigestMismatchError):
             raise
         except (NatsError, OSError, TimeoutError, nkeys.NkeysError, ValueError) as error:
-            why = self._said[-1] if self._said else str(error) or type(error).__name__
+            slow = f"no answer in {self.seconds_max:g} s"
+            own = slow if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+            why = self._said[-1] if self._said else own
             raise StoreUnreachable(f"{self._where}: {why}; {self._todo(error, why)}") from None
 
     async def _within(self, what: Callable[[ObjectStore], Awaitable[T]]) -> T:

@@ -43,6 +43,10 @@ class Selected(msgspec.Struct, kw_only=True):
     content: bytes
     wished: bool
 
+    @property
+    def id(self) -> str:
+        return Pact(self.consumer, self.provider, self.content).id
+
 
 @dataclass(frozen=True, slots=True)
 class PactBroker:

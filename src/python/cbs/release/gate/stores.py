@@ -31,6 +31,16 @@ def store(
         return BlobStore(_objects(named, environ))
     if named or not environ.get(BASE_URL):
         return BlobStore(FolderBlobs(Path(named) if named else own))
+    return brokered(own, pacts=pacts, environ=environ)
+
+
+def brokered(
+    own: Path,
+    *,
+    pacts: Callable[[str], Sequence[Pact]],
+    environ: Mapping[str, str] = os.environ,
+) -> BrokerStore:
+    """Raises StoreUnreachable."""
     broker = broker_of(environ)
     # Not what was kept without a broker: it was told of none of that.
     beside = own / f"broker-{sha256(broker.hal.base.encode()).hexdigest()[:16]}"
@@ -39,10 +49,10 @@ def store(
     )
 
 
-def broker_of(environ: Mapping[str, str]) -> PactBroker:
+def broker_of(environ: Mapping[str, str] = os.environ) -> PactBroker:
     """Raises StoreUnreachable, if none is named, too."""
     if not environ.get(BASE_URL):
-        raise StoreUnreachable(f"{BASE_URL} is not set: it names the Pact Broker to publish to")
+        raise StoreUnreachable(f"{BASE_URL} is not set: it names the Pact Broker that is meant")
     return PactBroker(Hal.of(environ))
 
 
