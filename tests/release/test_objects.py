@@ -1,7 +1,7 @@
 """What is particular to a memory in a NATS object store."""
 
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -104,6 +104,15 @@ def test_a_connection_that_was_idle_is_opened_anew(nats_url, monkeypatch):
         assert blobs._client is not first and first.is_closed
 
 
+@contextmanager
+def claimed():
+    claim = choose(14822)
+    try:
+        yield claim
+    finally:
+        claim.release()
+
+
 def at(claim):
     return f"nats://127.0.0.1:{claim.port}"
 
@@ -132,8 +141,7 @@ def test_a_user_is_known_by_the_seed_in_a_file(tmp_path):
     files = {name: seed_file(tmp_path, name, seed) for name, seed in seeds.items()}
     files["broken"] = seed_file(tmp_path, "broken", "no seed")
     files["missing"] = tmp_path / "missing"
-    claim = choose(14822)
-    with server(tmp_path, users, claim) as url:
+    with claimed() as claim, server(tmp_path, users, claim) as url:
         with opened(url, nkey_file=files["gate"]) as blobs:
             blobs.put("results/a.json", b"{}")
             assert blobs.get("results/a.json") == b"{}"
@@ -147,21 +155,18 @@ def test_a_user_is_known_by_the_seed_in_a_file(tmp_path):
                 blobs.put("results/b.json", b"{}")
             assert time.monotonic() - started < 4 * SECONDS_MAX
             assert not any(seed in str(said.value) for seed in seeds.values())
-    claim.release()
 
 
 def test_a_server_that_went_away_is_told_and_one_that_is_back_is_used(tmp_path):
     users = {"gate": (public_of(seed := new_seed()), Permissions(publish=(), subscribe=()))}
     file = seed_file(tmp_path, "gate", seed)
-    claim = choose(14822)
-    with closing(NatsBlobs(url=at(claim), nkey_file=file, seconds_max=SECONDS_MAX)) as blobs:
+    with claimed() as claim, opened(at(claim), nkey_file=file) as blobs:
         with server(tmp_path, users, claim):
             blobs.put("results/a.json", b"{}")
         with pytest.raises(StoreUnreachable, match="--store"):
             blobs.get("results/a.json")
         with server(tmp_path, users, claim):
             assert blobs.get("results/a.json") == b"{}"
-    claim.release()
 
 
 def test_a_password_in_a_url_is_not_told():

@@ -151,7 +151,8 @@ def verify(
 
 
 def _store(history: History) -> BrokerStore:
-    return stores.brokered(stores.own_folder(history.first()), pacts=history.pacts)
+    broker = stores.broker_of()
+    return stores.brokered(broker, stores.own_folder(history.first()), pacts=history.pacts)
 
 
 def _selected(folder: Path, providers: set[str], own: list[Path]) -> Selection:

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import nkeys
 from nats.aio.client import Client
-from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
 from nats.js.errors import (
     BadObjectMetaError,
@@ -32,6 +31,11 @@ from cbs.release.gate.records import StoreUnreachable
 BUCKET, BUCKET_BYTES_MAX = "CBS_RELEASE", 256 << 20
 CALL_SECONDS_MAX, IDLE_SECONDS_MAX = 10.0, 30.0
 NKEY_FILE = "CBS_RELEASE_NATS_NKEY_FILE"
+# Always both: a server that refuses a user may close before it is heard why.
+TODO = (
+    f"see that it runs, with JetStream, and that {NKEY_FILE} names the seed of a user that may use"
+    " it, or name another place with --store"
+)
 
 T = TypeVar("T")
 
@@ -97,7 +101,7 @@ class NatsBlobs:
             slow = f"no answer in {self.seconds_max:g} s"
             own = slow if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             why = self._said[-1] if self._said else own
-            raise StoreUnreachable(f"{self._where}: {why}; {self._todo(error, why)}") from None
+            raise StoreUnreachable(f"{self._where}: {why}; {TODO}") from None
 
     async def _within(self, what: Callable[[ObjectStore], Awaitable[T]]) -> T:
         self._said.clear()
@@ -161,9 +165,3 @@ class NatsBlobs:
         """Without a user and a password that the URL may have."""
         parts = urlsplit(self.url)
         return f"the object store at {parts.hostname}:{parts.port or 4222}"
-
-    def _todo(self, error: Exception, why: str) -> str:
-        is_refused = isinstance(error, AuthorizationError | nkeys.NkeysError | ValueError)
-        if is_refused or "permission" in why.lower() or "authorization" in why.lower():
-            return f"{NKEY_FILE} names the seed of a user that may use JetStream there"
-        return "see that it runs, with JetStream, or name another place with --store"

@@ -31,17 +31,12 @@ def store(
         return BlobStore(_objects(named, environ))
     if named or not environ.get(BASE_URL):
         return BlobStore(FolderBlobs(Path(named) if named else own))
-    return brokered(own, pacts=pacts, environ=environ)
+    return brokered(broker_of(environ), own, pacts=pacts)
 
 
 def brokered(
-    own: Path,
-    *,
-    pacts: Callable[[str], Sequence[Pact]],
-    environ: Mapping[str, str] = os.environ,
+    broker: PactBroker, own: Path, *, pacts: Callable[[str], Sequence[Pact]]
 ) -> BrokerStore:
-    """Raises StoreUnreachable."""
-    broker = broker_of(environ)
     # Not what was kept without a broker: it was told of none of that.
     beside = own / f"broker-{sha256(broker.hal.base.encode()).hexdigest()[:16]}"
     return BrokerStore(
