@@ -60,11 +60,6 @@ class PactBroker:
         self, application: str, version: str, *, branch: str | None, pacts: Sequence[Pact]
     ) -> None:
         """Record a version of an application, with what it asks of others as a consumer."""
-        if branch is not None:
-            where = path("pacticipants", application, "branches", branch, "versions", version)
-            self.hal.send("PUT", where, {}, dict[str, Any])
-        elif not pacts:
-            self.know(application, version)
         if pacts:
             body = {
                 "pacticipantName": application,
@@ -74,6 +69,11 @@ class PactBroker:
             if branch is not None:
                 body["branch"] = branch
             self.hal.send("POST", "/contracts/publish", body, dict[str, Any])
+        elif branch is not None:
+            where = path("pacticipants", application, "branches", branch, "versions", version)
+            self.hal.send("PUT", where, {}, dict[str, Any])
+        else:
+            self.know(application, version)
 
     def know(self, application: str, version: str) -> None:
         """Make a version known that was never published."""
