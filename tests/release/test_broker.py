@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cbs.dev.cli import app
 from cbs.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.release.gate.environments import APPLICATIONS, Environment, There
+from cbs.release.gate.environments import APPLICATIONS, Environment, There, environment
 from cbs.release.gate.gate import Gate
 from cbs.release.gate.hal import BASE_URL, Hal
 from cbs.release.gate.pact_broker import PactBroker
@@ -228,6 +228,15 @@ def test_a_store_that_only_keeps_has_no_opinion(history, tmp_path):
     kept_of_first(history, store)
 
     assert asked(history, store).notes == []
+
+
+def test_what_is_there_in_two_ways_is_one_finding(history):
+    first, head = history.first(), history.sha("HEAD")
+    recorded = [deployment(first), deployment(first, Way.RELEASED)]
+
+    found = environment("test", recorded, [There("ledger", head)], history)
+
+    assert len([each for each in found.findings if "something else runs" in each]) == 1
 
 
 # --- cbs release publish -------------------------------------------------------------------------
