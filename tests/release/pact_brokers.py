@@ -192,7 +192,7 @@ class FakeBroker:
         return numbers[-1] if numbers else None
 
     def _matrix(self, query):
-        names, numbers = [v for k, v in query if k == "q[][pacticipant]"], []
+        names = [v for k, v in query if k == "q[][pacticipant]"]
         numbers = [v for k, v in query if k == "q[][version]"]
         if len(names) != 2 or len(numbers) not in (0, 2) or ("latestby", "cvpv") not in query:
             raise invalid(q="is not as a selector is")
@@ -235,11 +235,14 @@ class FakeBroker:
         for each in body.get("consumerVersionSelectors", []):
             if not each or set(each) - BRANCH_KEYS or set(each.values()) != {True} or not branch:
                 raise invalid(consumerVersionSelectors="must specify a value")
+        keys = {key for each in body.get("consumerVersionSelectors", []) for key in each}
         there = {(put["name"], put["number"]) for put in self.deployed + self.released}
+        there = there if "deployedOrReleased" in keys else set()
+        named = set(MAIN_BRANCHES if "mainBranch" in keys else ())
+        named |= {branch} if "matchingBranch" in keys else set()
         found = {}
         for (consumer, number, known), sha in self.pacts.items():
-            branches = set(self.versions[consumer, number])
-            wanted = branches & {*MAIN_BRANCHES, branch} or (consumer, number) in there
+            wanted = named & {*self.versions[consumer, number]} or (consumer, number) in there
             if known == provider and wanted:
                 place = f"/pacts/provider/{provider}/consumer/{consumer}/pact-version/{sha}"
                 was_good = any(s == sha and good for s, _, good, _ in self.verified)
