@@ -53,9 +53,8 @@ class FakeBroker:
                 return 200, self._version(name, number)
             case ["PUT", "pacticipants", name, "versions", number]:
                 wants(kind, JSON)
-                is_new = (name, number) not in self.versions
                 self.versions.setdefault((name, number), [])
-                return 201 if is_new else 200, self._version(name, number)
+                return 201, self._version(name, number)
             case ["PUT", "pacticipants", name, "branches", branch, "versions", number]:
                 wants(kind, JSON)
                 self._branch(name, number, branch)
