@@ -86,6 +86,14 @@ def test_only_what_is_new_is_fetched_again(fake, store, tmp_path):
     assert len(fetched) == 1
 
 
+def test_the_newest_result_of_a_content_counts_in_whatever_order_they_are_found(fake, tmp_path):
+    newer = result(at=result().at + timedelta(seconds=1))
+    broker_store(fake.url, tmp_path / "one").keep(newer)
+    broker_store(fake.url, tmp_path / "two").keep(result(provider_version="l2"))
+
+    assert broker_store(fake.url, tmp_path / "three").results() == [newer]
+
+
 def test_a_stale_result_is_looked_for_at_the_broker(fake, tmp_path):
     old = result(at=result().at - timedelta(days=RESULT_DAYS_MAX + 1))
     here = broker_store(fake.url, tmp_path / "here")
