@@ -9,7 +9,7 @@ from cbs.dev.keeping import backup, restore
 from cbs.dev.measuring import bench, overload, soak
 from cbs.dev.running import commands, watching
 from cbs.dev.verifying import verify
-from cbs.release import contracts, review
+from cbs.release import builds, contracts, publishing, review
 from cbs.release.commands import app as release
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ app.command("soak")(soak.soak)
 app.command("chaos")(chaos.chaos)
 app.command("simulate")(simulate.simulate)
 release.command("review")(review.review)
+release.command("publish")(publishing.publish)
+contracts.app.command("verify")(builds.verify)
+contracts.app.command("verify-at", hidden=True)(builds.verify_at)
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(release, name="release")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -44,8 +44,9 @@ StorePlace = Annotated[
     typer.Option(
         "--store",
         envvar=stores.ENVIRONMENT,
-        help="Where the gate's memory is: a folder, or nats://HOST:PORT for an object store.",
-        show_default="this user's state folder",
+        help="Where the gate's memory is: a folder, or nats://HOST:PORT for an object store"
+        " (CBS_RELEASE_NATS_NKEY_FILE: its user's seed).",
+        show_default="the Pact Broker of PACT_BROKER_BASE_URL, or this user's state folder",
     ),
 ]
 Repository = Annotated[
@@ -69,7 +70,7 @@ class Desk:
     def at(cls, repository: Path | None, store: str | None) -> "Desk":
         history = History(repository or ROOT)
         place = stores.own_folder(history.first())
-        return cls(history, stores.store(store, place), place)
+        return cls(history, stores.store(store, place, pacts=history.pacts), place)
 
     def environment(self, name: str, registry: Path | None, folder: Folder) -> Environment:
         observed = None

@@ -11,11 +11,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, Data
-from cbs.release.commands import Desk, StorePlace, said_plainly
-from cbs.release.gate.history import PACTS, History, NoSuchVersion, Pact, pact_of
-from cbs.release.gate.runner import Report
+from cbs.dev.folder import SERVICES
+from cbs.dev.running.commands import CANNOT_SAY, DONE, NO
+from cbs.release.gate.history import PACTS, History, NoSuchVersion
 from cbs.release.gate.schemas import changes_between
 
 ROOT = Path(__file__).parents[4]
@@ -28,12 +26,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 def described(service: str) -> dict[str, Any]:
     """Both documents of a service, as its own process prints them."""
     command = [sys.executable, "-m", f"cbs.{service}.main", "schema"]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=_environment()).stdout
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment()).stdout
     documents: dict[str, Any] = json.loads(printed)
     return documents
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "src" / "python")}
 
 
@@ -51,7 +49,7 @@ def pacts() -> dict[Path, str]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "pacts"
         argv = [sys.executable, "-P", "-m", WROTE_PACTS, str(place)]
-        done = subprocess.run(argv, env=_environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             typer.echo(f"the pacts could not be written:\n{done.stderr}", err=True)
             raise typer.Exit(NO)
@@ -93,130 +91,6 @@ def _written(*, check: bool) -> None:
     for place in stale:
         typer.echo(f"{'not as the code' if check else 'written'}: {place}")
     raise typer.Exit(NO if check and stale else DONE)
-
-
-@app.command()
-def verify(
-    providers: Annotated[
-        list[str] | None, typer.Argument(help="Only these services; all by default.")
-    ] = None,
-    branch: Annotated[
-        list[str] | None,
-        typer.Option(help="The pacts of another branch, too: they never fail this."),
-    ] = None,
-    deployed_in: Annotated[
-        list[str] | None,
-        typer.Option(help="The pacts of what is deployed in an environment, too: they bind."),
-    ] = None,
-    from_pex: Annotated[
-        Path | None,
-        typer.Option("--from-pex", metavar="DIST", help="Verify the PEXes in DIST/cbs."),
-    ] = None,
-    store: StorePlace = None,
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Hold the providers of this work tree against their consumers' pacts; exit 1 if one breaks.
-
-    A whole bank comes up for it, from this tree, and goes again. A pending interaction that does
-    not hold is shown and breaks nothing.
-    """
-    if unknown := set(providers or ()) - set(SERVICES):
-        raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
-    with tempfile.TemporaryDirectory() as folder:
-        services, place = set(providers or SERVICES), Path(folder)
-        with said_plainly():
-            there = _deployed(store, deployed_in or [], Folder.at(data))
-        files, wished = _pact_files(place, services, there, branch or [])
-        if not files:
-            typer.echo("no pact names these as provider: nothing was verified", err=True)
-            raise typer.Exit(CANNOT_SAY)
-        report = _verified(Path(folder) / "report.json", files, from_pex)
-    if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
-    else:
-        _show(report, wished)
-    binding = [each for n, each in enumerate(report.verified) if n < len(files) - wished]
-    broken = report.error or not all(each.held for each in binding)
-    raise typer.Exit(NO if broken else DONE)
-
-
-def _deployed(store: str | None, names: list[str], folder: Folder) -> list[Pact]:
-    """The pacts of every application as it is deployed in these environments."""
-    if not names:
-        return []
-    desk = Desk.at(ROOT, store)
-    found = [there for name in names for there in desk.environment(name, None, folder).there]
-    return [
-        pact
-        for there in found
-        for pact in desk.history.pacts(there.version)
-        if pact.consumer == there.application
-    ]
-
-
-def _pact_files(
-    folder: Path, providers: set[str], deployed: list[Pact], branches: list[str]
-) -> tuple[list[Path], int]:
-    """Files to verify, and how many of them, at the end, are only wished for."""
-    files = [
-        file
-        for file in sorted((ROOT / PACTS).glob("*.json"))
-        if pact_of(file.read_bytes()).provider in providers
-    ]
-    known = {file.read_bytes() for file in files}
-    for pact in deployed:
-        if pact.provider in providers and pact.body not in known:
-            known.add(pact.body)
-            file = folder / f"deployed-{len(known)}-{pact.consumer}-{pact.provider}.json"
-            file.write_bytes(pact.body)
-            files.append(file)
-    history, wished = History(ROOT), 0
-    for branch in branches:
-        try:
-            others = history.pacts(history.sha(branch))
-        except NoSuchVersion as error:
-            raise typer.BadParameter(str(error)) from None
-        for pact in others:
-            if pact.provider in providers and pact.body not in known:
-                file = folder / f"{branch.replace('/', '-')}-{pact.consumer}-{pact.provider}.json"
-                file.write_bytes(pact.body)
-                files.append(file)
-                wished += 1
-    return files, wished
-
-
-def _verified(out: Path, files: list[Path], dist: Path | None) -> Report:
-    argv = [sys.executable, "-P", "-m", "cbs.release.verifying.program", str(out)]
-    if dist is not None:
-        argv += ["--from-pex", str(dist)]
-    done = subprocess.run([*argv, *map(str, files)], env=_environment(), check=False)
-    if not out.exists():
-        log = out.with_suffix(".log")
-        said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-        return Report(error=f"the verification ended with {done.returncode}: {said}")
-    return msgspec.json.decode(out.read_bytes(), type=Report)
-
-
-def _show(report: Report, wished: int) -> None:
-    for n, each in enumerate(report.verified):
-        only_wished = n >= len(report.verified) - wished
-        held = sum(outcome.held for outcome in each.outcomes)
-        word = "holds" if each.held_whole else "pending" if each.held or only_wished else "BROKEN"
-        pair = f"{each.consumer} with {each.provider}"
-        typer.echo(f"{word:8} {pair}: {held} of {len(each.outcomes)} interactions")
-        for outcome in each.outcomes:
-            if not outcome.held:
-                typer.echo(f"         {outcome.description}: {'; '.join(outcome.why)}")
-    if report.error:
-        typer.echo(report.error, err=True)
-
-
-@app.command("verify-at", hidden=True)
-def verify_at(out: Path, pacts: list[Path]) -> None:
-    """What another commit's gate calls when its packages are not this one's."""
-    report = _verified(out, pacts, None)
-    out.write_bytes(msgspec.json.encode(report))
 
 
 @app.command()

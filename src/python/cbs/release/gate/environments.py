@@ -44,7 +44,7 @@ def environment(
     name: str, recorded: list[Deployment], observed: list[There] | None, history: History
 ) -> Environment:
     """Both views of it put together."""
-    noted = [There(each.application, each.version) for each in recorded]
+    noted = list(dict.fromkeys(There(each.application, each.version) for each in recorded))
     findings: list[str] = []
     known = _versioned(observed or [], history, findings)
     if observed is not None:

@@ -57,17 +57,30 @@ class Gate:
         if not reasons:
             why = f"nobody in {environment.name} talks with {application}"
             reasons.append(Reason(answer=Answer.YES, why=why))
+        answer = answer_of(reasons)
+        notes += self._other_opinion(application, sha, environment.name, answer)
         return Verdict(
             application=application,
             version=sha,
             environment=environment.name,
-            answer=answer_of(reasons),
+            answer=answer,
             reasons=reasons,
             notes=notes,
             pex_sha256=pex_sha256,
             at=now(),
             by=getpass.getuser(),
         )
+
+    def _other_opinion(self, application: str, sha: str, to: str, answer: Answer) -> list[str]:
+        other = self.store.opinion(application, sha, to)
+        if other is None:
+            return []
+        if other.answer is answer:
+            return [f"{other.whose} says {other.answer}, too: {other.why}"]
+        return [
+            f"{other.whose} says {other.answer} where the gate says {answer}: {other.why};"
+            " does it know all versions (./cbs release publish) and deployments (record)?"
+        ]
 
     # --- what must hold --------------------------------------------------------------------------
 
@@ -127,6 +140,11 @@ class Gate:
             kept = self.store.result(*key)
             if kept is not None and not kept.is_stale(at):
                 self._found[key] = kept
+                self.store.stands_for(
+                    kept,
+                    consumer_version=need.consumer.version,
+                    provider_version=need.provider.version,
+                )
             elif key not in self._found:
                 missing[need.provider.version, need.provider.application][need.pact.id] = need
         if self.run is None:

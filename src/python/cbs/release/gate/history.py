@@ -71,8 +71,10 @@ class History:
         """The id of the first commit, which all clones of a repository have in common."""
         return self._text("rev-list", "--max-parents=0", "HEAD").split()[-1]
 
-    def branch(self) -> str:
-        return self._text("rev-parse", "--abbrev-ref", "HEAD")
+    def branch(self) -> str | None:
+        """None of a commit that is checked out by itself, as CI does it."""
+        name = self._text("rev-parse", "--abbrev-ref", "HEAD")
+        return None if name == "HEAD" else name
 
     def branches(self) -> list[str]:
         """Local branches, the newest commit first."""

@@ -100,6 +100,14 @@ class Signed(msgspec.Struct, kw_only=True):
         return self.signature[:32]
 
 
+class Opinion(msgspec.Struct, kw_only=True):
+    """What another gate says that keeps the same books."""
+
+    whose: str
+    answer: Answer
+    why: str
+
+
 class Store(Protocol):
     """Where the gate's memory is. What is written is there for whoever reads next; a result or a
     deployment that is written twice is there once. Raises StoreUnreachable."""
@@ -107,6 +115,11 @@ class Store(Protocol):
     def result(self, pact: str, provider_content: str) -> Result | None: ...
     def keep(self, result: Result) -> None: ...
     def results(self) -> list[Result]: ...
+    def stands_for(self, result: Result, *, consumer_version: str, provider_version: str) -> None:
+        """A result was found for versions that have the content of those it was made with: a store
+        that goes by versions has it of these, too."""
+        ...
+
     def record(self, deployment: Deployment) -> None: ...
     def deployments(self, environment: str) -> list[Deployment]:
         """What is there by what was recorded, oldest first; what was replaced is not."""
@@ -118,31 +131,34 @@ class Store(Protocol):
         """Oldest first."""
         ...
 
+    def opinion(self, application: str, version: str, environment: str) -> Opinion | None:
+        """None of a store that only keeps."""
+        ...
+
 
 class StoreUnreachable(Exception):
     """The store cannot be asked at present, or holds what nobody can read; it says which."""
 
 
 def current(recorded: list[Deployment]) -> list[Deployment]:
-    """What is there after all that was recorded of one environment, in the order of time."""
-    there: dict[tuple[str, str], Deployment] = {}
+    """What is there after all that was recorded of one environment, in the order of time.
+
+    A version can be there in both ways; that it was deployed, too, ends no release.
+    """
+    there: list[Deployment] = []
     for each in sorted(recorded, key=lambda deployment: deployment.at):
-        key = (each.application, each.version)
-        if each.way is Way.DEPLOYED:
-            there = {
-                k: d
-                for k, d in there.items()
-                if d.application != each.application or d.way is Way.RELEASED
-            }
-        if each.way is Way.UNDEPLOYED:
-            there = {
-                k: d
-                for k, d in there.items()
-                if k[0] != each.application or each.version not in (k[1], "")
-            }
-        else:
-            there[key] = each
-    return list(there.values())
+        there = [deployment for deployment in there if not _ends(each, deployment)]
+        if each.way is not Way.UNDEPLOYED:
+            there.append(each)
+    return there
+
+
+def _ends(new: Deployment, old: Deployment) -> bool:
+    if new.application != old.application:
+        return False
+    if new.way is Way.UNDEPLOYED:
+        return new.version in (old.version, "")
+    return new.way is old.way and (new.way is Way.DEPLOYED or new.version == old.version)
 
 
 def now() -> datetime:
