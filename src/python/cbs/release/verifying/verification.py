@@ -33,11 +33,13 @@ class NothingToVerify(Exception):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """Of one interaction; `why` is empty if it held. `pending`: its consumer only wishes for it."""
+    """Of one interaction; `why` is empty if it held. `pending`: its consumer only wishes for it.
+    `unready`: its state could not be brought about, perhaps for the fault of another service."""
 
     description: str
     held: bool
     pending: bool = False
+    unready: bool = False
     why: list[str] = []
 
 
@@ -83,7 +85,7 @@ def verify(world: World, pact: Path) -> Verified:
         with suppress(RuntimeError):  # what did not hold is in the results
             verifier.verify()
         results = verifier.results
-    outcomes = _outcomes(results, interactions, provided.failures)
+    outcomes = _outcomes(results, interactions, provided)
     assert len(outcomes) == len(interactions), (len(outcomes), len(interactions))
     return Verified(consumer=consumer, provider=provider, outcomes=outcomes)
 
@@ -95,19 +97,21 @@ def _signed_in(interaction: Mapping[str, Any]) -> bool:
 def _outcomes(
     results: Mapping[str, Any],
     interactions: Mapping[str, Mapping[str, Any]],
-    failures: Mapping[str, str],
+    provided: "_Provider",
 ) -> list[Outcome]:
     why: dict[str, list[str]] = {}
     for error in [*results["errors"], *results["pendingErrors"]]:
         told = error["interaction"]
         description = next((d for d in interactions if told.endswith(f" - {d}")), "")
-        said = [failures[description]] if description in failures else _said(error)
+        told_by_us = provided.failures.get(description)
+        said = [told_by_us] if told_by_us else _said(error)
         why.setdefault(description, []).extend(said)
     return [
         Outcome(
             description=each["description"],
             held=each["result"] == "OK",
             pending=bool(interactions[each["description"]].get("pending")),
+            unready=each["description"] in provided.unready,
             why=[] if each["result"] == "OK" else why.get(each["description"], ["it failed"]),
         )
         for each in results["interactionResults"]
@@ -135,6 +139,7 @@ class _Provider:
     values: dict[str, Any] = field(default_factory=dict)
     before: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    unready: set[str] = field(default_factory=set)
 
     @contextmanager
     def states(self) -> Iterator[str]:
@@ -176,6 +181,7 @@ class _Provider:
             for description, each in self.interactions.items():
                 if any(s["name"] == name for s in each.get("providerStates", [])):
                     self.failures.setdefault(description, why)
+                    self.unready.add(description)
             # Not 500: the verifier tries that again for half a minute.
             return 400, json.dumps({"error": why}).encode()
         return 200, json.dumps(self.values).encode()
