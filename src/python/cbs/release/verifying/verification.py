@@ -11,7 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import httpx
 import msgspec
+import nats.errors
 
 os.environ["PACT_DO_NOT_TRACK"] = "true"  # read when pact is imported
 
@@ -26,6 +29,19 @@ OWN_TOKEN = re.compile(r"^the token of (\w+)$")
 CALLER = "the caller's own token"
 ASYNC, SYNC, HTTP = "Asynchronous/Messages", "Synchronous/Messages", "Synchronous/HTTP"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+# What a provider that is not as it should be does to a question: no answer, or another than asked.
+NOT_GIVEN = (
+    AssertionError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,  # msgspec's, too
+    asyncpg.PostgresError,
+    httpx.HTTPError,
+    nats.errors.Error,
+)
 
 
 class NothingToVerify(Exception):
@@ -174,7 +190,7 @@ class _Provider:
             if name:
                 self.before = self.world.sequence(self.provider)
                 self.values |= bring_about(self.world, self.provider, name, params)
-        except Exception as error:
+        except NOT_GIVEN as error:
             why = f"the state {name!r} could not be brought about: {error}"
             if not isinstance(error, NotAsAsked):
                 why += f" ({type(error).__name__})"
@@ -190,7 +206,7 @@ class _Provider:
         interaction = self.interactions[name]
         try:
             contents, said = self._message(interaction)
-        except Exception as error:
+        except NOT_GIVEN as error:
             # No error to the verifier, which would try again: an answer that holds nothing.
             self.failures[name] = f"{type(error).__name__}: {error}"
             contents, said = b"null", {}
