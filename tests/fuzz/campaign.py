@@ -21,7 +21,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from cbs.dev.breaking import settling
+from cbs.dev.breaking import converging
 from cbs.dev.breaking.prey import evidence, prey
 from cbs.dev.breaking.records import Violation
 from cbs.dev.demonstrating.onboarding import account_of
@@ -75,7 +75,7 @@ class Campaign:
                 self._round(service, self.seed + number)
                 if self.cases >= self.cases_max or self._seconds > self.seconds_max:
                     violations = asyncio.run(self._violations())
-                    logged = settling.errors_logged(self.folder)
+                    logged = converging.errors_logged(self.folder)
                     return Found(
                         seed=self.seed,
                         seconds=round(self._seconds, 1),
@@ -132,7 +132,7 @@ class Campaign:
 
     async def _violations(self) -> list[str]:
         broken: list[Violation] = []
-        await settling.converge(self.folder, broken)
+        await converging.converge(self.folder, broken, kinds=())
         found = await verify.findings(
             verify.places_of(self.folder), say=lambda _: None, tell=lambda _: None
         )
@@ -154,9 +154,9 @@ def main(
         raise typer.BadParameter(f"{', '.join(unknown)}: the services are {', '.join(SERVICES)}")
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
     try:
-        with prey(console, None) as folder:
+        with prey(console, None, disks=False) as bank:
             campaign = Campaign(
-                folder=folder,
+                folder=bank.folder,
                 console=console,
                 services=tuple(service or SERVICES),
                 seed=seed,
@@ -166,7 +166,7 @@ def main(
             found = campaign.run()
             broken = found.failures or found.violations or found.errors_logged
             if broken:
-                write_whole(evidence(folder), msgspec.json.encode(found).decode())
+                write_whole(evidence(bank.folder), msgspec.json.encode(found).decode())
     except (CannotStart, NoBank, NoAnswer, Refused, OSError) as error:
         typer.echo(str(error) or repr(error), err=True)
         raise typer.Exit(CANNOT_SAY) from None

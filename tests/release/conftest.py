@@ -1,12 +1,15 @@
-"""A broker that is up, and a clone whose commits it is told of."""
+"""A broker that is up, a clone whose commits it is told of, and a bank that only says."""
 
+import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from cbs.release.gate.history import PACTS, History
+from cbs.release.gate.history import LOCK, PACTS, SOURCES, History
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
+from tests.release.place import SCHEMA, Place
 from tests.release.promises import PACT, broker_store
 
 
@@ -40,3 +43,27 @@ def history(tmp_path):
         subprocess.run([*git, "add", "."], check=True)
         subprocess.run([*git, "commit", "-qm", text], check=True)
     return History(root)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path / "clone")
+    made.root.mkdir()
+    made.git("init", "--quiet", "--initial-branch=main")
+    for service, calls in {"ledger": (), "payments": ("ledger.post",)}.items():
+        text = f"CONNECTIONS = Connections(service={service!r}, calls={calls!r})\n"
+        made.write(f"{SOURCES}/{service}/connections.py", text)
+    made.write(LOCK, "msgspec==1\n")
+    made.write(f"{SOURCES}/release/expecting/partner.py", "")
+    made.write("contracts/openapi/ledger.json", json.dumps(SCHEMA))
+    made.pact("payments", "ledger", "ask")
+    made.pact("partner", "payments", "ask")
+    made.pact("partner", "ledger", "ask")
+    return made
+
+
+@pytest.fixture
+def base(place: Place) -> str:
+    sha = place.commit()
+    place.deploy(sha, "ledger", "payments", "partner")
+    return sha

@@ -46,7 +46,6 @@ IN_FLIGHT_MAX, BREAKER_FAILURES_MAX, BREAKER_SECONDS = 512, 20, 2.0
 VERSION, INBOX = "1.0.0", "_INBOX"
 
 log = structlog.get_logger()
-
 P = TypeVar("P")
 R = TypeVar("R")
 
@@ -96,7 +95,6 @@ class Bus:
                     inbox_prefix=f"{INBOX}_{self.service}".encode(),
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.2,
-                    connect_timeout=2,
                     pending_size=8 * 1024 * 1024,
                     error_cb=self._on_error,
                 )

@@ -21,32 +21,35 @@ from cbs.release.gate.selecting import Selection, selection, tell
 from cbs.release.verifying.verification import Verified
 
 
+Providers = Annotated[list[str] | None, typer.Argument(help="Only these services; all by default.")]
+Branches = Annotated[
+    list[str] | None, typer.Option(help="The pacts of another branch, too: they never fail this.")
+]
+DeployedIn = Annotated[
+    list[str] | None,
+    typer.Option(help="The pacts of what is deployed in an environment, too: they bind."),
+]
+FromPex = Annotated[
+    Path | None, typer.Option("--from-pex", metavar="DIST", help="Verify the PEXes in DIST/cbs.")
+]
+Broker = Annotated[
+    bool,
+    typer.Option(
+        "--broker",
+        help="What the Pact Broker selects, too: pacts of main and of the branch of this name,"
+        " and of all that is deployed or released. It is told what came of it.",
+    ),
+]
+
+
 def verify(
-    providers: Annotated[
-        list[str] | None, typer.Argument(help="Only these services; all by default.")
-    ] = None,
-    branch: Annotated[
-        list[str] | None,
-        typer.Option(help="The pacts of another branch, too: they never fail this."),
-    ] = None,
-    deployed_in: Annotated[
-        list[str] | None,
-        typer.Option(help="The pacts of what is deployed in an environment, too: they bind."),
-    ] = None,
-    from_pex: Annotated[
-        Path | None,
-        typer.Option("--from-pex", metavar="DIST", help="Verify the PEXes in DIST/cbs."),
-    ] = None,
+    providers: Providers = None,
+    branch: Branches = None,
+    deployed_in: DeployedIn = None,
+    from_pex: FromPex = None,
     store: StorePlace = None,
     data: Data = None,
-    broker: Annotated[
-        bool,
-        typer.Option(
-            "--broker",
-            help="What the Pact Broker selects, too: pacts of main and of the branch of this name,"
-            " and of all that is deployed or released. It is told what came of it.",
-        ),
-    ] = False,
+    broker: Broker = False,
     as_json: AsJson = False,
 ) -> None:
     """Hold the providers of this work tree against their consumers' pacts; exit 1 if one breaks.

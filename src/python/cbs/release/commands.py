@@ -18,7 +18,7 @@ from cbs.platform.registry import FolderRegistry
 from cbs.release.gate import audit, environments, matrix, page, signing, stores
 from cbs.release.gate.environments import APPLICATIONS, LAPTOP, Environment
 from cbs.release.gate.gate import Gate
-from cbs.release.gate.history import SHORT, History, NoSuchVersion
+from cbs.release.gate.history import SHORT, History, NoSuchVersion, NotAPact
 from cbs.release.gate.records import (
     Answer,
     Deployment,
@@ -27,6 +27,7 @@ from cbs.release.gate.records import (
     StoreUnreachable,
     Verdict,
     Way,
+    not_there,
     now,
 )
 from cbs.release.gate.runner import Runner
@@ -68,7 +69,7 @@ class Desk:
 
     @classmethod
     def at(cls, repository: Path | None, store: str | None) -> "Desk":
-        history = History(repository or ROOT)
+        history = History.around(repository or ROOT)
         place = stores.own_folder(history.first())
         return cls(history, stores.store(store, place, pacts=history.pacts), place)
 
@@ -86,7 +87,7 @@ class Desk:
 def said_plainly() -> Iterator[None]:
     try:
         yield
-    except (NoSuchVersion, StoreUnreachable, signing.NoKey, OSError) as error:
+    except (NoSuchVersion, NotAPact, StoreUnreachable, signing.NoKey, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(CANNOT_SAY) from None
 
@@ -133,7 +134,7 @@ def can_i_deploy(
         runner = Runner(history=desk.history, say=progress) if run else None
         gate = Gate(history=desk.history, store=desk.store, run=runner, say=progress)
         verdict = gate.can_i_deploy(
-            application, sha, environment, pex_sha256=_sha256(application, pex)
+            application, sha, environment, pex_sha256=_sha256(desk.history, application, sha, pex)
         )
         signed = signing.signed(verdict, signing.read(_key(key, desk.place)))
         desk.store.keep_verdict(signed)
@@ -149,10 +150,11 @@ def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _sha256(application: str, pex: Path | None) -> str:
-    """Of the very file that is to go; empty if there is none, as of a client."""
-    file = pex or ROOT / "dist" / "cbs" / f"{application}.pex"
-    if pex is None and (application not in SERVICES or not file.exists()):
+def _sha256(history: History, application: str, sha: str, pex: Path | None) -> str:
+    """Of the very file that is to go; empty if there is none, as of a client. What lies in dist/
+    was not made of another commit than HEAD."""
+    file = pex or history.root / "dist" / "cbs" / f"{application}.pex"
+    if pex is None and not (application in SERVICES and file.exists() and history.is_head(sha)):
         return ""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
@@ -213,6 +215,9 @@ def record(
             at=now(),
             by=os.environ.get("USER", "") or "somebody",
         )
+        if undeployed and (wrong := not_there(done, desk.store.deployments(to))):
+            typer.echo(wrong, err=True)
+            raise typer.Exit(NO)
         desk.store.record(done)
     if as_json:
         typer.echo(msgspec.json.encode(done).decode())

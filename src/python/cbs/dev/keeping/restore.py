@@ -46,33 +46,38 @@ def moment(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
+From = Annotated[
+    Path, typer.Argument(metavar="FROM", exists=True, help="What ./cbs backup made, or DIR.")
+]
+At = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=moment,
+        metavar="MOMENT",
+        help="Everything that was committed until then, such as 2026-11-24T10:15:00Z;"
+        " by default all that was archived.",
+        show_default=False,
+    ),
+]
+VaultKey = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="The bank's secrets/vault.key, if neither folder nor backup has it.",
+    ),
+]
+
+
 def restore(
-    source: Annotated[
-        Path, typer.Argument(metavar="FROM", exists=True, help="What ./cbs backup made, or DIR.")
-    ],
-    at: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=moment,
-            metavar="MOMENT",
-            help="Everything that was committed until then, such as 2026-11-24T10:15:00Z;"
-            " by default all that was archived.",
-            show_default=False,
-        ),
-    ] = None,
+    source: From,
+    at: At = None,
     service: Annotated[
         str | None, typer.Option(help="One service alone; the others stay as they are.")
     ] = None,
     data: Data = None,
-    vault_key: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            metavar="FILE",
-            help="The bank's secrets/vault.key, if neither folder nor backup has it.",
-        ),
-    ] = None,
+    vault_key: VaultKey = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Replace what is there without asking.")
     ] = False,

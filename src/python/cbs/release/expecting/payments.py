@@ -31,6 +31,7 @@ def conversations() -> list[Conversation]:
     _posts(ledger)
     _is_refused(ledger)
     _asks_again(ledger)
+    _asks_what_became(ledger)
     hears_by_request(ledger)
     ledger.hears(
         "transaction-posted",
@@ -173,6 +174,10 @@ def _asks_again(ledger: Conversation) -> None:
         not_found,
         refused=said("not-found", "no-such-transaction"),
     )
+
+
+def _asks_what_became(ledger: Conversation) -> None:
+    posted = _movement(Kind.TRANSFER, *_pair(20))
 
     async def kept(bus: Bus) -> None:
         kept = await LedgerClient(bus=bus).kept(principal="tilda", key="kept-before")

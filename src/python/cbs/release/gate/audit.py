@@ -7,7 +7,7 @@ import msgspec
 
 from cbs.dev.folder import Folder
 from cbs.dev.public_api import NoAnswer, NoBank, PublicApi, Refused
-from cbs.release.gate.records import SHORT_KEY, Signed, Store
+from cbs.release.gate.records import SHORT_KEY, Signed, Store, Verdict
 from cbs.release.gate.signing import checked
 
 USER = "operator"
@@ -15,24 +15,26 @@ USER = "operator"
 
 def send(store: Store, folder: Folder, *, say: Callable[[str], None]) -> None:
     """Bring what was not brought yet; each once, whatever fails. Says what must wait."""
-    waiting = [signed for signed in store.verdicts() if not signed.audited]
+    # What was forged or damaged is not sent: `cbs release verdicts` names it.
+    waiting = [s for s in store.verdicts() if not s.audited and checked(s) is not None]
     if not waiting:
         return
     try:
-        asyncio.run(_send(store, folder, waiting))
+        asyncio.run(_send(store, folder, waiting, say))
     except NoBank:
-        say(f"{len(waiting)} verdicts wait for a bank whose audit log is up")
-    except (NoAnswer, Refused, OSError) as error:
+        many = "1 verdict waits" if len(waiting) == 1 else f"{len(waiting)} verdicts wait"
+        say(f"{many} for a bank whose audit log is up")
+    except (NoAnswer, OSError) as error:
         say(f"the audit log did not take the verdicts, they wait: {error}")
 
 
-async def _send(store: Store, folder: Folder, waiting: Sequence[Signed]) -> None:
+async def _send(
+    store: Store, folder: Folder, waiting: Sequence[Signed], say: Callable[[str], None]
+) -> None:
     api = PublicApi.of(folder, USER)
     try:
         for signed in waiting:
-            verdict = checked(signed)
-            if verdict is None:
-                continue  # forged or damaged: `cbs release verdicts` names it
+            verdict = msgspec.json.decode(signed.verdict, type=Verdict)
             body = {
                 "application": verdict.application,
                 "version": verdict.version,
@@ -44,7 +46,12 @@ async def _send(store: Store, folder: Folder, waiting: Sequence[Signed]) -> None
                 "signature": signed.signature,
             }
             key = f"verdict-{signed.signature[:SHORT_KEY]}"
-            await api.post("/v1/audit/verdicts", body, msgspec.Raw, key=key)
+            try:
+                await api.post("/v1/audit/verdicts", body, msgspec.Raw, key=key)
+            except Refused as refusal:
+                # Those behind it must not wait for it.
+                say(f"the audit log refused verdict {signed.id}, it waits: {refusal}")
+                continue
             signed.audited = True
             store.keep_verdict(signed)
     finally:

@@ -29,12 +29,13 @@ class There:
 @dataclass(frozen=True, slots=True)
 class Environment:
     """`findings` are what an operator should look at; `seen` is whether anything could be looked
-    at in the environment itself."""
+    at in the environment itself; `unknown` is what is there in a version that is no commit."""
 
     name: str
     there: list[There]
     findings: list[str]
     seen: bool
+    unknown: frozenset[str] = frozenset()
 
     def versions(self, application: str) -> list[str]:
         return [each.version for each in self.there if each.application == application]
@@ -46,19 +47,22 @@ def environment(
     """Both views of it put together."""
     noted = list(dict.fromkeys(There(each.application, each.version) for each in recorded))
     findings: list[str] = []
-    known = _versioned(observed or [], history, findings)
+    unknown: set[str] = set()
+    known = _versioned(observed or [], history, findings, unknown)
     if observed is not None:
         findings += _disagreements(name, known, noted)
-    there = dict.fromkeys([*known, *_versioned(noted, history, findings)])
-    return Environment(name, list(there), findings, seen=observed is not None)
+    there = dict.fromkeys([*known, *_versioned(noted, history, findings, unknown)])
+    return Environment(name, list(there), findings, observed is not None, frozenset(unknown))
 
 
 def _disagreements(name: str, seen: list[There], noted: list[There]) -> list[str]:
+    """Clients are not seen where services run: of them nothing is said."""
     applications = {each.application for each in seen}
     findings = [
-        f"{each} is recorded in {name}, but something else runs there"
+        f"{each} is recorded in {name}, but"
+        f" {'something else runs' if each.application in applications else 'does not run'} there"
         for each in noted
-        if each.application in applications and each not in seen
+        if each.application in {*applications, *SERVICES} and each not in seen
     ]
     recorded = {each.application for each in noted}
     findings += [
@@ -70,8 +74,10 @@ def _disagreements(name: str, seen: list[There], noted: list[There]) -> list[str
     return findings
 
 
-def _versioned(there: list[There], history: History, findings: list[str]) -> list[There]:
-    """With whole SHAs; what is no commit of this repository is a finding."""
+def _versioned(
+    there: list[There], history: History, findings: list[str], unknown: set[str]
+) -> list[There]:
+    """With whole SHAs; what is no commit of this repository is a finding, and unknown."""
     known = []
     for each in there:
         version = each.version.removesuffix(DIRTY)
@@ -83,6 +89,7 @@ def _versioned(there: list[There], history: History, findings: list[str]) -> lis
         except NoSuchVersion:
             what = f"version {version!r}" if version else "a version that nobody told"
             findings.append(f"{each.application} is there in {what}, which cannot be looked up")
+            unknown.add(each.application)
     return known
 
 

@@ -2,8 +2,7 @@
 
 import getpass
 import json
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cbs.dev.folder import SERVICES
@@ -15,7 +14,8 @@ from cbs.release.gate.runner import Report, same
 from cbs.release.gate.schemas import breaking_between
 
 Run = Callable[[str, Sequence[Pact]], Report]
-WHY_SHOWN_MAX = 3
+# A verdict has to fit into the audit log.
+WHY_SHOWN_MAX, WHY_CHARACTERS_MAX = 3, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ class Gate:
             notes.append(f"{environment.name} was not looked at: this goes by what was recorded")
         if not self.history.pacts(sha):
             reasons.append(_without_pacts(There(application, sha)))
+        reasons += self._in_the_dark(application, sha, environment)
         needs = self._needs(application, sha, environment, reasons)
-        self._verify([need for need in needs if not self._is_empty(need)])
+        self.verify(needs)
         for need in needs:
             reasons += self._reasons(need, application)
         if application in SERVICES:
@@ -93,12 +94,27 @@ class Gate:
         for pact in own:
             versions = environment.versions(pact.provider)
             needs += [Need(pact, new, There(pact.provider, version)) for version in versions]
-            if not versions:
+            if not versions and pact.provider not in environment.unknown:
                 reasons.append(_not_deployed(new, pact.provider, environment.name))
         for there in environment.there:
             if there.application != application:
                 needs += self._needs_of(there, new, reasons)
         return needs
+
+    def _in_the_dark(self, application: str, sha: str, environment: Environment) -> list[Reason]:
+        """Whom it talks to, and of whom nobody can say which version is there."""
+        pacts = self.history.pacts(sha)
+        known = {p.provider for p in pacts if p.consumer == application}
+        known |= {p.consumer for p in pacts if p.provider == application} | {application}
+        todo = "fetch its commit; if it is another: ./cbs release record {} --version … --to {}"
+        return [
+            Reason(
+                answer=Answer.UNKNOWN,
+                why=f"{other} is in {environment.name} in a version that cannot be looked up",
+                todo=todo.format(other, environment.name),
+            )
+            for other in sorted(environment.unknown & known)
+        ]
 
     def _needs_of(self, consumer: There, new: There, reasons: list[Reason]) -> list[Need]:
         """What a deployed consumer needs of the new version."""
@@ -131,11 +147,13 @@ class Gate:
 
     # --- whether it does -------------------------------------------------------------------------
 
-    def _verify(self, needs: Sequence[Need]) -> None:
+    def verify(self, needs: Sequence[Need]) -> None:
         """Find what was verified before, and verify the rest, once for each version."""
-        missing: dict[tuple[str, str], dict[str, Need]] = defaultdict(dict)
+        missing: dict[tuple[str, str], Need] = {}
         at = now()
         for need in needs:
+            if self._is_empty(need):
+                continue
             key = self._key(need)
             kept = self.store.result(*key)
             if kept is not None and not kept.is_stale(at):
@@ -146,17 +164,15 @@ class Gate:
                     provider_version=need.provider.version,
                 )
             elif key not in self._found:
-                missing[need.provider.version, need.provider.application][need.pact.id] = need
+                missing.setdefault(key, need)
         if self.run is None:
             return
-        by_version: dict[str, list[Need]] = defaultdict(list)
-        for (version, _), wanted in missing.items():
-            by_version[version] += wanted.values()
-        for version, needed in by_version.items():
+        for version, needed in _banks(missing.values()):
             self._keep(needed, self.run(version, [need.pact for need in needed]))
 
     def _keep(self, needs: Sequence[Need], report: Report) -> None:
-        """What could not be verified at all is known for this time only: it is tried again."""
+        """What could not be verified, or not brought into the state for it, is known for this time
+        only: whose fault it was cannot be told, so it is tried again."""
         verified = list(report.verified)
         for need in needs:
             pact, content = self._key(need)
@@ -176,7 +192,7 @@ class Gate:
                 by=getpass.getuser(),
             )
             self._found[pact, content] = result
-            if found is not None:
+            if found is not None and not any(each.unready for each in found.outcomes):
                 self.store.keep(result)
 
     def _key(self, need: Need) -> tuple[str, str]:
@@ -205,11 +221,25 @@ class Gate:
             Reason(
                 answer=Answer.NO,
                 why=f"{need.provider} breaks {need.consumer}, {each.description}:"
-                f" {'; '.join(each.why[:WHY_SHOWN_MAX])}",
+                f" {'; '.join(why[:WHY_CHARACTERS_MAX] for why in each.why[:WHY_SHOWN_MAX])}",
                 todo=_todo(need, application),
             )
             for each in result.broken
         ]
+
+
+def _banks(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:
+    """One for each version. Two versions of a consumer need two: they ask under the same keys and
+    for the same people, so what one leaves behind would fail the other."""
+    waiting = list(missing)
+    while waiting:
+        version = waiting[0].provider.version
+        together: dict[tuple[str, str], Need] = {}
+        for need in waiting:
+            if need.provider.version == version:
+                together.setdefault((need.pact.consumer, need.pact.provider), need)
+        yield version, list(together.values())
+        waiting = [need for need in waiting if need not in together.values()]
 
 
 def answer_of(reasons: Sequence[Reason]) -> Answer:

@@ -22,6 +22,10 @@ class NoSuchVersion(Exception):
     """The repository has no such commit."""
 
 
+class NotAPact(ValueError):
+    """A file of contracts/pacts is none; it says which, and of which commit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pact:
     """A pact as a commit has it."""
@@ -42,13 +46,24 @@ class History:
 
     root: Path
 
+    @classmethod
+    def around(cls, folder: Path) -> "History":
+        """Of the clone that the folder lies in. Raises NoSuchVersion."""
+        try:
+            top = cls(folder)._text("rev-parse", "--show-toplevel")
+            cls(folder).sha("HEAD")
+        except NoSuchVersion:
+            what = f"{folder} is in no git repository that has a commit"
+            raise NoSuchVersion(f"{what}: name a clone with --repository") from None
+        return cls(Path(top))
+
     def _git(self, *words: str) -> bytes:
-        done = subprocess.run(
-            ["git", "-C", str(self.root), *words],
-            capture_output=True,
-            timeout=GIT_SECONDS_MAX,
-            check=False,
-        )
+        argv = ["git", "-C", str(self.root), *words]
+        try:
+            done = subprocess.run(argv, capture_output=True, timeout=GIT_SECONDS_MAX, check=False)
+        except subprocess.TimeoutExpired:
+            late = f"git {words[0]} took more than {GIT_SECONDS_MAX} s: ask again"
+            raise NoSuchVersion(late) from None
         if done.returncode != 0:
             raise NoSuchVersion(done.stderr.decode(errors="replace").strip()[-300:])
         return done.stdout
@@ -108,7 +123,11 @@ class History:
         for path in self.files(sha, PACTS):
             body = self.file(sha, path)
             assert body is not None, path
-            found.append(pact_of(body))
+            try:
+                found.append(pact_of(body))
+            except ValueError as error:
+                what = f"{path} of {sha[:SHORT]} cannot be read: {error}"
+                raise NotAPact(f"{what}; ./cbs contracts write, and release that") from None
         return found
 
     def content(self, provider: str, sha: str) -> str:

@@ -1,11 +1,13 @@
 """What the gate remembers: results by content, what was put where, and what it said."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
+from cbs.release.gate.history import SHORT
 from cbs.release.verifying.verification import Outcome
 
 RESULT_DAYS_MAX, SHORT_KEY = 90, 40
@@ -159,6 +161,17 @@ def _ends(new: Deployment, old: Deployment) -> bool:
     if new.way is Way.UNDEPLOYED:
         return new.version in (old.version, "")
     return new.way is old.way and (new.way is Way.DEPLOYED or new.version == old.version)
+
+
+def not_there(gone: Deployment, there: Sequence[Deployment]) -> str:
+    """A version that is named wrongly must not leave the right one behind in silence: what is
+    there instead, or nothing if it is there."""
+    versions = [each.version for each in there if each.application == gone.application]
+    if gone.version in versions:
+        return ""
+    what = ", ".join(version[:SHORT] for version in versions) or "no version of it"
+    where = f"{gone.application}@{gone.version[:SHORT]} is not recorded in {gone.environment}"
+    return f"{where}: there is {what}"
 
 
 def now() -> datetime:

@@ -37,7 +37,6 @@ class Runner:
 
     history: History
     say: Callable[[str], None]
-    dist: Path | None = None
 
     def __call__(self, sha: str, pacts: Sequence[Pact]) -> Report:
         """Hold pacts against the provider as it is in a commit."""

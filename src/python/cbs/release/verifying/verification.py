@@ -11,7 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import httpx
 import msgspec
+import nats.errors
 
 os.environ["PACT_DO_NOT_TRACK"] = "true"  # read when pact is imported
 
@@ -28,16 +31,31 @@ ASYNC, SYNC, HTTP = "Asynchronous/Messages", "Synchronous/Messages", "Synchronou
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
+# What a provider that is not as it should be does to a question: no answer, or another than asked.
+NOT_GIVEN = (
+    AssertionError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,  # msgspec's, too
+    asyncpg.PostgresError,
+    httpx.HTTPError,
+    nats.errors.Error,
+)
+
+
 class NothingToVerify(Exception):
     """A pact without interactions: a verification of it would say yes to anything."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """Of one interaction; `why` is empty if it held. `pending`: its consumer only wishes for it."""
+    """Of one interaction; `why` is empty if it held. `pending`: its consumer only wishes for it.
+    `unready`: its state could not be brought about, perhaps for the fault of another service."""
 
     description: str
     held: bool
     pending: bool = False
+    unready: bool = False
     why: list[str] = []
 
 
@@ -92,7 +110,7 @@ def verify(world: World, pact: Path) -> Verified:
         with suppress(RuntimeError):  # what did not hold is in the results
             verifier.verify()
         results = verifier.results
-    outcomes = _outcomes(results, interactions, provided.failures)
+    outcomes = _outcomes(results, interactions, provided)
     assert len(outcomes) == len(interactions), (len(outcomes), len(interactions))
     return Verified(
         consumer=consumer, provider=provider, outcomes=outcomes, messages=provided.heard
@@ -106,19 +124,21 @@ def _signed_in(interaction: Mapping[str, Any]) -> bool:
 def _outcomes(
     results: Mapping[str, Any],
     interactions: Mapping[str, Mapping[str, Any]],
-    failures: Mapping[str, str],
+    provided: "_Provider",
 ) -> list[Outcome]:
     why: dict[str, list[str]] = {}
     for error in [*results["errors"], *results["pendingErrors"]]:
         told = error["interaction"]
         description = next((d for d in interactions if told.endswith(f" - {d}")), "")
-        said = [failures[description]] if description in failures else _said(error)
+        told_by_us = provided.failures.get(description)
+        said = [told_by_us] if told_by_us else _said(error)
         why.setdefault(description, []).extend(said)
     return [
         Outcome(
             description=each["description"],
             held=each["result"] == "OK",
             pending=bool(interactions[each["description"]].get("pending")),
+            unready=each["description"] in provided.unready,
             why=[] if each["result"] == "OK" else why.get(each["description"], ["it failed"]),
         )
         for each in results["interactionResults"]
@@ -147,6 +167,7 @@ class _Provider:
     before: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     heard: list[Heard] = field(default_factory=list)
+    unready: set[str] = field(default_factory=set)
 
     @contextmanager
     def states(self) -> Iterator[str]:
@@ -181,13 +202,14 @@ class _Provider:
             if name:
                 self.before = self.world.sequence(self.provider)
                 self.values |= bring_about(self.world, self.provider, name, params)
-        except Exception as error:
+        except NOT_GIVEN as error:
             why = f"the state {name!r} could not be brought about: {error}"
             if not isinstance(error, NotAsAsked):
                 why += f" ({type(error).__name__})"
             for description, each in self.interactions.items():
                 if any(s["name"] == name for s in each.get("providerStates", [])):
                     self.failures.setdefault(description, why)
+                    self.unready.add(description)
             # Not 500: the verifier tries that again for half a minute.
             return 400, json.dumps({"error": why}).encode()
         return 200, json.dumps(self.values).encode()
@@ -196,7 +218,7 @@ class _Provider:
         interaction = self.interactions[name]
         try:
             contents, said = self._message(interaction)
-        except Exception as error:
+        except NOT_GIVEN as error:
             # No error to the verifier, which would try again: an answer that holds nothing.
             self.failures[name] = f"{type(error).__name__}: {error}"
             contents, said = b"null", {}

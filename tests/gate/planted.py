@@ -1,0 +1,254 @@
+"""Changes that a developer might make, planted in the bank's own code, and what each must get.
+
+Changes of different services share a commit, so that one bank serves them all: each is asked about
+by itself, and must be told of itself alone.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cbs.release.gate.history import PACTS, SOURCES
+from tests.gate.clone import Clone
+
+NO, UNKNOWN, YES = ("no", 1), ("unknown", 3), ("yes", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """`says`: in one reason of this answer, all of them. A no must have no other reason."""
+
+    what: str
+    application: str
+    at: str
+    to: str = "prod"
+    runs: bool = False
+    gets: tuple[str, int]
+    says: tuple[str, ...] = ()
+
+
+ROWS = [
+    Row(
+        what="a consumer reads a field that nobody sends",
+        application="partner",
+        at="consumers",
+        gets=NO,
+        says=("breaks partner@", "payments@", "a transfer:", "fee_minor"),
+    ),
+    Row(
+        what="a provider renames a field",
+        application="accounts",
+        at="one",
+        gets=NO,
+        says=("accounts@", "breaks partner@", "the balance of an account", "balance_minor"),
+    ),
+    Row(
+        what="a provider drops a field",
+        application="payments",
+        at="two",
+        gets=NO,
+        says=("payments@", "breaks partner@", "a transfer:", "currency"),
+    ),
+    Row(
+        what="a provider narrows a type",
+        application="ledger",
+        at="two",
+        gets=NO,
+        says=("ledger@", "breaks accounts@", "the history of an account", "data"),
+    ),
+    Row(
+        what="a provider changes a status code",
+        application="payments",
+        at="one",
+        gets=NO,
+        says=("payments@", "breaks cbs-cli@", "a deposit", "expected 201 but was 200"),
+    ),
+    Row(
+        what="a provider changes a subject",
+        application="ledger",
+        at="one",
+        gets=NO,
+        says=("ledger@", "breaks audit@", "nothing was published", "events.account-set"),
+    ),
+    Row(
+        what="a provider changes an error type",
+        application="customers",
+        at="one",
+        gets=NO,
+        says=("customers@", "breaks accounts@", "the standing of nobody", "customer-not-found"),
+    ),
+    Row(
+        what="an event loses a field that only one deployed older consumer reads",
+        application="ledger",
+        at="three",
+        gets=NO,
+        says=("ledger@", "breaks payments@{base}", "the fact transaction-posted", "narrative"),
+    ),
+    Row(
+        what="the same event, when that consumer is gone",
+        application="ledger",
+        at="three",
+        to="pilot",
+        gets=YES,
+        says=("the pact of payments@{tolerant} with ledger@{three} holds",),
+    ),
+    Row(
+        what="a new request field that must be there",
+        application="customers",
+        at="three",
+        gets=NO,
+        says=("customers@", "breaks accounts@", "the standing of a customer", "data"),
+    ),
+    Row(
+        what="a new request field that may be there",
+        application="accounts",
+        at="two",
+        gets=YES,
+        says=("the pact of partner@{base} with accounts@{two} holds",),
+    ),
+    Row(
+        what="a provider state that fails",
+        application="cbs-cli",
+        at="consumers",
+        runs=True,
+        gets=NO,
+        says=("breaks cbs-cli@", "post a transaction of long ago", "could not be brought about"),
+    ),
+    Row(
+        what="a pact with no interactions",
+        application="partner",
+        at="empty",
+        gets=UNKNOWN,
+        says=("the pact of partner@", "accounts@", "no interactions: it promises nothing"),
+    ),
+    Row(
+        what="a version that was never verified",
+        application="payments",
+        at="tolerant",
+        gets=UNKNOWN,
+        says=("cbs-cli@", "with payments@{tolerant} was never verified"),
+    ),
+    Row(
+        what="a counterpart that is not deployed",
+        application="accounts",
+        at="base",
+        to="fresh",
+        gets=NO,
+        says=("accounts@", "asks ledger, and no ledger is deployed to fresh"),
+    ),
+    Row(
+        what="a contract migration too early",
+        application="customers",
+        at="two",
+        gets=NO,
+        says=("customers_0002_less.py", "customers@{base}", "customer.risk_reason", "store.py"),
+    ),
+]
+
+
+def consumers(clone: Clone) -> None:
+    partner, cli = "release/expecting/partner.py", "release/expecting/cli.py"
+    clone.edit(
+        partner, "    currency: str\n    booked_at: str", "    fee_minor: int\n    booked_at: str"
+    )
+    clone.edit(
+        partner,
+        '"currency": "INR",\n        "booked_at": instant(),',
+        '"fee_minor": match.int(0),\n        "booked_at": instant(),',
+    )
+    clone.edit(cli, '"balance_minor": 0})],', '"balance_minor": 0, "currency": "Rs"})],')
+    clone.write_pacts()
+
+
+def one(clone: Clone) -> None:
+    clone.edit(
+        "accounts/api/shapes.py",
+        "    balance_minor: int | None = None",
+        "    balance: int | None = None",
+    )
+    clone.edit("accounts/api/http.py", "each.balance_minor =", "each.balance =")
+    created = "status_code={},\n        media_type"
+    clone.edit("payments/api/http.py", created.format(201), created.format(200))
+    clone.rename("ledger", "AccountSet", "AccountChanged")
+    clone.rename("customers", "CustomerNotFound", "NoSuchCustomer")
+
+
+def two(clone: Clone) -> None:
+    views = "payments/api/http.py"
+    clone.edit(views, "    currency: Currency\n    narrative: str\n", "    narrative: str\n")
+    clone.edit(views, "            currency=transfer.currency,\n", "")
+    limits = "HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, {}, 140"
+    clone.edit("ledger/api/bus.py", limits.format(200), limits.format(25))
+    clone.edit(
+        "accounts/api/shapes.py",
+        "    branch: Branch = 1\n",
+        '    branch: Branch = 1\n    purpose: Annotated[str, msgspec.Meta(max_length=35)] = ""\n',
+    )
+    _contracts_too_early(clone)
+
+
+MIGRATION = """from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from cbs.platform.migrations import sql_migration
+
+ID = "customers_0002_less"
+VERSION = "1.38.0"
+DESCRIPTION = "No reason for a rating"
+SCRIPT = "ALTER TABLE customer DROP COLUMN risk_reason"
+
+
+async def forwards() -> MigrationManager:
+    return sql_migration(service="customers", id=ID, description=DESCRIPTION, script=SCRIPT)
+"""
+
+
+def _contracts_too_early(clone: Clone) -> None:
+    """This version works without the column; the deployed one, which runs beside it, does not."""
+    store = "customers/infrastructure/store.py"
+    clone.edit(store, "        risk_reason=rating.reason,\n", "")
+    clone.edit(store, "reason=row.risk_reason, by=", "reason=None, by=")
+    clone.edit("customers/infrastructure/tables.py", "    risk_reason = Text(null=True)\n", "")
+    folder = clone.root / SOURCES / "customers" / "infrastructure" / "migrations"
+    (folder / "customers_0002_less.py").write_text(MIGRATION)
+
+
+def three(clone: Clone) -> None:
+    ledger = "ledger/domain/transaction.py"
+    legs = "            legs=self.legs,\n"
+    clone.edit(ledger, f"            narrative=self.narrative,\n{legs}", legs)
+    legs = "    legs: Sequence[PostedLeg]\n\n\ndef"
+    clone.edit(ledger, f"    narrative: str\n{legs}", legs)
+    clone.edit(
+        "customers/api/bus.py",
+        "    customer_id: UUID\n\n\nclass Standing(",
+        "    customer_id: UUID\n    purpose: str\n\n\nclass Standing(",
+    )
+
+
+def tolerant(clone: Clone) -> None:
+    """A consumer that has stopped to read what the event will lose."""
+    clone.edit(
+        "payments/infrastructure/ledger_client.py",
+        "    transaction_id: UUID\n",
+        '    transaction_id: UUID\n    narrative: str = ""\n',
+    )
+    clone.edit(
+        "release/expecting/payments.py",
+        'data={"transaction_id": some_id(), **_movement(Kind.TRANSFER, *_pair(30))},',
+        'data={"transaction_id": some_id()}\n'
+        "        | {k: v for k, v in _movement(Kind.TRANSFER, *_pair(30)).items()"
+        ' if k != "narrative"},',
+    )
+    clone.write_pacts()
+
+
+def empty(clone: Clone) -> None:
+    file = clone.root / PACTS / "partner-accounts.json"
+    document = json.loads(file.read_text())
+    document["interactions"] = []
+    file.write_text(json.dumps(document))
+
+
+CHANGES: dict[str, Callable[[Clone], None]] = {
+    change.__name__: change for change in (consumers, one, two, three, tolerant, empty)
+}

@@ -1,0 +1,78 @@
+"""Every planted change gets its verdict from the real gate, against the real services."""
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from cbs.release.gate.blobs import BlobStore, FolderBlobs
+from cbs.release.gate.environments import There
+from cbs.release.gate.gate import Gate, Need
+from cbs.release.gate.history import SHORT, History
+from cbs.release.gate.runner import Runner
+from tests.gate.clone import Clone
+from tests.gate.conftest import APPLICATIONS
+from tests.gate.planted import CHANGES, ROWS, Row
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def versions(clone: Clone) -> Mapping[str, str]:
+    """Each branch's commit, and all of their pacts verified, with one bank a commit."""
+    made = {"base": clone.git("rev-parse", "main")}
+    for name, change in CHANGES.items():
+        clone.branch(name, "main")
+        change(clone)
+        made[name] = clone.commit(f"Planted: {name}")
+    clone.git("checkout", "--quiet", "main")
+    for application in APPLICATIONS:
+        sha = made["tolerant" if application == "payments" else "base"]
+        clone.record(application, sha, "pilot")
+    clone.record("customers", made["base"], "fresh")
+    history = History(clone.root)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clone.environment().items():
+            patch.setenv(name, value)
+        gate = Gate(
+            history=history,
+            store=BlobStore(FolderBlobs(clone.store)),
+            run=Runner(history=history, say=print),
+            say=print,
+        )
+        gate.verify(list(needs(history, made)))
+    return made
+
+
+def needs(history: History, made: Mapping[str, str]) -> Iterator[Need]:
+    """What all questions of this file come to, but the one whose state fails."""
+    base = made["base"]
+
+    def of(consumer_at: str, provider_at: str, *providers: str) -> Iterator[Need]:
+        for pact in history.pacts(consumer_at):
+            if pact.provider in providers:
+                consumer = There(pact.consumer, consumer_at)
+                yield Need(pact, consumer, There(pact.provider, provider_at))
+
+    yield from of(base, base, *APPLICATIONS)
+    yield from (n for n in of(made["consumers"], base, "payments"))
+    yield from of(base, made["one"], "accounts", "payments", "ledger", "customers")
+    yield from of(base, made["two"], "accounts", "payments", "ledger", "customers")
+    yield from of(base, made["three"], "ledger", "customers")
+    yield from of(made["tolerant"], made["three"], "ledger")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what.replace(" ", "-"))
+def test_a_planted_change_gets_its_verdict(clone: Clone, versions: Mapping[str, str], row: Row):
+    how = [] if row.runs else ["--no-run"]
+    answer = clone.may(row.application, versions[row.at], *how, to=row.to)
+
+    why = answer.why(row.gets[0])
+    wanted = [each.format(**{n: sha[:SHORT] for n, sha in versions.items()}) for each in row.says]
+    assert (answer.verdict["answer"], answer.code) == row.gets, answer.verdict["reasons"]
+    assert any(all(part in each for part in wanted) for each in why), (wanted, why)
+
+
+def test_what_did_not_change_holds(clone: Clone, versions: Mapping[str, str]):
+    for application in APPLICATIONS:
+        answer = clone.may(application, versions["base"], "--no-run")
+        assert answer.code == 0, (application, answer.verdict)

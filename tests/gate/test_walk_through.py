@@ -1,0 +1,50 @@
+"""What docs/contracts.md tells a reader to type does what it says there."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cbs.release.gate.history import SOURCES
+from tests.gate.clone import Clone
+
+PAGE = Path(__file__).parents[2] / "docs" / "contracts.md"
+BLOCK = re.compile(r"^```sh\n(.*?)^```\n+(?:\*\*(\w+)\*\*)?", re.S | re.M)
+CODES = {"": 0, "YES": 0, "NO": 1}
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def reader(clone: Clone) -> Clone:
+    """Has verified what others have, and recorded nothing."""
+    home = clone.home.with_name("reader")
+    home.mkdir()
+    reader = Clone(clone.root, home)
+    if (clone.store / "results").exists():
+        shutil.copytree(clone.store / "results", reader.store / "results")
+    reader.git("checkout", "--quiet", "main")
+    return reader
+
+
+def test_a_broken_contract_is_refused_and_mended(reader: Clone):
+    blocks = BLOCK.findall(PAGE.read_text())
+    said = []
+    for commands, answer in blocks:
+        done = reader.run("bash", "-ec", commands)
+        assert done.returncode == CODES[answer], (commands, done.stdout, done.stderr)
+        assert answer in done.stdout
+        said.append((answer, done.stdout))
+
+    assert [answer for answer, _ in said] == ["", "NO", "YES", "YES", "YES"]
+    no = [line for line in said[1][1].splitlines() if line.startswith("  no ")]
+    assert no
+    for reason in no:
+        assert "breaks partner@" in reason
+        assert "a transfer:" in reason
+        assert "booked_at" in reason
+    text = (reader.root / SOURCES / "payments" / "api" / "http.py").read_text()
+    assert "posted_at=transfer.booked_at" in text
+    assert " booked_at" not in text
+    reader.git("checkout", "--quiet", "main")

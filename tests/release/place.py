@@ -1,0 +1,108 @@
+"""A small repository and a store in which the gate's logic is tried, with a bank that only says."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cbs.release.gate.blobs import BlobStore, FolderBlobs
+from cbs.release.gate.environments import There, environment
+from cbs.release.gate.gate import Gate
+from cbs.release.gate.history import PACTS, History, Pact
+from cbs.release.gate.records import Deployment, Verdict, Way, now
+from cbs.release.gate.runner import Report
+from cbs.release.verifying.verification import Outcome, Verified
+
+NOBODY = ("-c", "user.name=Asha", "-c", "user.email=asha@bank.example")
+SCHEMA = {
+    "openapi": "3.1.0",
+    "info": {"title": "ledger", "version": "1"},
+    "paths": {"/v1/ledger/head": {"get": {"responses": {"200": {"description": "It"}}}}},
+}
+
+
+@dataclass
+class Bank:
+    """Says of every pact what it is told to say, and counts."""
+
+    asked: list[tuple[str, list[str]]] = field(default_factory=list)
+    breaks: tuple[str, ...] = ()
+    unready: bool = False
+    error: str = ""
+
+    def __call__(self, sha: str, pacts: Sequence[Pact]) -> Report:
+        self.asked.append((sha, [f"{pact.consumer}-{pact.provider}" for pact in pacts]))
+        if self.error:
+            return Report(error=self.error)
+        return Report(verified=[self._verified(pact) for pact in pacts])
+
+    def _verified(self, pact: Pact) -> Verified:
+        held = f"{pact.consumer}-{pact.provider}" not in self.breaks
+        outcome = Outcome(
+            description="ask", held=held, unready=self.unready, why=[] if held else ["$.x is gone"]
+        )
+        return Verified(consumer=pact.consumer, provider=pact.provider, outcomes=[outcome])
+
+    @property
+    def pairs(self) -> list[str]:
+        return [pair for _, pairs in self.asked for pair in pairs]
+
+
+@dataclass
+class Place:
+    """A small repository, and a store beside it."""
+
+    root: Path
+    bank: Bank = field(default_factory=Bank)
+
+    def git(self, *words: str) -> str:
+        argv = ["git", "-C", str(self.root), *NOBODY, *words]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def pact(self, consumer: str, provider: str, *reads: str) -> None:
+        told = [{"description": name} for name in reads]
+        body = {"consumer": {"name": consumer}, "provider": {"name": provider}}
+        self.write(
+            f"{PACTS}/{consumer}-{provider}.json", json.dumps({**body, "interactions": told})
+        )
+
+    def commit(self) -> str:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "A version")
+        return self.git("rev-parse", "HEAD")
+
+    @property
+    def store(self) -> BlobStore:
+        return BlobStore(FolderBlobs(self.root.with_name("store")))
+
+    def deploy(self, version: str, *applications: str, way: Way = Way.DEPLOYED) -> None:
+        for application in applications:
+            done = Deployment(
+                application=application,
+                version=version,
+                environment="prod",
+                way=way,
+                at=now(),
+                by="asha",
+            )
+            self.store.record(done)
+
+    def may(
+        self,
+        application: str,
+        version: str,
+        *,
+        run: bool = True,
+        seen: list[There] | None = None,
+    ) -> Verdict:
+        history = History(self.root)
+        prod = environment("prod", self.store.deployments("prod"), seen, history)
+        run_ = self.bank if run else None
+        gate = Gate(history=history, store=self.store, run=run_, say=lambda _: None)
+        return gate.can_i_deploy(application, version, prod)

@@ -1,0 +1,163 @@
+"""`cbs release`: exit codes that a script can rely on, and a sentence for whoever reads."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cbs.release.commands import app
+from cbs.release.gate.records import Way
+from tests.release.place import Place
+
+DONE, NO, USAGE, CANNOT_SAY = 0, 1, 2, 3
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keys and data of this test alone."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("CBS_DATA", str(tmp_path / "bank"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("CBS_RELEASE_KEY", raising=False)
+    return tmp_path
+
+
+def release(place: Place, *words: str) -> Result:
+    store = place.root.with_name("store")
+    where = ("--repository", str(place.root), "--store", str(store))
+    return CliRunner().invoke(app, [*words, *where])
+
+
+def ask(place: Place, *words: str) -> Result:
+    return release(place, "can-i-deploy", "ledger", "--to", "prod", *words)
+
+
+def test_unknown_is_exit_3_and_says_what_to_do(place: Place, base: str):
+    answer = ask(place, "--no-run")
+
+    assert answer.exit_code == CANNOT_SAY
+    assert answer.stdout.startswith(f"UNKNOWN: ledger@{base[:10]} to prod")
+    assert "-> ask again without --no-run" in answer.stdout
+
+
+def test_yes_is_exit_0_and_no_is_exit_1(place: Place, base: str):
+    place.may("ledger", base)
+    assert ask(place, "--no-run").exit_code == DONE
+
+    place.write("src/python/cbs/ledger/main.py", "changed = True\n")
+    changed = place.commit()
+    place.bank.breaks = ("partner-ledger",)
+    place.may("ledger", changed)
+    answer = ask(place, "--no-run", "--json")
+
+    assert answer.exit_code == NO
+    said = json.loads(answer.stdout)
+    assert (said["answer"], said["version"]) == ("no", changed)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("can-i-deploy", "moon", "--to", "prod"), "no such application: moon"),
+        (("can-i-deploy", "ledger", "--to", "../x"), "letters, digits and -"),
+        (("record", "ledger", "--to", "prod", "--released", "--undeployed"), "opposite things"),
+        (("can-i-deploy", "ledger"), "--to"),
+    ],
+)
+def test_wrong_usage_is_exit_2(place: Place, base: str, words: tuple[str, ...], why: str):
+    answer = release(place, *words)
+
+    assert answer.exit_code == USAGE
+    assert why in answer.stderr
+
+
+def test_no_such_version_is_exit_3_with_a_sentence(place: Place, base: str):
+    answer = ask(place, "--version", "v9")
+
+    assert answer.exit_code == CANNOT_SAY
+    assert "has no commit 'v9': fetch it, or name another version" in answer.stderr
+
+
+def test_no_repository_is_exit_3_with_a_sentence(tmp_path: Path):
+    nowhere = Place(tmp_path / "nowhere")
+    nowhere.root.mkdir()
+
+    answer = ask(nowhere)
+
+    assert answer.exit_code == CANNOT_SAY
+    assert "is in no git repository that has a commit" in answer.stderr
+    assert "--repository" in answer.stderr
+
+
+def test_a_damaged_pact_is_exit_3_with_a_sentence(place: Place):
+    place.write("contracts/pacts/partner-ledger.json", "[")
+    place.commit()
+
+    answer = ask(place, "--no-run")
+
+    assert answer.exit_code == CANNOT_SAY
+    assert "partner-ledger.json of" in answer.stderr
+
+
+def test_a_forged_verdict_is_found_and_named(place: Place, base: str):
+    ask(place, "--no-run")
+    assert release(place, "verdicts").exit_code == DONE
+
+    (file,) = (place.root.with_name("store") / "verdicts").iterdir()
+    file.write_text(file.read_text().replace('"answer":"unknown"', '"answer":"yes"', 1))
+    answer = release(place, "verdicts")
+
+    assert answer.exit_code == NO
+    assert answer.stdout.startswith("FORGED")
+    (row,) = json.loads(release(place, "verdicts", "--json").stdout)
+    assert (row["valid"], row["audited"]) == (False, False)
+
+
+def test_a_verdict_waits_while_no_bank_is_up(place: Place, base: str):
+    assert "1 verdict waits for a bank" in ask(place, "--no-run").stderr
+    assert "2 verdicts wait for a bank" in ask(place, "--no-run").stderr
+    assert release(place, "verdicts").stdout.count("not yet audited") == 2
+
+
+def test_a_key_that_others_can_read_is_refused(place: Place, base: str, tmp_path: Path):
+    key = tmp_path / "operator.key"
+    assert CliRunner().invoke(app, ["key", str(key)]).exit_code == DONE
+    assert ask(place, "--no-run", "--key", str(key)).exit_code == CANNOT_SAY
+    assert release(place, "verdicts").stdout.count("\n") == 1
+
+    os.chmod(key, 0o640)
+    answer = ask(place, "--no-run", "--key", str(key))
+
+    assert answer.exit_code == CANNOT_SAY
+    assert f"chmod 600 {key}" in answer.stderr.replace("\n", "")
+    assert release(place, "verdicts").stdout.count("\n") == 1
+
+
+def test_what_is_not_there_cannot_be_undeployed(place: Place, base: str):
+    place.deploy(place.commit(), "ledger", way=Way.RELEASED)
+    other = place.commit()
+
+    answer = release(place, "record", "ledger", "--to", "prod", "--undeployed")
+
+    assert answer.exit_code == NO
+    assert f"ledger@{other[:10]} is not recorded in prod: there is {base[:10]}, " in answer.stderr
+    gone = release(place, "record", "ledger", "--to", "prod", "--undeployed", "--version", base)
+    assert gone.exit_code == DONE
+    assert base not in {
+        d.version for d in place.store.deployments("prod") if d.application == "ledger"
+    }
+
+
+def test_a_pex_of_another_version_is_not_in_the_verdict(place: Place, base: str):
+    place.write(".gitignore", "dist\n")
+    place.write("dist/cbs/ledger.pex", "the bytes")
+    place.commit()
+
+    def sha256(*words: str) -> str:
+        return str(json.loads(ask(place, "--no-run", "--json", *words).stdout)["pex_sha256"])
+
+    assert len(sha256()) == 64
+    assert sha256("--version", base) == ""
+    assert len(sha256("--version", base, "--pex", str(place.root / "dist/cbs/ledger.pex"))) == 64

@@ -1,0 +1,233 @@
+"""The gate's logic, with a fake bank: what it asks to be verified, what it says, what it keeps."""
+
+import json
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from cbs.release.gate.environments import There, environment
+from cbs.release.gate.history import PACTS, SOURCES, History, NotAPact
+from cbs.release.gate.records import (
+    RESULT_DAYS_MAX,
+    Answer,
+    Deployment,
+    Verdict,
+    Way,
+    current,
+    now,
+)
+from tests.release.place import SCHEMA, Bank, Place
+
+
+def why(verdict: Verdict, answer: Answer) -> str:
+    return "; ".join(reason.why for reason in verdict.reasons if reason.answer is answer)
+
+
+def test_all_that_is_deployed_must_hold_and_is_verified_with_one_bank(place: Place, base: str):
+    verdict = place.may("ledger", base)
+
+    assert verdict.answer is Answer.YES
+    assert place.bank.asked == [(base, ["payments-ledger", "partner-ledger"])]
+
+
+def test_nothing_is_verified_again_that_did_not_change(place: Place, base: str):
+    for application in ("ledger", "payments", "partner"):
+        assert place.may(application, base).answer is Answer.YES
+    assert sorted(place.bank.pairs) == ["partner-ledger", "partner-payments", "payments-ledger"]
+    place.bank.asked.clear()
+    place.write("README.md", "Another commit, and the services are the same.\n")
+    same = place.commit()
+    place.write(f"{SOURCES}/payments/main.py", "changed = True\n")
+    payments_changed = place.commit()
+
+    for application in ("ledger", "payments", "partner"):
+        assert place.may(application, same).answer is Answer.YES
+    assert place.bank.asked == []
+    for application in ("ledger", "payments", "partner"):
+        assert place.may(application, payments_changed).answer is Answer.YES
+    assert place.bank.asked == [(payments_changed, ["partner-payments"])]
+
+
+def test_what_a_provider_calls_answers_for_it_too(place: Place, base: str):
+    history = History(place.root)
+    place.write(f"{SOURCES}/ledger/main.py", "changed = True\n")
+    changed = place.commit()
+
+    assert history.content("payments", base) != history.content("payments", changed)
+
+
+def test_a_no_names_who_breaks_whom_and_why(place: Place, base: str):
+    place.bank.breaks = ("partner-ledger",)
+
+    verdict = place.may("ledger", base)
+
+    assert verdict.answer is Answer.NO
+    assert (
+        why(verdict, Answer.NO)
+        == f"ledger@{base[:10]} breaks partner@{base[:10]}, ask: $.x is gone"
+    )
+    assert "expand" in next(r.todo for r in verdict.reasons if r.answer is Answer.NO)
+
+
+def test_without_a_run_what_was_never_verified_is_unknown(place: Place, base: str):
+    verdict = place.may("ledger", base, run=False)
+
+    assert verdict.answer is Answer.UNKNOWN
+    assert "was never verified" in why(verdict, Answer.UNKNOWN)
+    assert place.bank.asked == []
+
+
+def test_an_old_result_is_made_again(place: Place, base: str):
+    place.may("ledger", base)
+    for each in place.store.results():
+        each.at = now() - timedelta(days=RESULT_DAYS_MAX)
+        place.store.keep(each)
+    place.bank.breaks = ("payments-ledger",)
+
+    assert place.may("ledger", base, run=False).answer is Answer.UNKNOWN
+    assert place.may("ledger", base).answer is Answer.NO
+    assert len(place.bank.asked) == 2
+
+
+def test_a_state_that_fails_is_a_no_for_now_but_no_result_of_the_provider(place: Place, base: str):
+    """Its fault may be another service's, which is none of the provider's content."""
+    place.bank = Bank(breaks=("payments-ledger",), unready=True)
+    assert place.may("ledger", base).answer is Answer.NO
+    assert place.store.results() == []
+
+    place.bank = Bank()
+    assert place.may("ledger", base).answer is Answer.YES
+
+
+def test_two_versions_of_a_consumer_have_a_bank_each(place: Place, base: str):
+    """They register the same people under the same keys."""
+    place.pact("partner", "ledger", "ask", "ask for more")
+    newer = place.commit()
+    place.deploy(newer, "partner", way=Way.RELEASED)
+
+    assert place.may("ledger", newer).answer is Answer.YES
+    assert [pairs.count("partner-ledger") for _, pairs in place.bank.asked] == [1, 1]
+
+
+def test_one_version_that_is_there_twice_is_verified_once(place: Place, base: str):
+    place.write("README.md", "The same ledger.\n")
+    place.deploy(place.commit(), "ledger", way=Way.RELEASED)
+
+    place.may("partner", base)
+
+    assert place.bank.pairs.count("partner-ledger") == 1
+
+
+def test_a_version_that_does_not_come_up_is_a_no_of_its_own_and_unknown_of_anothers(place, base):
+    place.bank.error = "the bank of this version does not come up"
+
+    assert place.may("ledger", base).answer is Answer.NO
+    assert place.may("partner", base).answer is Answer.UNKNOWN
+    assert place.store.results() == []
+
+
+def test_a_provider_that_is_not_deployed_is_a_no(place: Place):
+    sha = place.commit()
+
+    verdict = place.may("partner", sha)
+
+    assert verdict.answer is Answer.NO
+    assert "no ledger is deployed to prod" in why(verdict, Answer.NO)
+    assert "no payments is deployed to prod" in why(verdict, Answer.NO)
+
+
+def test_a_version_that_cannot_be_looked_up_is_no_yes(place: Place, base: str):
+    place.deploy("f" * 40, "payments")
+
+    verdict = place.may("ledger", base)
+
+    assert verdict.answer is Answer.UNKNOWN
+    assert "payments is in prod in a version that cannot be looked up" in why(
+        verdict, Answer.UNKNOWN
+    )
+
+
+def test_a_consumer_without_pacts_is_judged_by_the_schemas(place: Place):
+    for file in (place.root / PACTS).iterdir():
+        file.unlink()
+    without = place.commit()
+    place.pact("partner", "ledger", "ask")
+    same = place.commit()
+    changed = dict(SCHEMA, paths={})
+    place.write("contracts/openapi/ledger.json", json.dumps(changed))
+    broken = place.commit()
+    place.deploy(without, "partner")
+
+    assert place.may("ledger", same).answer is Answer.YES
+    verdict = place.may("ledger", broken)
+
+    assert verdict.answer is Answer.UNKNOWN
+    assert "/v1/ledger/head" in why(verdict, Answer.UNKNOWN)
+    assert place.bank.asked == []
+
+
+def test_a_pact_without_interactions_promises_nothing(place: Place, base: str):
+    place.pact("partner", "ledger")
+
+    verdict = place.may("partner", place.commit())
+
+    assert verdict.answer is Answer.UNKNOWN
+    assert "no interactions" in why(verdict, Answer.UNKNOWN)
+
+
+def test_a_damaged_pact_is_named(place: Place):
+    place.write(f"{PACTS}/partner-ledger.json", "{}")
+    sha = place.commit()
+
+    with pytest.raises(NotAPact, match=r"contracts/pacts/partner-ledger\.json of \w+ cannot be"):
+        History(place.root).pacts(sha)
+
+
+def test_what_is_seen_and_what_is_recorded_both_count(place: Place, base: str):
+    other = place.commit()
+    seen = [There("ledger", other), There("payments", f"{base[:12]}-dirty"), There("audit", "")]
+
+    found = environment("prod", place.store.deployments("prod"), seen, History(place.root))
+
+    assert set(found.versions("ledger")) == {base, other}
+    assert found.versions("payments") == [base]
+    assert found.unknown == {"audit"}
+    said = "\n".join(found.findings)
+    assert f"ledger@{base[:10]} is recorded in prod, but something else runs there" in said
+    assert f"ledger@{other[:10]} runs in prod, but is not what was recorded" in said
+    assert f"payments runs from a changed work tree of {base[:10]}" in said
+    assert "audit is there in a version that nobody told" in said
+    assert "partner" not in said
+
+
+def test_a_recorded_service_that_does_not_run_is_found(place: Place, base: str):
+    found = environment("prod", place.store.deployments("prod"), [], History(place.root))
+
+    assert f"ledger@{base[:10]} is recorded in prod, but does not run there" in found.findings
+
+
+def deployments(*steps: tuple[Way, str]) -> list[str]:
+    first = Deployment(
+        application="partner", version="", environment="prod", way=Way.DEPLOYED, at=now(), by="a"
+    )
+    recorded = [
+        msgspec.structs.replace(first, way=way, version=version, at=first.at + timedelta(seconds=n))
+        for n, (way, version) in enumerate(steps)
+    ]
+    return [each.version for each in current(recorded)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "there"),
+    [
+        ([(Way.DEPLOYED, "1"), (Way.DEPLOYED, "2")], ["2"]),
+        ([(Way.DEPLOYED, "1"), (Way.RELEASED, "2"), (Way.RELEASED, "3")], ["1", "2", "3"]),
+        ([(Way.RELEASED, "1"), (Way.DEPLOYED, "2")], ["1", "2"]),
+        ([(Way.RELEASED, "1"), (Way.RELEASED, "2"), (Way.UNDEPLOYED, "1")], ["2"]),
+        ([(Way.DEPLOYED, "1"), (Way.UNDEPLOYED, "1")], []),
+        ([(Way.DEPLOYED, "1"), (Way.UNDEPLOYED, "2")], ["1"]),
+    ],
+)
+def test_what_is_there_after_all_that_was_recorded(steps, there):
+    assert deployments(*steps) == there
