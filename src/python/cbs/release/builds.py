@@ -20,7 +20,6 @@ from cbs.release.gate.runner import Report
 from cbs.release.gate.selecting import Selection, selection, tell
 from cbs.release.verifying.verification import Verified
 
-
 Providers = Annotated[list[str] | None, typer.Argument(help="Only these services; all by default.")]
 Branches = Annotated[
     list[str] | None, typer.Option(help="The pacts of another branch, too: they never fail this.")
