@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from cbs.dev import __main__ as program
-from cbs.dev.folder import SERVICES, Folder
+from cbs.dev.folder import SERVICES, USUAL_PORTS, Folder
 from cbs.dev.running import broker, databases, postgres, secrets, state
 from cbs.dev.running.parts import MARK
 from cbs.dev.running.plan import SOURCE
@@ -98,6 +98,11 @@ def eventually(condition, seconds=15):
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
     machine = Machine(tmp_path_factory.mktemp("machine"))
+    machine.bank().found()
+    # Not the usual ports: other tests' banks take those whenever they are free.
+    first = 20_000 + os.getpid() % 1_000 * len(USUAL_PORTS)
+    ports = {name: first + n for n, name in enumerate(USUAL_PORTS)}
+    (machine.bank().root / "ports.json").write_text(json.dumps(ports))
     yield machine
     for name in ("bank", "other", "plain", "external"):
         machine.run("down", bank=name)
