@@ -10,7 +10,7 @@ from typing import Any
 from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
-from cbs.platform.bus import Bus, Endpoint
+from cbs.platform.bus import INBOX, Bus, Endpoint
 from cbs.simulation.process import Process
 from cbs.simulation.streams import JetStream, Streams
 
@@ -82,6 +82,13 @@ class Message:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """Where the answer goes, as the message beneath a request says it."""
+
+    reply: str = f"{INBOX}.simulated"
+
+
 @dataclass(slots=True)
 class Delivered:
     """A request as `nats.micro` hands it over."""
@@ -90,6 +97,7 @@ class Delivered:
     process: Process
     data: bytes
     reply: Reply
+    _msg: Addressed = field(default_factory=Addressed)
 
     async def respond(self, answer: bytes) -> None:
         network, reply = self.network, self.reply

@@ -15,11 +15,11 @@ from cbs.platform.problem import refusals
 
 VERDICT_CHARACTERS_MAX = 32_768
 
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,63}$", max_length=64)]
-Commit = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{40,64}$", max_length=64)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,63}$(?!\n)", max_length=64)]
+Commit = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40,64}$(?!\n)", max_length=64)]
 # PostgreSQL keeps no U+0000 in a text.
 Text = Annotated[
-    str, msgspec.Meta(min_length=2, max_length=VERDICT_CHARACTERS_MAX, pattern=r"^[^\x00]*$")
+    str, msgspec.Meta(min_length=2, max_length=VERDICT_CHARACTERS_MAX, pattern=r"^[^\x00]*$(?!\n)")
 ]
 
 
@@ -29,11 +29,11 @@ class VerdictBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     application: Name
     version: Commit
     environment: Name
-    answer: Annotated[str, msgspec.Meta(pattern="^(yes|no|unknown)$")]
-    pex_sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
+    answer: Annotated[str, msgspec.Meta(pattern=r"^(yes|no|unknown)$(?!\n)")]
+    pex_sha256: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$(?!\n)")]
     verdict: Text
-    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    signature: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$")]
+    key: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}$(?!\n)")]
 
 
 class Kept(msgspec.Struct):
