@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,15 @@ async def test_a_message_that_is_too_long_is_refused(line):
     assert b"malformed" in reply.data
 
 
+async def eventually_told(line, name):
+    """On a busy machine the one call that the breaker lets through may come to nothing, too."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(Unavailable):
+                return (await line.caller.call("ledger.dog", Ask(cat=name), Told)).cat == name
+            await asyncio.sleep(0.2)
+
+
 async def test_a_breaker_spares_who_does_not_answer_and_tries_again(line, monkeypatch, tmp_path):
     monkeypatch.setattr(limits, "TRIES_MAX", 1)
     with line.as_user("cats.see"):
@@ -240,7 +250,7 @@ async def test_a_breaker_spares_who_does_not_answer_and_tries_again(line, monkey
         )
         try:
             await kennel.serve(dogs)
-            assert (await line.caller.call("ledger.dog", Ask(cat="rex"), Told)).cat == "rex"
+            assert await eventually_told(line, "rex")
         finally:
             await kennel.leave()
             await kennel.close()
