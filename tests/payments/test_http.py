@@ -1,3 +1,4 @@
+import json
 from uuid import UUID, uuid4
 
 import pytest
@@ -30,6 +31,18 @@ async def test_a_transfer_moves_money_and_shows_no_balance(bank: Bank):
         "narrative": "Rent, November",
     }
     assert await bank.balances(asha, ravi) == [7_500, 2_500]
+
+
+async def test_an_amount_that_is_there_twice_moves_nothing(bank: Bank):
+    asha, ravi = await bank.account(10_000), await bank.account()
+    twice = json.dumps(transfer(asha, ravi, 2_500))[:-1] + ', "amount_minor": 7000}'
+    as_json = {"Content-Type": "application/json"}
+
+    answer = await bank.teller.post("/v1/payments/transfers", content=twice, headers=as_json)
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:cbs:malformed")
+    assert "amount_minor" in answer.json()["detail"]
+    assert await bank.balances(asha, ravi) == [10_000, 0]
 
 
 async def test_cash_goes_through_the_till(bank: Bank):

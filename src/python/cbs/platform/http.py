@@ -109,11 +109,17 @@ def fingerprint(method: str, path: str, body: bytes) -> bytes:
         same = msgspec.json.encode(msgspec.json.decode(body), order="sorted") if body else b""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(str(error)) from None
-    # msgspec takes the last one in silence. Without a field there is a colon less; the slow look
-    # is for those, and for colons that came in escapes.
+    _refuse_doubled(body, same)
+    return hashlib.sha256(b"\n".join([method.encode(), path.encode(), same])).digest()
+
+
+def _refuse_doubled(body: bytes, same: bytes) -> None:
+    """`same` is the body as msgspec read it, which takes the last of two fields in silence.
+
+    Without a field there is a colon less; the slow look is for those, and for escaped colons.
+    """
     if body.count(b":") != same.count(b":") or b"\\u003" in body:
         json.loads(body, object_pairs_hook=_each_once, parse_int=str, parse_float=str)
-    return hashlib.sha256(b"\n".join([method.encode(), path.encode(), same])).digest()
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,17 +133,22 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 class Asking(Request[Any, Any, Any]):
     """Litestar's request, but that every body msgspec cannot read is Malformed: two of its errors
-    are Python's own, and would be called ours. Only here: anywhere else they are ours."""
+    are Python's own, and would be called ours. Only here: anywhere else they are ours.
+
+    So is one that can be read in two ways, also where no key is kept here, as of a payment."""
 
     __slots__ = ()
 
     async def json(self) -> Any:
         try:
-            return await super().json()
+            read = await super().json()
         except UnicodeDecodeError:
             raise Malformed("the body is not UTF-8") from None
         except RecursionError:
             raise Malformed("nested too deeply") from None
+        if body := await self.body():
+            _refuse_doubled(body, msgspec.json.encode(read))
+        return read
 
 
 def needs(permission: str) -> dict[str, str]:
