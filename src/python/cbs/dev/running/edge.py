@@ -121,7 +121,8 @@ def _connections_limit() -> dict[str, Any]:
 
 def _cluster(edge: Path, service: str) -> dict[str, Any]:
     limits = {
-        "max_connections": UPSTREAM_REQUESTS_MAX,
+        # Each worker keeps its own: a request that found none free would wait for one, unrefused.
+        "max_connections": CONNECTIONS_MAX,
         "max_pending_requests": UPSTREAM_REQUESTS_MAX,
         "max_requests": UPSTREAM_REQUESTS_MAX,
         "retry_budget": {"budget_percent": {"value": 25}, "min_retry_concurrency": 16},
