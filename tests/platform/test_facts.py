@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import asyncpg
 import nats
 import pytest
-from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.errors import FetchTimeoutError
 
 from cbs.kernel.event import Event
@@ -21,7 +21,7 @@ from cbs.platform.hearing import Listener
 from cbs.platform.operations import DeadLetters, Place, StillIndigestible
 from cbs.platform.outbox import Fact, Outbox, fact_of
 from cbs.platform.process import ended
-from cbs.platform.relay import Relay, stream_name
+from cbs.platform.relay import DUPLICATE_SECONDS, Relay, ensure_stream, stream_name
 from cbs.platform.service import _facts_endpoint
 from tests.conftest import Database as Made
 from tests.platform.buses import bus_of
@@ -321,6 +321,20 @@ async def test_a_fact_whose_transaction_fails_is_never_heard(house):
     await house.light(2)
     async with Running(house.relay, house.listener):
         assert await house.until_heard(1) == [2]
+
+
+async def test_a_stream_of_an_older_release_remembers_ids_no_longer_than_todays(house):
+    jetstream = house.relay.bus.jetstream()
+    await jetstream.add_stream(
+        StreamConfig(
+            name=stream_name("ledger"), subjects=["cbs.ledger.events.>"], duplicate_window=120
+        )
+    )
+    await jetstream.publish("cbs.ledger.events.kept", b"", stream=stream_name("ledger"))
+    await ensure_stream(house.relay.bus, "ledger")
+
+    info = await jetstream.stream_info(stream_name("ledger"))
+    assert (info.config.duplicate_window, info.state.messages) == (DUPLICATE_SECONDS, 1)
 
 
 async def test_one_relay_at_a_time(house):

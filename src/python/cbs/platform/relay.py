@@ -24,7 +24,9 @@ from cbs.platform.outbox import FACTS_PAGE_MAX, Outbox
 
 STREAM_BYTES_MAX = 4 * 1024**3
 STREAM_SECONDS_MAX = 7 * 24 * 3600
-DUPLICATE_SECONDS = 120
+# NATS keeps the id of every message for so long in memory: 120 s of a busy ledger are 50 MiB. What
+# is sent again comes within ACK_SECONDS_MAX; what comes later, listeners drop by its position.
+DUPLICATE_SECONDS = 10
 LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS = 0.5, 0.5
 # What is lost on a connection that breaks is not missed earlier; sent twice, it is stored once.
 ACK_SECONDS_MAX = 3.0
@@ -47,23 +49,28 @@ def stream_name(service: str) -> str:
 
 
 async def ensure_stream(bus: Bus, service: str) -> None:
-    """A stream is a cache of the outbox: it is bounded, and may be lost and made anew."""
+    """A stream is a cache of the outbox: it is bounded, and may be lost and made anew.
+
+    One that an older release made gets today's window of duplicates.
+    """
     jetstream = bus.jetstream()
+    wanted = StreamConfig(
+        name=stream_name(service),
+        subjects=[f"cbs.{service}.events.>"],
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        storage=StorageType.FILE,
+        max_bytes=STREAM_BYTES_MAX,
+        max_age=STREAM_SECONDS_MAX,
+        duplicate_window=DUPLICATE_SECONDS,
+    )
     try:
-        await jetstream.stream_info(stream_name(service))
+        found = await jetstream.stream_info(stream_name(service))
     except NotFoundError:
-        await jetstream.add_stream(
-            StreamConfig(
-                name=stream_name(service),
-                subjects=[f"cbs.{service}.events.>"],
-                retention=RetentionPolicy.LIMITS,
-                discard=DiscardPolicy.OLD,
-                storage=StorageType.FILE,
-                max_bytes=STREAM_BYTES_MAX,
-                max_age=STREAM_SECONDS_MAX,
-                duplicate_window=DUPLICATE_SECONDS,
-            )
-        )
+        await jetstream.add_stream(wanted)
+        return
+    if found.config.duplicate_window != wanted.duplicate_window:
+        await jetstream.update_stream(wanted)
 
 
 class NotStored(Exception):

@@ -28,6 +28,7 @@ class Consumer:
 
 @dataclass(slots=True)
 class Stream:
+    config: Any = None
     messages: list[bytes] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     consumers: dict[str, Consumer] = field(default_factory=dict)
@@ -87,13 +88,13 @@ class JetStream:
             await pause(self.seconds_max)
             raise NatsTimeout
 
-    async def stream_info(self, name: str) -> None:
+    async def stream_info(self, name: str) -> Stream:
         await self._travel()
-        self.streams.stream(name)
+        return self.streams.stream(name)
 
     async def add_stream(self, config: Any) -> None:
         await self._travel()
-        self.streams.named.setdefault(config.name, Stream())
+        self.streams.named.setdefault(config.name, Stream(config))
 
     async def delete_stream(self, name: str) -> None:
         await self._travel()
