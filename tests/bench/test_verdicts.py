@@ -1,10 +1,13 @@
 """What is judged after an overload and a soak: each offence is planted, and each is seen."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from cbs.dev.measuring import verdicts
 from cbs.dev.measuring.mix import Window
+from cbs.dev.measuring.overload import Trial
 from cbs.dev.measuring.page import page
 from cbs.dev.measuring.sampling import Sample
 from cbs.dev.measuring.verdicts import Met
@@ -93,6 +96,30 @@ def test_memory_that_goes_on_growing_is_told():
 )
 def test_memory_that_is_only_warming_up_is_not(mib):
     assert verdicts.memory(samples(*mib)) == []
+
+
+@pytest.mark.parametrize(
+    ("rounds", "asked", "broken"),
+    [
+        ([[100] * 40], 1, []),
+        ([[100 + 2 * n for n in range(40)], [180] * 40], 2, []),
+        ([[100 + 2 * n + 80 * ago for n in range(40)] for ago in range(3)], 3, ["memory"]),
+    ],
+)
+async def test_an_overload_goes_on_until_what_grew_has_reached_its_bound(rounds, asked, broken):
+    left = iter(rounds)
+
+    class Rounds(Trial):
+        async def met(self, connections, seconds, *, rest=True):
+            self.runs += 1
+            return KEPT, samples(*next(left))
+
+    nobody: Any = None
+    trial = Rounds(folder=nobody, console=nobody, observer=nobody, api=nobody, job=nobody)
+    over, first, last = await trial.overloaded(512, 60)
+
+    assert (over, first, trial.runs) == (KEPT, samples(*rounds[0]), asked)
+    assert promises(verdicts.memory(last)) == broken
 
 
 def test_a_queue_over_its_limit_is_told():
