@@ -259,3 +259,34 @@ def test_a_crash_and_a_restore_lose_nothing_that_was_answered(town, noon):
     # On another machine there is what was archived.
     restored = standing_in(town, "restored")
     assert second["facts"]["ledger"] <= restored.facts["ledger"] <= before.facts["ledger"]
+
+
+def test_a_backup_with_secrets_is_all_that_another_machine_needs(town, noon):
+    shelf = town.root / "safe"
+    backup = json.loads(town.cbs("backup", "--with-secrets", "--to", str(shelf), "--json"))
+    kept = shelf / backup["name"] / "secrets"
+
+    assert {file.stat().st_mode & 0o77 for file in (kept, *kept.iterdir())} == {0}
+    before = town.standing()
+    archived(town)
+    town.cbs("restore", str(shelf), "--data", "third")
+
+    assert standing_in(town, "third") == before
+    mine, theirs = town.folder, Folder.at(town.root / "third")
+    assert theirs.secret("vault.key").read_bytes() == mine.secret("vault.key").read_bytes()
+
+
+def test_a_server_of_the_users_own_is_theirs_to_back_up_and_restore(town, noon):
+    own = {"CBS_POSTGRES_URL": "postgresql://own@127.0.0.1:1/postgres"}
+    restore = town.run("./cbs", "restore", str(town.shelf), "--data", "fourth", "--yes", **own)
+
+    assert (restore.returncode, "with its own tools" in restore.stderr) == (3, True)
+    assert not (town.root / "fourth").exists()
+    running = town.folder.state.read_bytes()
+    told = json.loads(running) | {"external": ["postgres"]}
+    town.folder.state.write_text(json.dumps(told))
+    try:
+        code, why = town.refused("backup")
+    finally:
+        town.folder.state.write_bytes(running)
+    assert (code, "pg_basebackup" in why) == (3, True), why
