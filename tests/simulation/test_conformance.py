@@ -1,5 +1,6 @@
 """What the simulated database promises, PostgreSQL does: one suite on both."""
 
+import asyncio
 from contextlib import nullcontext
 
 import asyncpg
@@ -169,6 +170,44 @@ async def test_after_an_error_nothing_more_is_done_in_the_transaction(db):
         await going_on()
 
     assert not await db.fetch("SELECT position FROM watermark WHERE source = $1", "ledger")
+
+
+async def test_nobody_sees_what_is_undone(db):
+    reading, written = "SELECT source FROM watermark WHERE source = $1", asyncio.Event()
+
+    async def read():
+        await written.wait()
+        return await db.fetch(reading, "ledger")
+
+    async def think_better_of_it():
+        async with db.transaction():
+            await db.execute("INSERT INTO watermark (source, position) VALUES ($1, 0)", "ledger")
+            assert await db.fetch(reading, "ledger")
+            written.set()
+            await asyncio.sleep(0.1)
+            raise No
+
+    looking = asyncio.create_task(read())
+    with pytest.raises(No):
+        await think_better_of_it()
+
+    assert not await looking
+
+
+async def test_what_is_open_on_a_connection_that_is_lost_is_undone_and_holds_nobody_up(db):
+    write = "INSERT INTO watermark (source, position) VALUES ($1, $2)"
+    lost = await db.pool.acquire()
+    await lost.transaction().start()
+    await lost.execute(write, "ledger", 1)
+    lost.terminate()
+    with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresConnectionError)):
+        await lost.execute(write, "audit", 1)
+
+    await asyncio.wait_for(db.execute(write, "ledger", 2), 10)
+
+    (row,) = await db.fetch("SELECT position FROM watermark WHERE source = $1", "ledger")
+    assert row["position"] == 2
+    await db.pool.release(lost)
 
 
 async def test_one_connection_has_the_relay_until_it_lets_go(db):
