@@ -15,7 +15,7 @@ from cbs.images.debian import file_entry, folder_entry
 PLACE = "opt/cbs"
 PYTHON = (3, 11)
 ENTRYPOINT = ["/usr/bin/python3.11", "-I", "-B", f"/{PLACE}"]
-LEFT_OUT = (".bootstrap", "__pex__", ".prefix")
+LEFT_OUT = (".bootstrap", "__pex__", ".prefix", ".layout.json")
 COMPILE_SECONDS_MAX = 600
 # Another's hash seed or dates would be in the compiled files.
 COMPILE = ("-s", "-P", "-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash")
