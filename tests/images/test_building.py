@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -15,7 +17,6 @@ import pytest
 
 from cbs.dev import __main__ as program
 from cbs.dev.running.plan import SOURCE
-from cbs.dev.running.ports import free
 from cbs.images.commands import IMAGES
 from tests.signing import Signer
 
@@ -105,7 +106,7 @@ def test_a_ledger_from_its_image_is_nobody_and_answers_ready(
     keys = tmp_path / "keys"
     keys.mkdir(mode=0o755)
     Signer().jwks(keys).chmod(0o644)
-    port = free()
+    port = free_port()
     said = {
         "CBS_HTTP_PORT": str(port),
         "CBS_POSTGRES_URL": database("ledger").runtime_url,
@@ -123,7 +124,13 @@ def test_a_ledger_from_its_image_is_nobody_and_answers_ready(
         assert ready(port, process) == 200, log.read_text()
         assert users_of(port) == {65534}
     finally:
-        stop(process)
+        stop(process, port)
+
+
+def free_port():
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]
 
 
 def ready(port, process):
@@ -153,8 +160,9 @@ def users_of(port):
     return {folder.stat().st_uid for folder in of_port(port)}
 
 
-def stop(process):
-    process.terminate()
+def stop(process, port):
+    for folder in of_port(port):
+        os.kill(int(folder.name), signal.SIGTERM)
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:

@@ -158,7 +158,11 @@ def made(cache: Path, *, fresh: bool = False) -> Path:
             text=True,
             capture_output=True,
             timeout=REFRESH_SECONDS_MAX,
-            env={"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "0", "LC_ALL": "C"},
+            env={
+                "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
+                "SOURCE_DATE_EPOCH": "0",
+                "LC_ALL": "C",
+            },
             check=False,
         )
         if done.returncode != 0:
