@@ -9,6 +9,7 @@ from cbs.dev.keeping import backup, restore
 from cbs.dev.measuring import bench, overload, soak
 from cbs.dev.running import commands, watching
 from cbs.dev.verifying import verify
+from cbs.images import commands as images
 from cbs.release import builds, contracts, publishing, review
 from cbs.release.commands import app as release
 
@@ -39,4 +40,5 @@ contracts.app.command("verify")(builds.verify)
 contracts.app.command("verify-at", hidden=True)(builds.verify_at)
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(release, name="release")
+app.add_typer(images.app, name="images")
 app.add_typer(dead_letters.app, name="dead-letters")
