@@ -1,0 +1,225 @@
+"""What every job and Consul file must say; each rule yields a sentence for each offence."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cbs.dev.folder import SERVICES
+from cbs.platform.process import DRAIN_SECONDS_MAX
+from tests.jobs.declared import labelled, read, seconds
+
+Block = dict[str, Any]
+READY = "/health/ready"
+IN_SECRETS = "${NOMAD_SECRETS_DIR}"
+SENSITIVE = re.compile(r"PASS|TOKEN|SEED|SECRET|NKEY|PRIVATE|_KEY")
+SECRETS = re.compile(
+    r"-----BEGIN|eyJ[\w-]{10,}\.|\bS[UAONCX][A-Z2-7]{56}\b|://[^/\s:$]+:[^/\s@$]+@"
+    r"|(?i:password|secret|token)\s*=\s*\"[^\"$/{]{6,}\""
+)
+
+
+def of_job(path: str, text: str) -> Iterator[str]:
+    """Offences of a job's file against every rule, each with where it is."""
+    file = read(text)
+    for name, job in labelled(file["job"]).items():
+        for rule in (_anywhere, _released, _grouped, _found, _run, _fetched, _handed):
+            yield from (f"{path}, job {name}: {offence}" for offence in rule(job))
+    for name, variable in labelled(file.get("variable", [])).items():
+        if "type" not in variable:
+            yield f"{path}: variable {name} has no type"
+    yield from secrets_in(path, text)
+
+
+def secrets_in(path: str, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if SECRETS.search(line):
+            yield f"{path}:{number}: looks like a secret; a template reads it from a variable"
+
+
+def of_environment(path: str, text: str, jobs: Mapping[str, str]) -> Iterator[str]:
+    """Offences of a file of variables: each must be some job's."""
+    known = {name for job in jobs.values() for name in labelled(read(job).get("variable", []))}
+    for name in read(text):
+        if name not in known:
+            yield f"{path}: no job has a variable {name}"
+    yield from secrets_in(path, text)
+
+
+def groups(job: Block) -> Iterator[tuple[str, Block]]:
+    yield from labelled(job.get("group", [])).items()
+
+
+def tasks(job: Block) -> Iterator[tuple[str, Block]]:
+    for _, group in groups(job):
+        yield from labelled(group.get("task", [])).items()
+
+
+def _lasts(job: Block) -> bool:
+    return bool(job.get("type", "service") == "service")
+
+
+def _served(job: Block) -> bool:
+    """Whether something of it is found under a name, and so has callers."""
+    return any(group.get("service") for _, group in groups(job))
+
+
+def _anywhere(job: Block) -> Iterator[str]:
+    if not str(job.get("datacenters", "")).startswith("${var."):
+        yield "its datacenters are not a variable"
+
+
+def _released(job: Block) -> Iterator[str]:
+    """A release is tried on one instance, judged, and taken back by itself."""
+    if not _lasts(job):
+        return
+    (update,) = job.get("update") or [{}]
+    if update.get("auto_revert") is not True:
+        yield "what fails is not taken back: update needs auto_revert = true"
+    if update.get("health_check") != "checks":
+        yield 'an instance counts as well when it runs: update needs health_check = "checks"'
+    if update.get("max_parallel") != 1:
+        yield "more than one instance is replaced at a time: update needs max_parallel = 1"
+    if not job.get("spread") and any(group.get("count", 1) != 1 for _, group in groups(job)):
+        yield "its instances may lie on one node: it needs spread"
+    if _canaried(job):
+        if not update.get("canary"):
+            yield "a release meets everybody at once: update needs canary = 1"
+        if update.get("auto_promote") is not False:
+            yield "nobody judges a canary: update needs auto_promote = false"
+
+
+def _canaried(job: Block) -> bool:
+    """A node of a cluster of stateful servers has no canary: it is the same node anew."""
+    return any("check" in s and _speaks_http(s) for _, g in groups(job) for s in _services(g))
+
+
+def _services(group: Block) -> list[Block]:
+    found: list[Block] = group.get("service", [])
+    return found
+
+
+def _speaks_http(service: Block) -> bool:
+    return any(check.get("type") == "http" for check in service["check"])
+
+
+def _grouped(job: Block) -> Iterator[str]:
+    for name, group in groups(job):
+        if "restart" not in group:
+            yield f"group {name} does not say how it is restarted"
+        if not _lasts(job):
+            continue
+        if "reschedule" not in group:
+            yield f"group {name} does not say how it is rescheduled"
+        if "migrate" not in group and group.get("count", 1) != 1:
+            yield f"group {name} does not say how it leaves a node that is drained: migrate"
+        if _services(group) and seconds(group.get("shutdown_delay")) < 1:
+            yield f"group {name} is told to stop before callers know: it needs shutdown_delay"
+
+
+def _found(job: Block) -> Iterator[str]:
+    for _, group in groups(job):
+        for service in _services(group):
+            name = str(service.get("name"))
+            if not name.startswith("cbs-"):
+                yield f"service {name} is not called cbs-…"
+            if service.get("provider", "consul") != "consul":
+                yield f"service {name} is not in Consul"
+            checks = service.get("check", [])
+            if not checks:
+                yield f"service {name} has no check"
+            for check in checks:
+                if check.get("type") == "http" and check.get("path") != READY:
+                    yield f"a check of service {name} does not ask for {READY}"
+                if not (seconds(check.get("interval")) and seconds(check.get("timeout"))):
+                    yield f"a check of service {name} has no interval or timeout"
+            if checks and _speaks_http(service):
+                (meta,) = service.get("meta") or [{}]
+                (canary,) = service.get("canary_meta") or [{}]
+                if not {"version", "sha"} <= set(meta):
+                    yield f"service {name} does not say version and sha in meta"
+                if not set(meta) <= set(canary) or canary.get("canary") != "true":
+                    yield f"canaries of service {name} do not say that they are: canary_meta"
+
+
+def _run(job: Block) -> Iterator[str]:
+    for name, task in tasks(job):
+        (resources,) = task.get("resources") or [{}]
+        if not {"cpu", "memory"} <= set(resources):
+            yield f"task {name} has no limit of cpu and memory"
+        if seconds(task.get("kill_timeout")) <= DRAIN_SECONDS_MAX and _lasts(job):
+            yield f"task {name} is killed while it drains: kill_timeout above {DRAIN_SECONDS_MAX}s"
+        if task.get("driver") != "${var.driver}":
+            yield f"task {name} does not leave its driver to the environment"
+        if task.get("user", "root") in ("root", "0"):
+            yield f"task {name} runs as root: it needs user"
+        if "logs" not in task:
+            yield f"task {name} may log without end: it needs logs"
+
+
+def _fetched(job: Block) -> Iterator[str]:
+    for name, task in tasks(job):
+        for artifact in task.get("artifact", []):
+            (options,) = artifact.get("options") or [{}]
+            if not re.match(r"sha256:(\$\{var\.|[0-9a-f]{64}$)", str(options.get("checksum"))):
+                yield f"an artifact of task {name} is not pinned by its sha256"
+            if "${" not in str(artifact.get("source")) or "://" in str(artifact.get("source")):
+                yield f"an artifact of task {name} does not come from a variable"
+
+
+def _handed(job: Block) -> Iterator[str]:
+    """Secrets reach a task through templates, into files that only it reads."""
+    for name, task in tasks(job):
+        for variable, value in _environment(task):
+            if SENSITIVE.search(variable) and IN_SECRETS not in value:
+                yield f"task {name} has {variable}, which leads to no file in {IN_SECRETS}"
+        for template in _templates(task):
+            if "nomadVar" in str(template) or "vault" in str(template).lower():
+                if not str(template.get("destination")).startswith((IN_SECRETS, "secrets/")):
+                    yield f"a template of task {name} puts a secret outside {IN_SECRETS}"
+                if template.get("perms") not in ("0400", "0600"):
+                    yield f"a template of task {name} lets others read a secret: perms"
+
+
+def _environment(task: Block) -> Iterator[tuple[str, str]]:
+    """Of a block as well as of an expression that makes one."""
+    env = task.get("env", {})
+    for each in env if isinstance(env, list) else [env]:
+        if isinstance(each, str):
+            yield from re.findall(r'\b([A-Z][A-Z_]+) = ("[^"]*"|[^,}]+)', each)
+        else:
+            yield from ((name, str(value)) for name, value in each.items())
+
+
+def _templates(task: Block) -> Iterator[Block]:
+    yield from task.get("template", [])
+    for dynamic in task.get("dynamic", []):
+        yield from dynamic.get("template", {}).get("content", [])
+
+
+def of_consul(files: Mapping[str, str]) -> Iterator[str]:
+    """Offences of all of consul/ together: who may call whom, and who may do what."""
+    entries = {path: read(text) for path, text in files.items() if "/config/" in path}
+    intentions = {e["Name"]: e["Sources"] for e in entries.values() if "Sources" in e}
+    if intentions.get("*") != [{"Name": "*", "Action": "deny"}]:
+        yield "consul: what no intention allows is not denied"
+    for service in SERVICES:
+        name = f"cbs-{service}"
+        if intentions.get(name) != [{"Name": "cbs-gateway", "Action": "allow"}]:
+            yield f"consul: {name} is not open to the gateway, and to it alone"
+        if not any(e["Kind"] == "service-defaults" and e["Name"] == name for e in entries.values()):
+            yield f"consul: {name} has no service-defaults"
+    for path, text in files.items():
+        yield from secrets_in(path, text)
+        if "/policies/" in path:
+            yield from (f"{path}: {offence}" for offence in _allowed(read(text)))
+
+
+def _allowed(policy: Block) -> Iterator[str]:
+    for kind in ("acl", "operator", "keyring", "mesh", "peering"):
+        if kind in policy:
+            yield f"it may touch {kind}"
+    for kind, blocks in policy.items():
+        if kind.startswith(("key", "service", "session", "event", "query")):
+            for name, block in labelled(blocks).items():
+                if name == "" and block.get("policy") != "read":
+                    yield f"it may write every {kind.removesuffix('_prefix')}"

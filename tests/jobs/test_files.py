@@ -1,0 +1,120 @@
+"""Job and Consul files keep the house's rules; each rule is seen to catch its offence."""
+
+import pytest
+
+from tests.jobs import rules
+from tests.jobs.declared import texts
+
+JOBS = texts("nomad/jobs", "*.nomad.hcl")
+ENVIRONMENTS = texts("nomad/env", "*.hcl")
+CONSUL = texts("consul", "**/*.hcl")
+SERVICE = "nomad/jobs/service.nomad.hcl"
+
+
+def test_there_is_something_to_look_at():
+    assert SERVICE in JOBS
+    assert ENVIRONMENTS
+    assert CONSUL
+
+
+@pytest.mark.parametrize("path", JOBS)
+def test_a_job_keeps_the_rules(path):
+    assert list(rules.of_job(path, JOBS[path])) == []
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS)
+def test_variables_of_an_environment_are_some_jobs_and_no_secrets(path):
+    assert list(rules.of_environment(path, ENVIRONMENTS[path], JOBS)) == []
+
+
+def test_consul_denies_what_is_not_allowed():
+    assert list(rules.of_consul(CONSUL)) == []
+
+
+OFFENCES = {
+    ("datacenters = var.datacenters", 'datacenters = ["dc1"]'): "datacenters are not",
+    ("auto_revert       = true", "auto_revert = false"): "not taken back",
+    ('health_check      = "checks"', 'health_check = "task_states"'): "counts as well",
+    ("max_parallel      = 1", "max_parallel = 2"): "more than one instance",
+    ("canary            = 1", "canary = 0"): "meets everybody at once",
+    ("auto_promote      = false", "auto_promote = true"): "nobody judges",
+    ("  spread {", "  affinity {"): "may lie on one node",
+    ("    restart {", "    disconnect {"): "how it is restarted",
+    ("    reschedule {", "    disconnect {"): "how it is rescheduled",
+    ("    migrate {", "    disconnect {"): "is drained",
+    ('shutdown_delay = "3s"', ""): "before callers know",
+    ('provider = "consul"', 'provider = "nomad"'): "not in Consul",
+    ('name     = "cbs-${var.service}"', 'name = "${var.service}"'): "is not called cbs-",
+    ("      check {", "      check_restart {"): "has no check",
+    ('interval = "2s"', ""): "no interval",
+    ('"/health/ready"', '"/"'): "does not ask for /health/ready",
+    ("        sha     = var.sha\n      }\n\n      canary", "      }\n\n      canary"): "in meta",
+    ('canary  = "true"', 'canary = "false"'): "do not say that they are",
+    ("memory = var.services[var.service].memory", ""): "no limit of cpu and memory",
+    ('kill_timeout = "20s"', 'kill_timeout = "10s"'): "killed while it drains",
+    ("= var.driver", '= "raw_exec"'): "leave its driver",
+    ("= var.user", '= "root"'): "runs as root",
+    ("      logs {", "      lifecycle {"): "log without end",
+    ('checksum = "sha256:${var.artifact_sha256}"', ""): "not pinned",
+    ("source      = var.artifact_url", 'source = "https://example.org/x"'): "from a variable",
+    (
+        'CBS_NATS_NKEY_FILE     = "${NOMAD_SECRETS_DIR}/',
+        'CBS_NATS_NKEY_FILE = "/etc/',
+    ): "no file in",
+    ('destination = "${NOMAD_SECRETS_DIR}/', 'destination = "${NOMAD_TASK_DIR}/'): "outside",
+    ('perms       = "0400"', 'perms = "0644"'): "lets others read",
+    ("postgresql://cbs_${var.service}@", "postgresql://cbs:geheim@"): "looks like a secret",
+    ("  type = number\n", "  default = 1\n"): "has no type",
+}
+
+
+@pytest.mark.parametrize(("change", "told"), OFFENCES.items(), ids=lambda each: str(each)[:40])
+def test_each_offence_of_a_job_is_told(change, told):
+    good, bad = change
+    assert good in JOBS[SERVICE]
+    planted = JOBS[SERVICE].replace(good, bad)
+
+    offences = list(rules.of_job(SERVICE, planted))
+
+    assert any(told in offence for offence in offences)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'nkey = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"',
+        'token = "0f5ba5a5-6b0e-4c0e-9d5a-000000000001"',
+        'url = "nats://me:mine@127.0.0.1:4222"',
+        'pem = "-----BEGIN PRIVATE KEY-----"',
+        'jwt = "eyJhbGciOiJFZERTQSJ9.e30.x"',
+    ],
+)
+def test_a_secret_is_seen_wherever_it_stands(line):
+    for found in (
+        rules.of_environment("nomad/env/planted.hcl", f"{line}\n", JOBS),
+        rules.of_consul(CONSUL | {"consul/config/planted.hcl": f'Kind = "x"\nName = "y"\n{line}'}),
+    ):
+        assert any("looks like a secret" in offence for offence in found)
+
+
+def test_a_variable_that_no_job_has_is_told():
+    (offence,) = rules.of_environment("nomad/env/x.hcl", "instances = 3\n", JOBS)
+    assert "no job has a variable instances" in offence
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "told"),
+    [
+        ("config/intentions-default", ("deny", "allow"), "is not denied"),
+        ("config/intentions-ledger", ("cbs-gateway", "cbs-payments"), "to it alone"),
+        ("config/defaults-ledger", ("cbs-ledger", "ledger"), "has no service-defaults"),
+        ("policies/cbs-gateway", ('key_prefix "cbs/routes/"', 'operator = "write"\nx "y"'), "oper"),
+        ("policies/cbs-gateway", ('"cbs-" {\n  policy = "read"', '"" {\n  policy = "write"'), "ev"),
+    ],
+)
+def test_each_offence_of_consul_is_told(path, change, told):
+    path = f"consul/{path}.hcl"
+    assert change[0] in CONSUL[path]
+    planted = CONSUL | {path: CONSUL[path].replace(*change)}
+
+    assert any(told in offence for offence in rules.of_consul(planted))
