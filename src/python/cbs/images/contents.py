@@ -89,7 +89,7 @@ def _unpack(archive: ZipFile, members: list[tuple[str, str]], folder: Path) -> N
     # Some packages ship templates that are no Python: they stay as they are.
     subprocess.run(
         [python(), *COMPILE, *shown, str(folder)],
-        env={"PATH": os.environ["PATH"], "PYTHONHASHSEED": "0"},
+        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONHASHSEED": "0"},
         stdout=subprocess.DEVNULL,
         timeout=COMPILE_SECONDS_MAX,
         check=False,
