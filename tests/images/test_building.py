@@ -57,10 +57,13 @@ def images(tmp_path_factory):
 def parts_of(file):
     """The configuration and every member of an OCI archive's layers."""
     with tarfile.open(file) as tar:
-        blob = lambda digest: tar.extractfile(f"blobs/sha256/{digest.removeprefix('sha256:')}")
-        manifest = json.load(
-            blob(json.load(tar.extractfile("index.json"))["manifests"][0]["digest"])
-        )
+
+        def blob(name):
+            found = tar.extractfile(name.replace("sha256:", "blobs/sha256/"))
+            assert found is not None, name
+            return found
+
+        manifest = json.load(blob(json.load(blob("index.json"))["manifests"][0]["digest"]))
         members = []
         for layer in manifest["layers"]:
             with tarfile.open(fileobj=blob(layer["digest"])) as opened:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import tarfile
 from zipfile import ZipFile
 
@@ -11,6 +12,12 @@ from typer.testing import CliRunner
 
 from cbs.images import commands, contents, debian, engine
 from cbs.images.engine import CannotBuild, Engine, containerfile
+
+
+def content(tar, name):
+    file = tar.extractfile(name)
+    assert file is not None
+    return file.read()
 
 
 def tar_of(path, members):
@@ -52,7 +59,7 @@ def test_the_base_keeps_what_python_needs_and_nothing_that_tells_or_helps(tmp_pa
 
     with tarfile.open(tmp_path / "out") as tar:
         members = {m.name: m for m in tar.getmembers()}
-        body = lambda name: tar.extractfile(name).read()
+        body = lambda name: content(tar, name)
         assert body(debian.BUNDLE) == b"A\nB\n"
         assert body("usr/share/zoneinfo/Asia/Calcutta") == b"zone"
     files = {name for name, m in members.items() if not m.isdir()}
@@ -120,7 +127,7 @@ def test_a_pex_is_laid_out_flat_compiled_and_started_by_its_entry_point(tmp_path
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     with tarfile.open(tmp_path / "one") as tar:
         files = {m.name.removeprefix("opt/cbs/") for m in tar.getmembers() if m.isreg()}
-        start = tar.extractfile("opt/cbs/__main__.py").read()
+        start = content(tar, "opt/cbs/__main__.py")
     sources = {"cbs/x/main.py", "a.py", "b.py", "shared.py"}
     assert {name for name in files if "__pycache__" not in name} == {*sources, "__main__.py"}
     assert sum(name.endswith(".cpython-311.pyc") for name in files) == len(sources)
@@ -147,7 +154,7 @@ def test_an_image_runs_as_nobody_and_needs_no_shell():
     [(engine.ENGINES, "buildah"), (("docker", "podman"), "podman"), (("docker",), "docker")],
 )
 def test_the_first_tool_that_is_there_builds(monkeypatch, tmp_path, there, chosen):
-    monkeypatch.setattr(engine.shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
 
     argv = Engine.found(tmp_path).argv(tmp_path, tmp_path / "x", epoch=7, base=None)
 
@@ -157,7 +164,7 @@ def test_the_first_tool_that_is_there_builds(monkeypatch, tmp_path, there, chose
 
 
 def test_without_a_tool_it_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(engine.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
 
     with pytest.raises(CannotBuild, match="apt install buildah"):
         Engine.found(tmp_path)

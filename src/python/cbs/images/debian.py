@@ -83,15 +83,15 @@ def trimmed(raw: Path, out: Path) -> None:
         members = {m.name.removeprefix("./").rstrip("/"): m for m in tar.getmembers()}
         kept = {name: m for name, m in members.items() if name not in ("", ".") and _kept(name, m)}
         bundle = b"".join(
-            _body(tar, member)
+            _content(tar, member).rstrip(b"\n") + b"\n"
             for name, member in sorted(members.items())
             if name.startswith(CERTIFICATES) and name.endswith(".crt")
         )
         extra = {**FILES, BUNDLE: bundle}
         for folder, mode in FOLDERS.items():
             kept[folder] = folder_entry(folder, mode)
-        for file, body in extra.items():
-            kept[file] = file_entry(file, len(body))
+        for file, text in extra.items():
+            kept[file] = file_entry(file, len(text))
             for parent in list(Path(file).parents)[:-1]:
                 kept.setdefault(str(parent), folder_entry(str(parent)))
         for name, member in sorted(kept.items()):
@@ -100,14 +100,11 @@ def trimmed(raw: Path, out: Path) -> None:
             member.uname = member.gname = ""
             if name not in FOLDERS:
                 member.mode &= 0o755
-            body = extra.get(name)
+            body: bytes | None = extra.get(name)
             if body is None and (member.isreg() or member.islnk()):
-                file = tar.extractfile(member)
-                assert file is not None, name
-                body, member.type = file.read(), tarfile.REGTYPE
-            if body is not None:
-                member.size = len(body)
-            new.addfile(member, io.BytesIO(body) if body is not None else None)
+                body, member.type = _content(tar, member), tarfile.REGTYPE
+            member.size = len(body or b"")
+            new.addfile(member, None if body is None else io.BytesIO(body))
 
 
 def _kept(name: str, member: tarfile.TarInfo) -> bool:
@@ -118,10 +115,10 @@ def _kept(name: str, member: tarfile.TarInfo) -> bool:
     return bool(KEPT_ALWAYS.match(name)) or not TRIMMED.match(name)
 
 
-def _body(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
     assert file is not None, member.name
-    return file.read().rstrip(b"\n") + b"\n"
+    return file.read()
 
 
 def folder_entry(name: str, mode: int = 0o755) -> tarfile.TarInfo:
@@ -159,7 +156,7 @@ def made(cache: Path, *, fresh: bool = False) -> Path:
             capture_output=True,
             timeout=REFRESH_SECONDS_MAX,
             env={
-                "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
+                "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
                 "SOURCE_DATE_EPOCH": "0",
                 "LC_ALL": "C",
             },
