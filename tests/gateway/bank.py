@@ -4,18 +4,18 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cbs.dev.running.health import get
-from cbs.dev.running.ports import choose
 from cbs.gateway import main
 from cbs.platform.child import mortal
 from tests.signing import Signer
@@ -23,10 +23,9 @@ from tests.signing import Signer
 
 def ports(count: int) -> list[int]:
     """Free at this moment."""
-    claims = [choose(0) for _ in range(count)]
-    for claim in claims:
-        claim.release()
-    return [claim.port for claim in claims]
+    with ExitStack() as stack:
+        free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in free]
 
 
 def eventually(holds, seconds: float = 20) -> float:

@@ -23,9 +23,11 @@ NEW_SECONDS_MAX = 2.0
 @pytest.fixture(scope="module")
 def consul(tmp_path_factory):
     consul = Consul(str(BINARY), tmp_path_factory.mktemp("consul"))
-    consul.start()
-    yield consul
-    consul.kill()
+    try:
+        consul.start()
+        yield consul
+    finally:
+        consul.kill()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,8 @@ def bank(consul, gateway):
             return server
 
         yield start
-    eventually(lambda: gateway.ask()[0] == 503)
+    # An empty list is believed late when Consul was away just before.
+    eventually(lambda: gateway.ask()[0] == 503, 60)
 
 
 def test_who_passes_its_check_is_asked_within_two_seconds(bank, consul, gateway):

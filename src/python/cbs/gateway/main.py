@@ -4,6 +4,7 @@ Told to stop, it stops being ready, Envoy closes connections as their requests e
 """
 
 import asyncio
+import logging
 import signal
 import subprocess
 import sys
@@ -154,6 +155,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         settings = settings_of()
         telemetry.start_logging(service="gateway", level=settings.log_level)
+        # It tells every question it asks, which is one a second and more.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         return asyncio.run(serve(settings))
     except Misconfigured as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201

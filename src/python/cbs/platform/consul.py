@@ -116,7 +116,9 @@ class Consul:
                 continue
             if failures:
                 log.info("consul-back", path=path)
-                failures, settled_at = 0, loop.time() + self.settle_seconds
+                failures = 0
+                if told and told[0]:
+                    settled_at = loop.time() + self.settle_seconds
             index = next_index(index, answer.index)
             hasty = not found and told and told[0] and loop.time() < settled_at
             if not hasty and told != [found]:
