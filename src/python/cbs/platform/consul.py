@@ -129,7 +129,9 @@ class Consul:
     async def _ask(self, path: str, query: Mapping[str, str], index: int, wait: float) -> Answer:
         asked = {**query, "index": str(index), "wait": f"{max(int(wait * 1000), 1)}ms"}
         answer, headers = await self._get(path, {**asked, "stale": ""})
-        if int(headers.get("X-Consul-LastContact", 0)) > STALE_MILLISECONDS_MAX:
+        # Consul 1.22 also says "no leader" where a wait merely ran out: ask the leader itself.
+        unsure = index > 0 and headers.get("X-Consul-KnownLeader") == "false"
+        if unsure or int(headers.get("X-Consul-LastContact", 0)) > STALE_MILLISECONDS_MAX:
             answer, headers = await self._get(path, {**asked, "index": "0"})
         if headers.get("X-Consul-KnownLeader") == "false":
             raise NoAnswer("it knows no leader")
