@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from cbs.dev.running.health import get
 from cbs.gateway import main
@@ -41,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        served = self.server
+        served: Any = self.server
         if self.path.startswith("/health"):
             self._answer(200 if served.well else 503, {})
             return

@@ -5,6 +5,7 @@ import json
 import threading
 from contextlib import aclosing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -20,6 +21,9 @@ from cbs.platform.settings import Misconfigured
 def entry(name):
     service = {"ID": name, "Address": "127.0.0.1", "Port": 1, "Meta": {"sha": "abc"}}
     return {"Node": {"Address": "127.0.0.1"}, "Service": service}
+
+
+AWAY: Any = ([], {"Index": "8", "KnownLeader": "false"})
 
 
 @contextmanager
@@ -57,8 +61,9 @@ def saying(*answers):
 async def told(url, count, *, seconds=10, **named):
     """The first lists of instances' names that a follower is told."""
     consul, heard = Consul.at(url, **named), []
+    following: Any = consul.follow("ledger")
     try:
-        async with asyncio.timeout(seconds), aclosing(consul.follow("ledger")) as news:
+        async with asyncio.timeout(seconds), aclosing(following) as news:
             async for found in news:
                 heard.append([each.instance for each in found])
                 if len(heard) == count:
@@ -97,10 +102,16 @@ async def test_after_an_index_that_went_back_all_is_asked_again():
 )
 async def test_what_is_no_answer_changes_nothing(no_answer):
     """The last is an empty list, disbelieved only because it follows an outage."""
-    away = ([], {"Index": "8", "KnownLeader": "false"})
-    with saying((["a"], {"Index": "7"}), away, no_answer) as (url, asked):
+    # Said once, it is asked of the leader; only then is Consul away.
+    with saying((["a"], {"Index": "7"}), AWAY, AWAY, no_answer) as (url, asked):
         assert await told(url, 2, seconds=2) == [["a"]]
     assert len(asked) > 3
+
+
+async def test_a_wait_that_ran_out_is_no_outage():
+    with saying((["a"], {"Index": "7"}), AWAY, ([], {"Index": "8"})) as (url, asked):
+        assert await told(url, 2) == [["a"], []]
+    assert ["stale" in query for query, _ in asked[:3]] == [True, True, False]
 
 
 async def test_an_empty_list_is_believed_at_once_in_good_times():

@@ -71,9 +71,9 @@ class Gateway:
                     await self._drain(dead)
                     return DONE
                 log.error("broken", envoy_exit=process.returncode)
-                for task in work:
-                    if task.done():
-                        task.result()
+                for following in work:
+                    if following.done():
+                        following.result()
                 return FAILED
             finally:
                 for task in (told, *work):
