@@ -1,4 +1,4 @@
-"""`nomad` and `consul` are the user's own, or built once from the pinned Go modules of this clone."""
+"""`nomad` and `consul` are the user's own, or built once from this clone's pinned Go modules."""
 
 import fcntl
 import hashlib
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbs.dev.running.process import mortal
-
 
 ROOT = Path(__file__).parents[4]
 MODULES = ROOT / "build-support" / "go"
