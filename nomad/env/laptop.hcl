@@ -11,3 +11,7 @@ services = {
   payments  = { count = 1, cpu = 100, memory = 300, keys = [] }
   audit     = { count = 1, cpu = 100, memory = 300, keys = [] }
 }
+
+nats = { count = 1, cpu = 100, memory = 256 }
+
+postgres_trial = true
