@@ -24,6 +24,8 @@ OFFENCES = [
     ("dev/planted.py", "import cbs.ledger.domain", "only the connections it declares"),
     ("platform/planted.py", "import cbs.dev", "Nobody imports cbs.dev"),
     ("simulation/planted.py", "import cbs.dev", "Nobody imports cbs.dev"),
+    ("gateway/planted.py", "import cbs.ledger", "by their names alone, and nobody but"),
+    ("platform/planted.py", "import cbs.gateway", "by their names alone, and nobody but"),
     ("payments/planted.py", "import cbs.simulation", "does not know that it is simulated"),
     ("platform/planted.py", "import pact", "does not know that it is released"),
     ("release/gate/planted.py", "import cbs.ledger", "knows services by their clients alone"),

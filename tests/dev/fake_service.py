@@ -32,7 +32,8 @@ def enter(registry: Path, service: str, port: int, *, instance: str = "one") -> 
     entry = registry / service / f"{instance}.json"
     entry.parent.mkdir(parents=True, exist_ok=True)
     draft = entry.with_suffix(".draft")
-    draft.write_text(json.dumps({"host": "127.0.0.1", "port": port, "pid": os.getpid()}))
+    said = {"service": service, "instance": instance, "version": "9.9", "pid": os.getpid()}
+    draft.write_text(json.dumps(said | {"host": "127.0.0.1", "port": port}))
     draft.rename(entry)
     return entry
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running import edge, health, secrets
+from cbs.dev.running import health, secrets
 from cbs.dev.running.process import running
+from cbs.gateway import envoy, places
 from tests.dev import fake_service
 
 
@@ -24,8 +25,8 @@ class Bank:
 
     def tell(self):
         for service in SERVICES:
-            found = edge.endpoints(self.folder["registry"], service)
-            edge.write_endpoints(self.folder["edge"], service, found)
+            found = places.endpoints(self.folder["registry"], service)
+            places.write_endpoints(self.folder["edge"], service, found)
 
     def get(self, path, token=None, **headers):
         if token:
@@ -53,8 +54,8 @@ def bank(tmp_path_factory):
 @pytest.fixture
 def narrow_bank(tmp_path, monkeypatch):
     """Its edge lets one request a service pass at a time, however long that takes."""
-    monkeypatch.setattr(edge, "UPSTREAM_REQUESTS_MAX", 1)
-    monkeypatch.setattr(edge, "ROUTE_SECONDS_MAX", 60)
+    monkeypatch.setattr(envoy, "UPSTREAM_REQUESTS_MAX", 1)
+    monkeypatch.setattr(envoy, "ROUTE_SECONDS_MAX", 60)
     with up(tmp_path / "data") as bank:
         yield bank
 
@@ -62,7 +63,7 @@ def narrow_bank(tmp_path, monkeypatch):
 @pytest.fixture
 def hasty_bank(tmp_path, monkeypatch):
     """Its edge waits five seconds for an answer."""
-    monkeypatch.setattr(edge, "ROUTE_SECONDS_MAX", 5)
+    monkeypatch.setattr(envoy, "ROUTE_SECONDS_MAX", 5)
     with up(tmp_path / "data") as bank:
         yield bank
 
@@ -76,7 +77,7 @@ def up(place):
     bank.tell()
     conf = folder["edge"] / "envoy.json"
     conf.write_text(
-        edge.bootstrap(
+        envoy.bootstrap(
             edge=folder["edge"],
             port=bank.ports["edge"],
             admin_port=bank.ports["edge-admin"],
@@ -84,7 +85,7 @@ def up(place):
         )
     )
     with running(
-        edge.command(conf),
+        envoy.command(conf),
         log=folder.log("edge"),
         is_ready=lambda: health.get(bank.ports["edge-admin"], "/ready")[0] == 200,
     ):
@@ -115,7 +116,7 @@ def test_each_service_has_its_path(bank):
         bank.eventually("/v1/payments", 200)
         assert bank.get("/v1/ledger/a?b=c", bank.teller)[1]["service"] == "ledger"
         assert bank.get("/v1/payments/x", bank.teller)[1]["service"] == "payments"
-        assert edge.routes_to(bank.ports["edge-admin"]) == {"ledger", "payments"}
+        assert health.routes_to(bank.ports["edge-admin"]) == {"ledger", "payments"}
 
 
 def test_who_has_no_token_or_a_false_one_is_turned_away(bank):
@@ -205,7 +206,8 @@ def test_more_than_a_service_could_turn_away_is_refused_at_the_edge(narrow_bank,
 
 def test_an_instance_that_was_killed_is_signed_off(tmp_path):
     entry = fake_service.enter(tmp_path, "ledger", 1)
-    assert edge.endpoints(tmp_path, "ledger") == [("127.0.0.1", 1)]
-    entry.write_text(json.dumps({"host": "127.0.0.1", "port": 1, "pid": 2**22 + 1}))
-    assert edge.endpoints(tmp_path, "ledger") == []
+    assert places.endpoints(tmp_path, "ledger") == [places.Place("127.0.0.1", 1)]
+    gone = json.loads(entry.read_text()) | {"pid": 2**22 + 1}
+    entry.write_text(json.dumps(gone))
+    assert places.endpoints(tmp_path, "ledger") == []
     assert not entry.exists()

@@ -12,9 +12,11 @@ import pytest
 
 from cbs.customers import main as customers
 from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running import databases, edge, health, secrets
+from cbs.dev.running import databases, health, secrets
 from cbs.dev.running.postgres import with_database
 from cbs.dev.running.process import mortal, running
+from cbs.gateway import places
+from cbs.gateway.envoy import bootstrap, command
 
 assert customers  # run as a process of its own below
 SERVICE = "customers"
@@ -78,7 +80,7 @@ def place(postgres_server, template, nats_server, tmp_path_factory) -> Iterator[
         **secrets.files_of(folder, SERVICE, nkey=False),
     }
     for each in SERVICES:
-        edge.write_endpoints(folder["edge"], each, [])
+        places.write_endpoints(folder["edge"], each, [])
     argv = [sys.executable, "-P", "-m", f"cbs.{SERVICE}.main", "serve"]
     try:
         with ExitStack() as stack:
@@ -101,11 +103,13 @@ def place(postgres_server, template, nats_server, tmp_path_factory) -> Iterator[
 
 
 def envoy(folder: Folder, ports: dict[str, int]):
-    found = edge.endpoints(folder["registry"], SERVICE) or [("127.0.0.1", ports[SERVICE])]
-    edge.write_endpoints(folder["edge"], SERVICE, found)
+    found = places.endpoints(folder["registry"], SERVICE) or [
+        places.Place("127.0.0.1", ports[SERVICE])
+    ]
+    places.write_endpoints(folder["edge"], SERVICE, found)
     conf: Path = folder["edge"] / "envoy.json"
     conf.write_text(
-        edge.bootstrap(
+        bootstrap(
             edge=folder["edge"],
             port=ports["edge"],
             admin_port=ports["edge-admin"],
@@ -113,7 +117,7 @@ def envoy(folder: Folder, ports: dict[str, int]):
         )
     )
     return running(
-        edge.command(conf),
+        command(conf),
         log=folder.log("edge"),
-        is_ready=lambda: edge.routes_to(ports["edge-admin"]) == {SERVICE},
+        is_ready=lambda: health.routes_to(ports["edge-admin"]) == {SERVICE},
     )

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from cbs.dev.running import ports
+from cbs.gateway.envoy import SERVICES as SERVICES
 from cbs.platform.connections import Connections
+from cbs.platform.files import write_whole as write_whole
 
-SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 USUAL_PORTS = {"edge": 8080, "edge-admin": 9901, "postgres": 5432, "nats": 4222} | {
     service: 8101 + n for n, service in enumerate(SERVICES)
 }
@@ -40,17 +41,6 @@ def connections_of(service: str) -> Connections:
 def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """CBS_DATA, or `.cbs` in the clone that this file lies in."""
     return Path(environ.get(ENVIRONMENT) or Path(__file__).parents[4] / ".cbs")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write for the owner alone; a reader sees the old text or the new, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
 
 
 @dataclass(frozen=True, slots=True)

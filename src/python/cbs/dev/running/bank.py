@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from secrets import token_bytes
 
 from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running import broker, databases, edge, secrets
+from cbs.dev.running import broker, databases, health, secrets
 from cbs.dev.running.parts import MARK, Parts
 from cbs.dev.running.plan import Plan
 from cbs.dev.running.postgres import without_user
 from cbs.dev.running.process import CannotStart, left_behind, started
 from cbs.dev.running.program import run_to_end, together
 from cbs.dev.running.supervisor import Supervisor
+from cbs.gateway.places import Place, write_endpoints
 
 MIGRATIONS_AT_ONCE_MAX = 2
 ROUTES_SECONDS_MAX = 20
@@ -55,7 +56,7 @@ class Bank:
         servers = [] if plan.postgres_url else [parts.postgres()]
         await supervisor.start(*servers, *([] if plan.nats_url else [parts.nats()]))
         await supervisor.waiting("roles and databases", self._databases())
-        told: dict[str, list[tuple[str, int]]] = {}
+        told: dict[str, list[Place]] = {}
         self._tell_edge(told)
         supervisor.tick = lambda: self._tell_edge(told)
         at_once = asyncio.Semaphore(MIGRATIONS_AT_ONCE_MAX)
@@ -102,17 +103,17 @@ class Bank:
             await self.supervisor.waiting(migration.name, run_to_end(migration))
             await databases.note_program(admin_url, service, fingerprint)
 
-    def _tell_edge(self, told: dict[str, list[tuple[str, int]]]) -> None:
+    def _tell_edge(self, told: dict[str, list[Place]]) -> None:
         for service in SERVICES:
             found = self.parts.seen_by_edge(service)
             if told.get(service) != found:
-                edge.write_endpoints(self.parts.folder["edge"], service, found)
+                write_endpoints(self.parts.folder["edge"], service, found)
                 told[service] = found
 
     async def _routes(self) -> None:
         deadline = asyncio.get_running_loop().time() + ROUTES_SECONDS_MAX
         admin_port = self.parts.ports["edge-admin"]
-        while missing := set(SERVICES) - await asyncio.to_thread(edge.routes_to, admin_port):
+        while missing := set(SERVICES) - await asyncio.to_thread(health.routes_to, admin_port):
             if asyncio.get_running_loop().time() > deadline:
                 raise CannotStart(f"the edge finds no {', '.join(sorted(missing))}")
             await asyncio.sleep(POLL_SECONDS)

@@ -4,6 +4,8 @@ import http.client
 import json
 from typing import Any
 
+from cbs.gateway.places import routed
+
 ANSWER_BYTES_MAX = 1 << 20
 
 
@@ -28,3 +30,8 @@ def readiness(port: int) -> tuple[bool, dict[str, Any]]:
     except ValueError:
         said = {}
     return status == 200, said if isinstance(said, dict) else {}
+
+
+def routes_to(admin_port: int) -> frozenset[str]:
+    """The services for which the edge knows an instance at this moment."""
+    return routed(get(admin_port, "/clusters")[1].decode())

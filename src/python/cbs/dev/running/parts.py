@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbs.dev.folder import SERVICES, Folder, connections_of, write_whole
-from cbs.dev.running import broker, databases, edge, health, postgres, secrets
+from cbs.dev.running import broker, databases, health, postgres, secrets
 from cbs.dev.running.nkey import public_of
 from cbs.dev.running.plan import Plan
 from cbs.dev.running.ports import is_open
 from cbs.dev.running.process import CannotStart, mortal
 from cbs.dev.running.program import Program
+from cbs.gateway import envoy
+from cbs.gateway.places import Place, endpoints
 from cbs.platform.connections import Permissions, permissions
 
 MARK = "CBS_BANK"
@@ -116,7 +118,7 @@ class Parts:
         conf = self.folder["edge"] / "envoy.json"
         write_whole(
             conf,
-            edge.bootstrap(
+            envoy.bootstrap(
                 edge=conf.parent, port=port, admin_port=admin_port, jwks=self.folder.jwks
             ),
         )
@@ -126,7 +128,7 @@ class Parts:
 
         return Program(
             name="edge",
-            argv=edge.command(conf),
+            argv=envoy.command(conf),
             env=self._environment(),
             log=self.folder.log("edge"),
             is_ready=ready,
@@ -144,7 +146,7 @@ class Parts:
         port, registry = self.ports[service], self.folder["registry"]
 
         async def ready() -> bool:
-            if ("127.0.0.1", port) not in edge.endpoints(registry, service):
+            if Place("127.0.0.1", port) not in endpoints(registry, service):
                 return False
             return (await asyncio.to_thread(health.readiness, port))[0]
 
@@ -172,11 +174,11 @@ class Parts:
             stop_seconds_max=30,
         )
 
-    def seen_by_edge(self, service: str) -> list[tuple[str, int]]:
+    def seen_by_edge(self, service: str) -> list[Place]:
         """Where the edge finds the instances of a service that are ready."""
-        found = edge.endpoints(self.folder["registry"], service)
+        found = endpoints(self.folder["registry"], service)
         way = self.plan.ways.get(f"edge {service}")
-        return [("127.0.0.1", way)] if found and way else found
+        return [Place("127.0.0.1", way)] if found and way else found
 
     def _by_way(self, name: str, url: str) -> str:
         way = self.plan.ways.get(name)

@@ -8,16 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cbs.platform.child import CannotStart as CannotStart
+from cbs.platform.child import mortal as mortal
+from cbs.platform.child import started as started
+
 POLL_SECONDS = 0.05
-
-
-class CannotStart(RuntimeError):
-    """A program did not start; the message says why and what to do about it."""
-
-
-def mortal(argv: list[str], *, death: signal.Signals = signal.SIGKILL) -> list[str]:
-    """The same command, sent `death` by the kernel when the thread that starts it ends."""
-    return ["setpriv", "--pdeathsig", death.name.removeprefix("SIG"), "--", *argv]
 
 
 def as_plain_user(argv: list[str]) -> list[str]:
@@ -39,18 +34,6 @@ def check_plain_user() -> None:
             f" (docker run --security-opt seccomp=unconfined; sysctl"
             f" kernel.unprivileged_userns_clone=1); name a server in CBS_POSTGRES_URL."
         )
-
-
-def started(pid: int) -> str | None:
-    """When this process began, as an opaque text that no other process of that pid will have."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    # The name in parentheses may hold spaces; field 3 (state) follows it, field 22 is the start.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"
 
 
 def left_behind(mark: str) -> list[int]:

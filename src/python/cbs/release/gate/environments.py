@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running import state
 from cbs.dev.running.plan import DIRTY
-from cbs.platform.registry import FolderRegistry, Registry
+from cbs.platform.registry import FolderRegistry
 from cbs.release.gate.history import SHORT, History, NoSuchVersion
 from cbs.release.gate.records import Deployment
 
@@ -102,7 +102,7 @@ def laptop(folder: Folder) -> list[There] | None:
     return there + in_registry(FolderRegistry(folder["registry"]))
 
 
-def in_registry(registry: Registry) -> list[There]:
+def in_registry(registry: FolderRegistry) -> list[There]:
     """Every instance that is listed, once a version."""
     found = (
         There(instance.service, instance.sha)

@@ -1,4 +1,4 @@
-"""The edge is Envoy: it finds services in the registry folder, and turns away who has no token."""
+"""The edge is Envoy: it finds services in a folder of files, and turns away who has no token."""
 
 import importlib.util
 import json
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cbs.dev.folder import SERVICES, write_whole
-from cbs.dev.running import health
-from cbs.dev.running.process import CannotStart, mortal, started
 from cbs.kernel.refusal import Busy, Malformed, NotSignedIn, Refusal, Unavailable
 from cbs.platform.auth import AUDIENCE, ISSUER
+from cbs.platform.child import CannotStart, mortal
+
+SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 
 ROUTE_SECONDS_MAX, RETRY_SECONDS_MAX, CONNECT_SECONDS_MAX = 15, 5, 1
 RETRIES_MAX = 5
@@ -23,6 +23,7 @@ CONNECTIONS_MAX, UPSTREAM_REQUESTS_MAX = 10_000, 1_024
 THREADS_MAX = 2
 ENVOY = "type.googleapis.com/envoy."
 HTTP = ENVOY + "extensions.filters.http."
+HOSTS = ENVOY + "extensions.retry.host."
 
 
 def program() -> str:
@@ -39,58 +40,20 @@ def command(bootstrap: Path) -> list[str]:
     return mortal([*argv, "--drain-time-s", "5", "--log-level", "warning"])
 
 
-def endpoints(registry: Path, service: str) -> list[tuple[str, int]]:
-    """Host and port of each instance that says in the registry that it is ready, in order.
-
-    An instance that was killed could not sign off: it is signed off here.
-    """
-    return sorted(set(_instances(registry / service)))
-
-
-def _instances(folder: Path) -> Iterator[tuple[str, int]]:
-    for path in folder.glob("*.json"):
-        try:
-            entry = json.loads(path.read_text())
-            if started(int(entry["pid"])):
-                yield str(entry["host"]), int(entry["port"])
-            else:
-                path.unlink(missing_ok=True)
-        except (OSError, ValueError, KeyError):
-            continue  # removed or half written at this moment: the next look will tell
-
-
-def write_endpoints(edge: Path, service: str, found: list[tuple[str, int]]) -> None:
-    """Tell Envoy where a service is; it watches for the file being replaced."""
-    assignment = {
-        "@type": ENVOY + "config.endpoint.v3.ClusterLoadAssignment",
-        "cluster_name": service,
-        "endpoints": [
-            {"lb_endpoints": [{"endpoint": {"address": _address(*place)}} for place in found]}
-        ],
-    }
-    text = json.dumps({"version_info": str(hash(tuple(found))), "resources": [assignment]})
-    write_whole(edge / f"{service}.json", text)
-
-
-def routes_to(admin_port: int) -> frozenset[str]:
-    """The services for which Envoy knows an instance at this moment."""
-    _, said = health.get(admin_port, "/clusters")
-    found = (line.split("::") for line in said.decode().splitlines())
-    return frozenset(part[0] for part in found if len(part) > 2 and ":" in part[1])
-
-
-def bootstrap(*, edge: Path, port: int, admin_port: int, jwks: Path) -> str:
+def bootstrap(
+    *, edge: Path, port: int, admin_port: int, jwks: Path, host: str = "127.0.0.1"
+) -> str:
     """Envoy's whole configuration. `edge` holds the file of endpoints of each service."""
     return json.dumps(
         {
             "node": {"id": "edge", "cluster": "cbs"},
-            "admin": {"address": _address("127.0.0.1", admin_port)},
+            "admin": {"address": address("127.0.0.1", admin_port)},
             "overload_manager": {"resource_monitors": [_connections_limit()]},
             "static_resources": {
                 "listeners": [
                     {
                         "name": "public",
-                        "address": _address("127.0.0.1", port),
+                        "address": address(host, port),
                         "per_connection_buffer_limit_bytes": REQUEST_BYTES_MAX,
                         "filter_chains": [{"filters": [_connection_manager(jwks)]}],
                     }
@@ -102,7 +65,7 @@ def bootstrap(*, edge: Path, port: int, admin_port: int, jwks: Path) -> str:
     )
 
 
-def _address(host: str, port: int) -> dict[str, Any]:
+def address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
@@ -133,6 +96,13 @@ def _cluster(edge: Path, service: str) -> dict[str, Any]:
         "type": "EDS",
         "connect_timeout": f"{CONNECT_SECONDS_MAX}s",
         "lb_policy": "LEAST_REQUEST",
+        # Where weights differ, they are the shares, whoever answers faster: a canary that fails
+        # at once must not draw more. Where they are equal, the less busy of two is taken.
+        # No outlier detection: what fails in all instances alike (their database is away) would
+        # eject good ones, and who is not ready is not listed anyway.
+        "least_request_lb_config": {
+            "active_request_bias": {"default_value": 0.0, "runtime_key": "cbs.weights_alone"}
+        },
         "circuit_breakers": {"thresholds": [limits]},
         "eds_cluster_config": {
             "eds_config": {"resource_api_version": "V3", "path_config_source": watched}
@@ -194,6 +164,11 @@ def _routes(service: str) -> Iterator[dict[str, Any]]:
                     "retry_on": retry_on,
                     "retriable_status_codes": [503],
                     "num_retries": RETRIES_MAX,
+                    # On another instance, where there is one.
+                    "retry_host_predicate": [
+                        _typed("previous", HOSTS + "previous_hosts.v3.PreviousHostsPredicate")
+                    ],
+                    "host_selection_retry_max_attempts": 5,
                     "per_try_timeout": f"{ROUTE_SECONDS_MAX}s",
                     "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
                 },
