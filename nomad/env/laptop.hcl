@@ -15,3 +15,5 @@ services = {
 nats = { count = 1, cpu = 100, memory = 256 }
 
 postgres_trial = true
+
+gateway = { count = 1, cpu = 200, memory = 300 }

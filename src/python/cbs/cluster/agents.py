@@ -114,9 +114,7 @@ def nomad(
     return _agent(folder, "nomad", [str(binary), "agent", "-config", str(conf)], api, env)
 
 
-def _agent(
-    folder: Folder, name: str, argv: list[str], api: Api, env: Mapping[str, str]
-) -> Program:
+def _agent(folder: Folder, name: str, argv: list[str], api: Api, env: Mapping[str, str]) -> Program:
     async def ready() -> bool:
         return bool(await asyncio.to_thread(api.leader))
 
@@ -156,9 +154,7 @@ def _known(consul: Api, secret: str) -> bool:
 def bootstrap(nomad: Api, folder: Folder) -> None:
     """Give Nomad the management token that lies in the folder; no news if it has it."""
     try:
-        nomad.post(
-            "/v1/acl/bootstrap", {"BootstrapSecret": token(folder, MANAGEMENT["nomad"])}
-        )
+        nomad.post("/v1/acl/bootstrap", {"BootstrapSecret": token(folder, MANAGEMENT["nomad"])})
     except Declined as error:
         if "already" not in str(error):
             raise

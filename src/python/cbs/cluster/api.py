@@ -81,7 +81,9 @@ class Api:
                 " one that may, in NOMAD_TOKEN_FILE and CONSUL_HTTP_TOKEN_FILE"
             )
         if answer.is_error:
-            raise Declined(answer.status_code, f"{self.name} {method} {path}: {answer.text.strip()}")
+            raise Declined(
+                answer.status_code, f"{self.name} {method} {path}: {answer.text.strip()}"
+            )
         try:
             return answer.json() if answer.content else None
         except ValueError:

@@ -1,4 +1,4 @@
-"""What Consul is to hold lies in consul/: it is compared first, and only what differs is written."""
+"""What Consul is to hold lies in consul/: it is compared, and only what differs is written."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

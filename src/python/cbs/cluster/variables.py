@@ -23,7 +23,10 @@ def wanted(folder: Folder) -> dict[str, dict[str, str]]:
     }
     return jobs | {
         "cbs-migrate": owners,
-        "cbs-nats": {"accounts": json.dumps(broker.accounts(nats_users(folder))), "cluster_password": _cluster_password(folder)},
+        "cbs-nats": {
+            "accounts": json.dumps(broker.accounts(nats_users(folder))),
+            "cluster_password": _cluster_password(folder),
+        },
         "cbs-postgres": {"password": secrets.password(folder, postgres.ADMIN)},
         "cbs-gateway": {"jwks": folder.jwks.read_text()},
     }
