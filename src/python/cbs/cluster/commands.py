@@ -17,7 +17,8 @@ from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.binaries import NoBinary
 from cbs.cluster.dev import CannotHere, DevCluster, sweep
 from cbs.cluster.jobs import Jobs, NotConverged
-from cbs.cluster.settling import ROOT, UNREACHED, Settling, Unsettled, admin_url_of, default_folder
+from cbs.cluster.rules import ROOT
+from cbs.cluster.settling import UNREACHED, Settling, Unsettled, admin_url_of, default_folder
 from cbs.dev.folder import Folder, InUse, NotABank
 from cbs.dev.running import state
 from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, detached, summary

@@ -19,9 +19,10 @@ from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.jobs import Jobs, NotConverged
 from cbs.cluster.settling import Settling, admin_url_of
 from cbs.dev.folder import Folder, write_whole
-from cbs.dev.running import ports, secrets
+from cbs.dev.running import secrets
 from cbs.dev.running.parts import MARK
 from cbs.dev.running.plan import PASSED_ON, SOURCE, version_of
+from cbs.dev.running.ports import Claim, choose, is_open
 from cbs.dev.running.postgres import without_user
 from cbs.dev.running.process import CannotStart, left_behind, mortal, started
 from cbs.dev.running.program import Program
@@ -86,7 +87,7 @@ class DevCluster:
     dist: Path
     supervisor: Supervisor
     ports: dict[str, int] = field(default_factory=dict)
-    _claims: list[ports.Claim] = field(default_factory=list)
+    _claims: list[Claim] = field(default_factory=list)
 
     def prepare(self) -> dict[str, Path]:
         """What can be known before anything runs. Raises CannotHere, NoArtifacts, NoBinary."""
@@ -113,7 +114,7 @@ class DevCluster:
         memory = self.folder.root / "cluster-ports.json"
         last = json.loads(memory.read_text()) if memory.exists() else {}
         for name, usual in USUAL_PORTS.items():
-            claim = ports.choose(*((last[name], usual) if name in last else (usual,)))
+            claim = choose(*((last[name], usual) if name in last else (usual,)))
             self._claims.append(claim)
             self.ports[name] = claim.port
         write_whole(memory, json.dumps(self.ports, indent=1) + "\n")
@@ -171,7 +172,7 @@ class DevCluster:
         gathering = asyncio.to_thread(
             artifacts.gather, self.dist, folder["artifacts"], servers=True
         )
-        await supervisor.waiting("artifacts", _done(gathering))
+        await supervisor.waiting("artifacts gathered", _done(gathering))
         await supervisor.start(
             agents.consul(folder, found["consul"], self.ports, env), self._artifacts(env)
         )
@@ -189,7 +190,7 @@ class DevCluster:
         argv = [sys.executable, "-P", "-m", "cbs.cluster.artifacts", *words]
 
         async def ready() -> bool:
-            return ports.is_open(port)
+            return is_open(port)
 
         return Program(
             name="artifacts",
