@@ -2,7 +2,7 @@
 Name          = "nomad-workloads"
 Type          = "jwt"
 Description   = "Workloads of Nomad, by their signed identities."
-MaxTokenTTL   = "24h"
+MaxTokenTTL   = "24h0m0s"
 TokenLocality = "local"
 Config = {
   JWKSURL          = "${nomad_url}/.well-known/jwks.json"

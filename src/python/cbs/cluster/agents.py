@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cbs.cluster.api import Api, Declined
+from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.dev.folder import Folder, write_whole
 from cbs.dev.running.process import mortal
 from cbs.dev.running.program import Program
@@ -20,10 +20,6 @@ DYNAMIC_PORTS, DYNAMIC_FROM, DYNAMIC_RANGES = 200, 20_000, 60
 AUDIENCE, AUTH_METHOD = "consul.io", "nomad-workloads"
 # Asking clouds where we run takes seconds, and with AWS_CA_BUNDLE set keeps Nomad from starting.
 CLOUDS = "env_aws,env_gce,env_azure,env_digitalocean"
-AGENT_POLICY = {
-    CONSUL_AGENT: f'node "{NODE}" {{\n  policy = "write"\n}}\nservice_prefix "" {{\n'
-    '  policy = "read"\n}\n',
-}
 
 
 def token(folder: Folder, name: str) -> str:
@@ -96,8 +92,6 @@ def nomad(
             "min_dynamic_port": first,
             "max_dynamic_port": first + DYNAMIC_PORTS - 1,
             "options": {"fingerprint.denylist": CLOUDS},
-            # Its kernel keeps the limits; a laptop's jobs share what is there.
-            "memory_total_mb": 0,
         },
         "consul": {
             "address": f"127.0.0.1:{ports['consul']}",
@@ -142,13 +136,10 @@ def admit(consul: Api, folder: Folder, policies: Mapping[str, str]) -> None:
 
 
 def _known(consul: Api, secret: str) -> bool:
-    with_it = Api.at("consul", consul.url, secret)
     try:
-        return with_it.get("/v1/acl/token/self") is not None
-    except (Declined, RuntimeError):
+        return Api.at("consul", consul.url, secret).get("/v1/acl/token/self") is not None
+    except NoCluster:
         return False
-    finally:
-        with_it.close()
 
 
 def bootstrap(nomad: Api, folder: Folder) -> None:

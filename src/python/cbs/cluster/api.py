@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from urllib.parse import quote
 import httpx
 
 ANSWER_SECONDS_MAX = 30
-PAGE_ROWS_MAX = 1000
 TOKEN_HEADERS = {"consul": "X-Consul-Token", "nomad": "X-Nomad-Token"}
 USUAL = {"consul": "http://127.0.0.1:8500", "nomad": "http://127.0.0.1:4646"}
 
@@ -50,7 +49,12 @@ class Api:
     @classmethod
     def at(cls, name: str, url: str, token: str) -> "Api":
         headers = {TOKEN_HEADERS[name]: token} if token else {}
-        return cls(name, httpx.Client(base_url=url, headers=headers, timeout=ANSWER_SECONDS_MAX))
+        # No connection is kept: there is nothing to close, and few are made.
+        none = httpx.Limits(max_keepalive_connections=0)
+        client = httpx.Client(
+            base_url=url, headers=headers, timeout=ANSWER_SECONDS_MAX, limits=none, trust_env=False
+        )
+        return cls(name, client)
 
     @classmethod
     def of(cls, name: str, environ: Mapping[str, str] = os.environ) -> "Api":
@@ -105,9 +109,6 @@ class Api:
         except (NoCluster, Declined):
             return ""
 
-    def close(self) -> None:
-        self.client.close()
-
 
 def _encoded(body: object) -> bytes:
     return json.dumps(body).encode()
@@ -121,9 +122,3 @@ def kept(consul: Api, key: str) -> str | None:
 
 def keep(consul: Api, key: str, value: str) -> None:
     consul.put(f"/v1/kv/{quote(key)}", value.encode())
-
-
-def pages(nomad: Api, path: str, **query: str) -> Iterator[Any]:
-    """All rows of a list of Nomad's, page after page."""
-    rows = nomad.get(path, per_page=PAGE_ROWS_MAX, **query)
-    yield from rows or ()

@@ -49,7 +49,11 @@ CONSUL = Tool("consul", (1, 17), "github.com/hashicorp/consul")
 
 
 def find(
-    tool: Tool, *, say: Callable[[str], None], environ: Mapping[str, str] = os.environ
+    tool: Tool,
+    *,
+    say: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+    build: bool = True,
 ) -> Path:
     """The program: CBS_<TOOL>_BINARY, PATH, the user's cache, or built into it. Raises NoBinary."""
     if named := environ.get(tool.variable):
@@ -57,6 +61,8 @@ def find(
     if found := shutil.which(tool.name, path=environ.get("PATH")):
         return _checked(tool, Path(found))
     kept = _kept(tool, environ)
+    if not kept.exists() and not build:
+        raise NoBinary(f"no {tool.name} is installed or kept from a build: {_remedy(tool)}")
     if not kept.exists():
         _built(tool, kept, say, environ)
     return kept

@@ -107,10 +107,10 @@ class DevCluster:
                 os.chown(self.folder[name], NOBODY, NOBODY)
             else:
                 self.folder[name].chmod(0o700)
-        self._claim_ports()
+        self.claim_ports()
         return found
 
-    def _claim_ports(self) -> None:
+    def claim_ports(self) -> None:
         memory = self.folder.root / "cluster-ports.json"
         last = json.loads(memory.read_text()) if memory.exists() else {}
         for name, usual in USUAL_PORTS.items():
@@ -176,10 +176,10 @@ class DevCluster:
         await supervisor.start(
             agents.consul(folder, found["consul"], self.ports, env), self._artifacts(env)
         )
-        await supervisor.waiting("tokens", asyncio.to_thread(self._admit))
+        await supervisor.waiting("tokens", asyncio.to_thread(self.admit))
         await supervisor.start(agents.nomad(folder, found["nomad"], self.ports, env))
         supervisor.leave = self.leave
-        await supervisor.waiting("node", asyncio.to_thread(self._node))
+        await supervisor.waiting("node", asyncio.to_thread(self.node))
         settling = self.settling(supervisor.say)
         state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
         await _done(asyncio.to_thread(settling.run))
@@ -201,7 +201,7 @@ class DevCluster:
             port=port,
         )
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
         consul = self.api("consul")
         policies = rules.ROOT / "consul" / "policies"
         files = (agents.CONSUL_AGENT, agents.NOMAD_AGENT)
@@ -211,7 +211,7 @@ class DevCluster:
             {file: (policies / f"{file.removesuffix('.token')}.hcl").read_text() for file in files},
         )
 
-    def _node(self) -> None:
+    def node(self) -> None:
         """Nomad has its management token, and a node that can run something."""
         nomad = self.api("nomad")
         agents.bootstrap(nomad, self.folder)
