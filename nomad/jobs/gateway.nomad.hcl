@@ -57,6 +57,12 @@ variable "sha" {
   type = string
 }
 
+variable "pex_root" {
+  type        = string
+  default     = ""
+  description = "Where PEXes unpack themselves, for all of a node's; by default each in its own."
+}
+
 job "cbs-gateway" {
   type        = "service"
   datacenters = var.datacenters
@@ -171,7 +177,7 @@ job "cbs-gateway" {
         CBS_GATEWAY_FOLDER    = "${NOMAD_ALLOC_DIR}/data/gateway"
         CBS_CONSUL_URL        = var.consul_url
         CBS_CONSUL_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/consul"
-        PEX_ROOT              = "${NOMAD_ALLOC_DIR}/data/pex"
+        PEX_ROOT              = var.pex_root == "" ? "${NOMAD_ALLOC_DIR}/data/pex" : var.pex_root
         HOME                  = "${NOMAD_TASK_DIR}"
       }
 

@@ -29,6 +29,12 @@ variable "postgres" {
   description = "HOST:PORT of PostgreSQL."
 }
 
+variable "pex_root" {
+  type        = string
+  default     = ""
+  description = "Where PEXes unpack themselves, for all of a node's; by default each in its own."
+}
+
 job "cbs-migrate" {
   type        = "batch"
   datacenters = var.datacenters
@@ -78,7 +84,7 @@ job "cbs-migrate" {
         CBS_JWKS_FILE    = "/dev/null"
         CBS_SHA          = "${NOMAD_META_sha}"
         PGPASSFILE       = "${NOMAD_SECRETS_DIR}/pgpass"
-        PEX_ROOT         = "${NOMAD_ALLOC_DIR}/data/pex"
+        PEX_ROOT         = var.pex_root == "" ? "${NOMAD_ALLOC_DIR}/data/pex" : var.pex_root
         HOME             = "${NOMAD_TASK_DIR}"
       }
 

@@ -78,6 +78,12 @@ variable "healthy_deadline" {
   default = "3m"
 }
 
+variable "pex_root" {
+  type        = string
+  default     = ""
+  description = "Where PEXes unpack themselves, for all of a node's; by default each in its own."
+}
+
 job "service" {
   id          = "cbs-${var.service}"
   name        = "cbs-${var.service}"
@@ -194,7 +200,7 @@ job "service" {
         CBS_LOG_LEVEL          = var.log_level
         CBS_SHA                = var.sha
         PGPASSFILE             = "${NOMAD_SECRETS_DIR}/pgpass"
-        PEX_ROOT               = "${NOMAD_ALLOC_DIR}/data/pex"
+        PEX_ROOT               = var.pex_root == "" ? "${NOMAD_ALLOC_DIR}/data/pex" : var.pex_root
         HOME                   = "${NOMAD_TASK_DIR}"
         },
         { for key in var.services[var.service].keys : "CBS_${upper(key)}_KEY_FILE" => "${NOMAD_SECRETS_DIR}/${key}" }

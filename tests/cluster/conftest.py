@@ -1,4 +1,4 @@
-"""A Consul and a Nomad server of the tests' own, as `cbs cluster dev` starts them, without tasks."""
+"""A Consul and a Nomad of the tests' own, as `cbs cluster dev` starts them, without tasks."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -89,6 +89,7 @@ def nomad(
         "client": {
             "enabled": True,
             "network_interface": "lo",
+            "max_kill_timeout": "60s",
             "min_dynamic_port": first,
             "max_dynamic_port": first + DYNAMIC_PORTS - 1,
             "options": {"fingerprint.denylist": CLOUDS},

@@ -102,7 +102,7 @@ class DevCluster:
             # Nobody passes through to what is its own; what is not stays shut by its own mode.
             self.folder.root.chmod(0o711)
             self.folder["nomad"].chmod(0o711)
-        for name in ("postgres", "nats"):
+        for name in ("postgres", "nats", "pex"):
             if os.geteuid() == 0:
                 os.chown(self.folder[name], NOBODY, NOBODY)
             else:
@@ -151,6 +151,7 @@ class DevCluster:
             "nats_folder": str(self.folder["nats"]),
             "nats_port": self.ports["nats"],
             "nats_url": f"nats://127.0.0.1:{self.ports['nats']}",
+            "pex_root": str(self.folder["pex"]),
             "postgres": place,
             "postgres_folder": str(self.folder["postgres"]),
             "postgres_port": self.ports["postgres"],
