@@ -181,6 +181,7 @@ class DevCluster:
         await supervisor.start(agents.nomad(folder, found["nomad"], self.ports, env))
         supervisor.leave = self.leave
         await supervisor.waiting("node", asyncio.to_thread(self.node))
+        await supervisor.waiting("what was left running", asyncio.to_thread(self._stop_left))
         settling = self.settling(supervisor.say)
         state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
         await _done(asyncio.to_thread(settling.run))
@@ -229,11 +230,17 @@ class DevCluster:
         """What Nomad runs is ended through Nomad: the services drain, PostgreSQL writes it all."""
         await asyncio.to_thread(self._stop_jobs)
 
+    def _stop_left(self) -> None:
+        """A migration that was cut off is not gone on with behind our back: it is done anew."""
+        jobs = Jobs(nomad=self.api("nomad"), values="")
+        dispatched = [each for each in jobs.ours(dispatched=True) if "/" in each]
+        jobs.stop([each for each in dispatched if jobs.runs(each)], STOP_SECONDS_MAX)
+
     def _stop_jobs(self) -> None:
         jobs = Jobs(nomad=self.api("nomad"), values="")
         say = self.supervisor.say
         try:
-            jobs.stop_in_order(jobs.ours(), STOP_SECONDS_MAX)
+            jobs.stop_in_order(jobs.ours(dispatched=True), STOP_SECONDS_MAX)
         except (NoCluster, Declined, NotConverged) as error:
             say(f"not everything ended through Nomad ({error}): what is left is killed")
 

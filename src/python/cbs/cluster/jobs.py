@@ -181,10 +181,10 @@ class Jobs:
                 lines += text.splitlines()[-LOG_LINES_SHOWN:]
         return lines
 
-    def ours(self) -> list[str]:
-        """Every job of the bank that Nomad knows, but those dispatched from one."""
+    def ours(self, *, dispatched: bool = False) -> list[str]:
+        """Every job of the bank that Nomad knows, with those dispatched from one or without."""
         rows = self.nomad.get("/v1/jobs", prefix="cbs-") or []
-        return [row["ID"] for row in rows if "/" not in row["ID"]]
+        return [row["ID"] for row in rows if dispatched or "/" not in row["ID"]]
 
     def stop_in_order(self, job_ids: list[str], seconds: float) -> None:
         """First nobody can come in any more, then the services drain, the servers last."""
@@ -199,12 +199,12 @@ class Jobs:
         for job_id in job_ids:
             self.nomad.ask("DELETE", f"/v1/job/{job_id}")
         deadline = time.monotonic() + seconds
-        while left := [job_id for job_id in job_ids if self._runs(job_id)]:
+        while left := [job_id for job_id in job_ids if self.runs(job_id)]:
             if time.monotonic() > deadline:
                 raise NotConverged(f"still running: {', '.join(left)}")
             time.sleep(POLL_SECONDS)
 
-    def _runs(self, job_id: str) -> bool:
+    def runs(self, job_id: str) -> bool:
         allocs = self.nomad.get(f"/v1/job/{job_id}/allocations") or []
         return any(alloc["ClientStatus"] in ("running", "pending") for alloc in allocs)
 
