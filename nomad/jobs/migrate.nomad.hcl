@@ -78,14 +78,16 @@ job "cbs-migrate" {
         args    = ["${NOMAD_TASK_DIR}/service.pex", "migrate"]
       }
 
+      # A migration asks only the database; what else a service wants to be told is nothing here.
       env {
-        CBS_POSTGRES_URL = "postgresql://cbs_${NOMAD_META_service}_owner@${var.postgres}/cbs_${NOMAD_META_service}"
-        CBS_NATS_URL     = "nats://nobody.invalid"
-        CBS_JWKS_FILE    = "/dev/null"
-        CBS_SHA          = "${NOMAD_META_sha}"
-        PGPASSFILE       = "${NOMAD_SECRETS_DIR}/pgpass"
-        PEX_ROOT         = var.pex_root == "" ? "${NOMAD_ALLOC_DIR}/data/pex" : var.pex_root
-        HOME             = "${NOMAD_TASK_DIR}"
+        CBS_VAULT_KEY_FILE = "/dev/null"
+        CBS_POSTGRES_URL   = "postgresql://cbs_${NOMAD_META_service}_owner@${var.postgres}/cbs_${NOMAD_META_service}"
+        CBS_NATS_URL       = "nats://nobody.invalid"
+        CBS_JWKS_FILE      = "/dev/null"
+        CBS_SHA            = "${NOMAD_META_sha}"
+        PGPASSFILE         = "${NOMAD_SECRETS_DIR}/pgpass"
+        PEX_ROOT           = var.pex_root == "" ? "${NOMAD_ALLOC_DIR}/data/pex" : var.pex_root
+        HOME               = "${NOMAD_TASK_DIR}"
       }
 
       template {

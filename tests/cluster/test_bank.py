@@ -1,4 +1,4 @@
-"""The whole bank on the real Nomad and Consul, from the job files: it works, ends, and comes back."""
+"""The whole bank on the real Nomad and Consul, from the job files: it works, ends, comes back."""
 
 import json
 import os

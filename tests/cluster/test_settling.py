@@ -26,6 +26,8 @@ OWN = {
     "service": "ledger",
     "artifact_url": "http://127.0.0.1:1/ledger.pex",
     "artifact_sha256": "0" * 64,
+    "postgres_artifact_url": "http://127.0.0.1:1/postgres.tar.gz",
+    "postgres_artifact_sha256": "0" * 64,
     "nats_artifact_url": "http://127.0.0.1:1/nats",
     "nats_artifact_sha256": "0" * 64,
 }

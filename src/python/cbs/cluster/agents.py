@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.dev.folder import Folder, write_whole
-from cbs.dev.running.process import mortal
+from cbs.dev.running.process import CannotStart, mortal
 from cbs.dev.running.program import Program
 
+ADMIT_SECONDS_MAX, POLL_SECONDS = 30, 0.2
 DATACENTER, REGION, NODE = "dc1", "global", "cbs"
 MANAGEMENT = {"consul": "consul-management.token", "nomad": "nomad-management.token"}
 CONSUL_AGENT, NOMAD_AGENT = "consul-agent.token", "nomad-agent.token"
@@ -126,6 +128,12 @@ def _agent(folder: Folder, name: str, argv: list[str], api: Api, env: Mapping[st
 
 def admit(consul: Api, folder: Folder, policies: Mapping[str, str]) -> None:
     """Make the agents' tokens known to Consul: token file -> its policy's rules. Idempotent."""
+    # A new Consul has a leader a moment before it knows its management token.
+    deadline = time.monotonic() + ADMIT_SECONDS_MAX
+    while not _known(consul, token(folder, MANAGEMENT["consul"])):
+        if time.monotonic() > deadline:
+            raise CannotStart("Consul does not know its management token: see its log")
+        time.sleep(POLL_SECONDS)
     for file, rules in policies.items():
         name = file.removesuffix(".token")
         if consul.get(f"/v1/acl/policy/name/{name}") is None:
