@@ -34,7 +34,10 @@ class Agents:
 
 
 def is_ready(program: Program) -> Callable[[], bool]:
-    return lambda: asyncio.run(program.is_ready())
+    async def ask() -> bool:
+        return await program.is_ready()
+
+    return lambda: asyncio.run(ask())
 
 
 @pytest.fixture(scope="session")
