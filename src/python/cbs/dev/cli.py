@@ -2,6 +2,7 @@
 
 import typer
 
+from cbs.cluster.commands import app as cluster
 from cbs.dev import dead_letters
 from cbs.dev.breaking import chaos, simulate
 from cbs.dev.demonstrating import demo
@@ -38,6 +39,7 @@ release.command("review")(review.review)
 release.command("publish")(publishing.publish)
 contracts.app.command("verify")(builds.verify)
 contracts.app.command("verify-at", hidden=True)(builds.verify_at)
+app.add_typer(cluster, name="cluster")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(release, name="release")
 app.add_typer(images.app, name="images")

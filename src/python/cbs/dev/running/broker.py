@@ -19,6 +19,7 @@ from cbs.dev.running.process import CannotStart, mortal, running
 from cbs.platform.connections import Permissions
 
 ADMIN = "admin"
+EVERYTHING = Permissions(publish=(), subscribe=())
 GREETING_BYTES_MAX = 16_384
 TEST_ACCOUNTS = 64
 TEST_PASSWORD = "test"  # of servers that live as long as a test run, on loopback
@@ -40,13 +41,12 @@ def bank_conf(*, port: int, store: Path, users: Mapping[str, tuple[str, Permissi
 
     A user without subjects to publish is the administrator, who may do anything.
     """
-    return _conf(
-        port=port,
-        store=store,
-        accounts={
-            "BANK": {"jetstream": "enabled", "users": [_user(*user) for user in users.values()]}
-        },
-    )
+    return _conf(port=port, store=store, accounts=accounts(users))
+
+
+def accounts(users: Mapping[str, tuple[str, Permissions]]) -> dict[str, object]:
+    """The bank's account with its users, as in the server's file."""
+    return {"BANK": {"jetstream": "enabled", "users": [_user(*user) for user in users.values()]}}
 
 
 def _user(public: str, may: Permissions) -> dict[str, object]:

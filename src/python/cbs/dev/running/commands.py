@@ -59,7 +59,7 @@ def up(
     CBS_POSTGRES_URL (an administrator's) and CBS_NATS_URL name servers of your own to use.
     """
     folder, console = Folder.at(data), Console()
-    with _said_plainly():
+    with said_plainly():
         if running := state.read(folder.state):
             console.print(f"the bank in {folder.root} is already up ({running.phase})")
             console.print(summary(folder, running), highlight=False, markup=False, soft_wrap=True)
@@ -67,7 +67,8 @@ def up(
         plan = Plan.of(os.environ, from_pex)
         folder.found()
         if detach:
-            _detached(folder, console, from_pex)
+            words = ["--from-pex", str(from_pex.resolve())] if from_pex else []
+            detached(folder, console, ["up", *words])
         else:
             _in_foreground(folder, console, plan)
 
@@ -92,11 +93,9 @@ def _in_foreground(folder: Folder, console: Console, plan: Plan) -> None:
             folder.release_ports()
 
 
-def _detached(folder: Folder, console: Console, from_pex: Path | None) -> None:
+def detached(folder: Folder, console: Console, words: list[str]) -> None:
     """Start a supervisor that outlives this process, and show what it says until it is ready."""
-    argv = [sys.executable, "-P", "-m", "cbs.dev", "up", "--data", str(folder.root)]
-    if from_pex is not None:
-        argv += ["--from-pex", str(from_pex.resolve())]
+    argv = [sys.executable, "-P", "-m", "cbs.dev", *words, "--data", str(folder.root)]
     show = _follower(folder.log("supervisor"), console)
     with folder.log("supervisor.errors").open("ab") as errors:
         supervisor = subprocess.Popen(
@@ -155,7 +154,7 @@ def summary(folder: Folder, now: State) -> str:
 def down(data: Data = None) -> None:
     """Stop the bank; its data stays."""
     folder, console = Folder.at(data), Console()
-    with _said_plainly():
+    with said_plainly():
         console.print(stop(folder, console), highlight=False, markup=False)
 
 
@@ -185,7 +184,7 @@ def reset(
 ) -> None:
     """Erase the bank with all its data, after asking."""
     folder, console = Folder.at(data), Console()
-    with _said_plainly():
+    with said_plainly():
         if not folder.is_bank:
             console.print(f"there is no bank in {folder.root}", highlight=False)
             return
@@ -200,7 +199,7 @@ def reset(
 
 
 @contextmanager
-def _said_plainly() -> Iterator[None]:
+def said_plainly() -> Iterator[None]:
     """What the user can act on is said in a line, without a traceback."""
     try:
         yield

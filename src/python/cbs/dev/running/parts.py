@@ -19,12 +19,20 @@ from cbs.gateway.places import Place, endpoints
 from cbs.platform.connections import Permissions, permissions
 
 MARK = "CBS_BANK"
-EVERYTHING = Permissions(publish=(), subscribe=())
 
 
 def replaced(data: Path) -> Path:
     """Where a restore puts the data that was there, for the moment that the change takes."""
     return data.with_name(f"{data.name}.replaced")
+
+
+def nats_users(folder: Folder) -> dict[str, tuple[str, Permissions]]:
+    """Each user's public key and permissions: the services, and an administrator."""
+    may = {service: permissions(connections_of(service)) for service in SERVICES}
+    return {
+        user: (public_of(secrets.nkey_seed(folder, user).read_text()), allowed)
+        for user, allowed in (may | {broker.ADMIN: broker.EVERYTHING}).items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +98,7 @@ class Parts:
         port, conf = self.ports["nats"], self.folder["nats"] / "nats.conf"
         write_whole(
             conf,
-            broker.bank_conf(port=port, store=conf.parent / "store", users=self.nats_users()),
+            broker.bank_conf(port=port, store=conf.parent / "store", users=nats_users(self.folder)),
         )
 
         async def ready() -> bool:
@@ -104,14 +112,6 @@ class Parts:
             is_ready=ready,
             port=port,
         )
-
-    def nats_users(self) -> dict[str, tuple[str, Permissions]]:
-        """Each user's public key and permissions: the services, and an administrator."""
-        may = {service: permissions(connections_of(service)) for service in SERVICES}
-        return {
-            user: (public_of(secrets.nkey_seed(self.folder, user).read_text()), allowed)
-            for user, allowed in (may | {broker.ADMIN: EVERYTHING}).items()
-        }
 
     def edge(self) -> Program:
         port, admin_port = self.ports["edge"], self.ports["edge-admin"]

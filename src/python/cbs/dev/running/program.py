@@ -19,7 +19,7 @@ STEADY_SECONDS = 60.0
 TAIL_BYTES = 4000
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     return None
 
 
@@ -42,7 +42,7 @@ class Program:
     env: Mapping[str, str]
     log: Path
     is_ready: Callable[[], Awaitable[bool]]
-    before: Callable[[], Awaitable[None]] = _nothing
+    before: Callable[[], Awaitable[None]] = nothing
     port: int = 0
     stop: signal.Signals = signal.SIGTERM
     stop_seconds_max: float = 15

@@ -15,7 +15,7 @@ from rich.console import Console
 from cbs.dev.folder import Folder
 from cbs.dev.running import state
 from cbs.dev.running.process import CannotStart, started
-from cbs.dev.running.program import Keeper, Program, together
+from cbs.dev.running.program import Keeper, Program, nothing, together
 from cbs.dev.running.state import ProgramState, State
 
 STILL_WAITING_SECONDS = 5.0
@@ -29,12 +29,15 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Supervisor:
-    """`tick` runs every TICK_SECONDS, for what has to be looked at now and then."""
+    """`tick` runs every TICK_SECONDS, for what has to be looked at now and then; `leave` runs
+    before anything is stopped.
+    """
 
     folder: Folder
     console: Console
     state: State
     tick: Callable[[], None] = lambda: None
+    leave: Callable[[], Awaitable[None]] = nothing
     steady_seconds: float = 60
     _stages: list[list[Keeper]] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -95,7 +98,7 @@ class Supervisor:
 
         await self.waiting(keeper.program.name, ready())
 
-    async def waiting(self, what: str, work: Awaitable[None]) -> None:
+    async def waiting(self, what: str, work: Awaitable[object]) -> None:
         """Do something that takes a while, telling how it goes."""
         began = time.monotonic()
         task = asyncio.ensure_future(work)
@@ -155,6 +158,7 @@ class Supervisor:
         self.state.phase = "stopping"
         self.write_state()
         self.say("stopping")
+        await self.leave()
         for stage in reversed(self._stages):
             await asyncio.gather(*(keeper.stop() for keeper in stage))
         if self._tasks:

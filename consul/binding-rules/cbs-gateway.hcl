@@ -1,0 +1,5 @@
+Description = "Tasks of job cbs-gateway get their role."
+AuthMethod  = "nomad-workloads"
+BindType    = "role"
+BindName    = "cbs-gateway"
+Selector    = "\"nomad_service\" not in value and value.nomad_job_id == \"cbs-gateway\""

@@ -1,0 +1,5 @@
+Description = "A service of a job of the bank may register itself under its own name."
+AuthMethod  = "nomad-workloads"
+BindType    = "service"
+BindName    = "$${value.nomad_service}"
+Selector    = "\"nomad_service\" in value and value.nomad_service matches \"^cbs-\""

@@ -1,0 +1,8 @@
+Kind = "service-intentions"
+Name = "cbs-accounts"
+Sources = [
+  {
+    Name   = "cbs-gateway"
+    Action = "allow"
+  }
+]

@@ -1,0 +1,8 @@
+Kind = "service-intentions"
+Name = "cbs-audit"
+Sources = [
+  {
+    Name   = "cbs-gateway"
+    Action = "allow"
+  }
+]

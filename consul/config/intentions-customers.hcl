@@ -1,0 +1,8 @@
+Kind = "service-intentions"
+Name = "cbs-customers"
+Sources = [
+  {
+    Name   = "cbs-gateway"
+    Action = "allow"
+  }
+]

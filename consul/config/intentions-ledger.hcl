@@ -1,0 +1,8 @@
+Kind = "service-intentions"
+Name = "cbs-ledger"
+Sources = [
+  {
+    Name   = "cbs-gateway"
+    Action = "allow"
+  }
+]

@@ -1,0 +1,12 @@
+# The gateway follows where the bank's services are, and how much of a route goes where.
+service_prefix "cbs-" {
+  policy = "read"
+}
+
+node_prefix "" {
+  policy = "read"
+}
+
+key_prefix "cbs/routes/" {
+  policy = "read"
+}

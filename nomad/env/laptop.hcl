@@ -1,0 +1,19 @@
+# One's own machine: raw_exec, one instance of each, everything on loopback. `cbs cluster dev` adds
+# what only it knows: user, ports, folders, artifacts.
+datacenters = ["dc1"]
+
+driver = "raw_exec"
+
+services = {
+  customers = { count = 1, cpu = 100, memory = 300, keys = ["vault"] }
+  accounts  = { count = 1, cpu = 100, memory = 300, keys = [] }
+  ledger    = { count = 1, cpu = 200, memory = 300, keys = [] }
+  payments  = { count = 1, cpu = 100, memory = 300, keys = [] }
+  audit     = { count = 1, cpu = 100, memory = 300, keys = [] }
+}
+
+nats = { count = 1, cpu = 100, memory = 256 }
+
+postgres_trial = true
+
+gateway = { count = 1, cpu = 200, memory = 300 }

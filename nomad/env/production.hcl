@@ -1,0 +1,32 @@
+# Three nodes or more. PostgreSQL is the operator's own; each node has Python 3.11, a Consul agent, and
+# where NATS may run, the host volume `cbs-nats` that user nobody owns.
+datacenters = ["dc1"]
+
+driver = "exec"
+python = "/usr/bin/python3.11"
+user   = "nobody"
+uid    = 65534
+gid    = 65534
+
+# Where the nodes fetch what `cbs cluster artifacts` gathered.
+artifacts_url = "https://artifacts.bank.example/cbs"
+
+postgres   = "postgres.bank.example:5432"
+consul_url = "http://127.0.0.1:8500"
+nats_url   = "nats://cbs-nats.service.consul:4222"
+nats_port  = 4222
+
+nats_volume = "cbs-nats"
+
+gateway_port = 8080
+
+services = {
+  customers = { count = 2, cpu = 500, memory = 400, keys = ["vault"] }
+  accounts  = { count = 2, cpu = 500, memory = 400, keys = [] }
+  ledger    = { count = 2, cpu = 1000, memory = 512, keys = [] }
+  payments  = { count = 2, cpu = 500, memory = 400, keys = [] }
+  audit     = { count = 2, cpu = 500, memory = 400, keys = [] }
+}
+
+nats    = { count = 3, cpu = 500, memory = 1024 }
+gateway = { count = 2, cpu = 1000, memory = 512 }

@@ -1,0 +1,108 @@
+# Migrates the database of one service, as the role that owns it: dispatched before a release of it.
+
+variable "datacenters" {
+  type = list(string)
+}
+
+variable "driver" {
+  type = string
+}
+
+variable "python" {
+  type = string
+}
+
+variable "user" {
+  type = string
+}
+
+variable "uid" {
+  type = number
+}
+
+variable "gid" {
+  type = number
+}
+
+variable "postgres" {
+  type        = string
+  description = "HOST:PORT of PostgreSQL."
+}
+
+variable "pex_root" {
+  type        = string
+  default     = ""
+  description = "Where PEXes unpack themselves, for all of a node's; by default each in its own."
+}
+
+job "cbs-migrate" {
+  type        = "batch"
+  datacenters = var.datacenters
+
+  parameterized {
+    payload       = "forbidden"
+    meta_required = ["service", "artifact_url", "artifact_sha256"]
+    meta_optional = ["sha"]
+  }
+
+  group "migrate" {
+    # One that failed is looked at by a person: it is not tried again by itself.
+    restart {
+      attempts = 0
+      mode     = "fail"
+    }
+
+    reschedule {
+      attempts  = 0
+      unlimited = false
+    }
+
+    task "migrate" {
+      driver       = var.driver
+      user         = var.user
+      kill_timeout = "20s"
+
+      artifact {
+        source      = "${NOMAD_META_artifact_url}"
+        destination = "local/service.pex"
+        mode        = "file"
+
+        options {
+          checksum = "sha256:${NOMAD_META_artifact_sha256}"
+          archive  = "false"
+        }
+      }
+
+      config {
+        command = var.python
+        args    = ["${NOMAD_TASK_DIR}/service.pex", "migrate"]
+      }
+
+      # A migration asks only the database; what else a service wants to be told is nothing here.
+      env {
+        CBS_VAULT_KEY_FILE = "/dev/null"
+        CBS_POSTGRES_URL   = "postgresql://cbs_${NOMAD_META_service}_owner@${var.postgres}/cbs_${NOMAD_META_service}"
+        CBS_NATS_URL       = "nats://nobody.invalid"
+        CBS_JWKS_FILE      = "/dev/null"
+        CBS_SHA            = "${NOMAD_META_sha}"
+        PGPASSFILE         = "${NOMAD_SECRETS_DIR}/pgpass"
+        PEX_ROOT           = var.pex_root == "" ? "${NOMAD_ALLOC_DIR}/data/pex" : var.pex_root
+        HOME               = "${NOMAD_TASK_DIR}"
+      }
+
+      template {
+        destination = "${NOMAD_SECRETS_DIR}/pgpass"
+        data        = "{{ with nomadVar \"nomad/jobs/cbs-migrate\" }}{{ index . (env \"NOMAD_META_service\") }}{{ end }}"
+        perms       = "0400"
+        uid         = var.uid
+        gid         = var.gid
+        change_mode = "noop"
+      }
+
+      resources {
+        cpu    = 100
+        memory = 300
+      }
+    }
+  }
+}

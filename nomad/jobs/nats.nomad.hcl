@@ -1,0 +1,216 @@
+# The bus. A service's outbox is the source of truth; what JetStream holds can be filled again.
+
+variable "nats" {
+  type = object({
+    count  = number
+    cpu    = number
+    memory = number
+  })
+}
+
+variable "nats_port" {
+  type = number
+}
+
+variable "nats_volume" {
+  type        = string
+  default     = ""
+  description = "With exec: the host volume for the streams, on each node that may run a server."
+}
+
+variable "nats_folder" {
+  type        = string
+  default     = ""
+  description = "With raw_exec: a folder for the streams, which the user owns."
+}
+
+variable "datacenters" {
+  type = list(string)
+}
+
+variable "driver" {
+  type = string
+}
+
+variable "user" {
+  type = string
+}
+
+variable "uid" {
+  type = number
+}
+
+variable "gid" {
+  type = number
+}
+
+variable "nats_artifact_url" {
+  type = string
+}
+
+variable "nats_artifact_sha256" {
+  type = string
+}
+
+job "cbs-nats" {
+  type        = "service"
+  datacenters = var.datacenters
+
+  # One server after the other, each back in its cluster before the next one leaves.
+  update {
+    max_parallel      = 1
+    health_check      = "checks"
+    min_healthy_time  = "5s"
+    healthy_deadline  = "3m"
+    progress_deadline = "15m"
+    auto_revert       = true
+  }
+
+  group "nats" {
+    count          = var.nats.count
+    shutdown_delay = "2s"
+
+    constraint {
+      distinct_hosts = true
+    }
+
+    # Its streams are on the node: it comes back there.
+    reschedule {
+      attempts  = 0
+      unlimited = false
+    }
+
+    restart {
+      attempts = 5
+      interval = "1m"
+      delay    = "2s"
+      mode     = "delay"
+    }
+
+    dynamic "volume" {
+      for_each = var.nats_volume == "" ? [] : [var.nats_volume]
+      labels   = ["streams"]
+
+      content {
+        type   = "host"
+        source = volume.value
+      }
+    }
+
+    network {
+      port "client" {
+        static = var.nats_port
+      }
+
+      port "cluster" {}
+      port "monitor" {}
+    }
+
+    service {
+      name     = "cbs-nats"
+      provider = "consul"
+      port     = "client"
+
+      check {
+        name     = "ready"
+        type     = "http"
+        port     = "monitor"
+        path     = "/healthz"
+        interval = "2s"
+        timeout  = "2s"
+      }
+    }
+
+    service {
+      name     = "cbs-nats-cluster"
+      provider = "consul"
+      port     = "cluster"
+    }
+
+    task "nats" {
+      driver = var.driver
+      user   = var.user
+
+      # SIGUSR2 is lame duck mode: clients are sent to the other servers over half a minute.
+      kill_signal  = var.nats.count > 1 ? "SIGUSR2" : "SIGTERM"
+      kill_timeout = "45s"
+
+      artifact {
+        source      = var.nats_artifact_url
+        destination = "local/nats-server"
+        mode        = "file"
+
+        options {
+          checksum = "sha256:${var.nats_artifact_sha256}"
+          archive  = "false"
+        }
+      }
+
+      config {
+        command = "${NOMAD_TASK_DIR}/nats-server"
+        args    = ["--config", "${NOMAD_SECRETS_DIR}/nats.conf"]
+      }
+
+      # Asks Consul, as this job, where the others of the cluster are.
+      consul {}
+
+      dynamic "volume_mount" {
+        for_each = var.nats_volume == "" ? [] : ["streams"]
+
+        content {
+          volume      = volume_mount.value
+          destination = "/streams"
+        }
+      }
+
+      # Users' public keys and what each may do come from the variable; nobody's secret does.
+      template {
+        destination   = "${NOMAD_SECRETS_DIR}/nats.conf"
+        perms         = "0400"
+        uid           = var.uid
+        gid           = var.gid
+        change_mode   = "signal"
+        change_signal = "SIGHUP"
+        splay         = "1s"
+        data          = <<-EOT
+          server_name: {{ env "node.unique.name" }}
+          host: {{ env "NOMAD_IP_client" }}
+          port: {{ env "NOMAD_PORT_client" }}
+          http: {{ env "NOMAD_ADDR_monitor" }}
+          max_payload: 1048576
+          write_deadline: "10s"
+          lame_duck_duration: "30s"
+          lame_duck_grace_period: "1s"
+          jetstream {
+            store_dir: "${var.nats_volume == "" ? var.nats_folder : "/streams"}"
+            max_memory_store: 268435456
+            max_file_store: 68719476736
+          }
+          {{ with nomadVar "nomad/jobs/cbs-nats" }}
+          accounts: {{ .accounts }}
+          %{~if var.nats.count > 1}
+          cluster {
+            name: cbs
+            listen: {{ env "NOMAD_ADDR_cluster" }}
+            authorization {
+              user: cluster
+              password: "{{ .cluster_password }}"
+            }
+            routes: [
+              {{ range service "cbs-nats-cluster|any" }}
+              "nats://cluster:{{ $.cluster_password }}@{{ .Address }}:{{ .Port }}"
+              {{ end }}
+            ]
+          }
+          %{~endif}
+          {{ end }}
+        EOT
+      }
+
+      resources {
+        cpu    = var.nats.cpu
+        memory = var.nats.memory
+      }
+    }
+  }
+}

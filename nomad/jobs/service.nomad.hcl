@@ -1,0 +1,234 @@
+# A service of the bank: one file for all of them, told apart by var.service.
+
+variable "service" {
+  type        = string
+  description = "Which: a key of var.services."
+}
+
+variable "services" {
+  type = map(object({
+    count  = number
+    cpu    = number
+    memory = number
+    keys   = list(string)
+  }))
+  description = "What each needs; keys are secrets beside those that every service has."
+}
+
+variable "datacenters" {
+  type = list(string)
+}
+
+variable "driver" {
+  type        = string
+  description = "exec isolates; raw_exec does not, and is for one's own machine."
+}
+
+variable "python" {
+  type        = string
+  description = "The Python 3.11 of the nodes, which runs the PEX."
+}
+
+variable "user" {
+  type = string
+}
+
+variable "uid" {
+  type = number
+}
+
+variable "gid" {
+  type = number
+}
+
+variable "artifact_url" {
+  type        = string
+  description = "Where the nodes fetch the PEX."
+}
+
+variable "artifact_sha256" {
+  type = string
+}
+
+variable "version" {
+  type = string
+}
+
+variable "sha" {
+  type        = string
+  description = "The commit that the PEX was made of."
+}
+
+variable "postgres" {
+  type        = string
+  description = "HOST:PORT of PostgreSQL."
+}
+
+variable "nats_url" {
+  type = string
+}
+
+variable "log_level" {
+  type    = string
+  default = "info"
+}
+
+variable "healthy_deadline" {
+  type    = string
+  default = "3m"
+}
+
+variable "pex_root" {
+  type        = string
+  default     = ""
+  description = "Where PEXes unpack themselves, for all of a node's; by default each in its own."
+}
+
+job "service" {
+  id          = "cbs-${var.service}"
+  name        = "cbs-${var.service}"
+  type        = "service"
+  datacenters = var.datacenters
+
+  # A new version runs beside the old one until it is judged and promoted by hand or by a release.
+  update {
+    canary            = 1
+    max_parallel      = 1
+    health_check      = "checks"
+    min_healthy_time  = "5s"
+    healthy_deadline  = var.healthy_deadline
+    progress_deadline = "20m"
+    auto_revert       = true
+    auto_promote      = false
+  }
+
+  spread {
+    attribute = "${node.unique.id}"
+  }
+
+  group "service" {
+    count = var.services[var.service].count
+
+    # Consul forgets the instance first; a caller that has not heard yet is still answered.
+    shutdown_delay = "3s"
+
+    restart {
+      attempts = 3
+      interval = "5m"
+      delay    = "5s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "2m"
+      unlimited      = true
+    }
+
+    migrate {
+      max_parallel     = 1
+      health_check     = "checks"
+      min_healthy_time = "5s"
+      healthy_deadline = var.healthy_deadline
+    }
+
+    network {
+      port "http" {}
+    }
+
+    service {
+      name     = "cbs-${var.service}"
+      provider = "consul"
+      port     = "http"
+      tags     = ["cbs"]
+
+      canary_tags = ["cbs", "canary"]
+
+      meta {
+        version = var.version
+        sha     = var.sha
+      }
+
+      canary_meta {
+        version = var.version
+        sha     = var.sha
+        canary  = "true"
+      }
+
+      check {
+        name     = "ready"
+        type     = "http"
+        path     = "/health/ready"
+        interval = "2s"
+        timeout  = "2s"
+      }
+    }
+
+    task "service" {
+      driver      = var.driver
+      user        = var.user
+      kill_signal = "SIGTERM"
+
+      # It drains for at most 10 s, and then says goodbye to the bus and the database.
+      kill_timeout = "20s"
+
+      artifact {
+        source      = var.artifact_url
+        destination = "local/${var.service}.pex"
+        mode        = "file"
+
+        options {
+          checksum = "sha256:${var.artifact_sha256}"
+          archive  = "false"
+        }
+      }
+
+      config {
+        command = var.python
+        args    = ["${NOMAD_TASK_DIR}/${var.service}.pex", "serve"]
+      }
+
+      env = merge({
+        CBS_HTTP_HOST          = "${NOMAD_IP_http}"
+        CBS_HTTP_PORT          = "${NOMAD_PORT_http}"
+        CBS_POSTGRES_URL       = "postgresql://cbs_${var.service}@${var.postgres}/cbs_${var.service}"
+        CBS_NATS_URL           = var.nats_url
+        CBS_NATS_NKEY_FILE     = "${NOMAD_SECRETS_DIR}/nkey"
+        CBS_JWKS_FILE          = "${NOMAD_SECRETS_DIR}/jwks"
+        CBS_SERVICE_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/token"
+        CBS_LOG_LEVEL          = var.log_level
+        CBS_SHA                = var.sha
+        PGPASSFILE             = "${NOMAD_SECRETS_DIR}/pgpass"
+        PEX_ROOT               = var.pex_root == "" ? "${NOMAD_ALLOC_DIR}/data/pex" : var.pex_root
+        HOME                   = "${NOMAD_TASK_DIR}"
+        },
+        { for key in var.services[var.service].keys : "CBS_${upper(key)}_KEY_FILE" => "${NOMAD_SECRETS_DIR}/${key}" }
+      )
+
+      # They are read once, at the start: new ones come with the next release.
+      dynamic "template" {
+        for_each = concat(["jwks", "nkey", "pgpass", "token"], var.services[var.service].keys)
+
+        content {
+          destination = "${NOMAD_SECRETS_DIR}/${template.value}"
+          data        = "{{ with nomadVar \"nomad/jobs/cbs-${var.service}\" }}{{ .${template.value} }}{{ end }}"
+          perms       = "0400"
+          uid         = var.uid
+          gid         = var.gid
+          change_mode = "noop"
+        }
+      }
+
+      resources {
+        cpu    = var.services[var.service].cpu
+        memory = var.services[var.service].memory
+      }
+
+      logs {
+        max_files     = 5
+        max_file_size = 20
+      }
+    }
+  }
+}

@@ -1,0 +1,254 @@
+"""A cluster on this machine is two agents that we supervise; what they run ends before them."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cbs.cluster import agents, artifacts, binaries, rules
+from cbs.cluster.api import Api, Declined, NoCluster
+from cbs.cluster.jobs import Jobs, NotConverged
+from cbs.cluster.settling import Settling, admin_url_of
+from cbs.dev.folder import Folder, write_whole
+from cbs.dev.running import secrets
+from cbs.dev.running.parts import MARK
+from cbs.dev.running.plan import PASSED_ON, SOURCE, version_of
+from cbs.dev.running.ports import Claim, choose, is_open
+from cbs.dev.running.postgres import without_user
+from cbs.dev.running.process import CannotStart, left_behind, mortal, started
+from cbs.dev.running.program import Program
+from cbs.dev.running.supervisor import Supervisor
+
+USUAL_PORTS = {
+    "edge": 8080,
+    "postgres": 5432,
+    "nats": 4222,
+    "consul": 8500,
+    "consul-rpc": 8300,
+    "consul-serf": 8301,
+    "nomad": 4646,
+    "nomad-rpc": 4647,
+    "nomad-serf": 4648,
+    "artifacts": 8480,
+}
+NOBODY, POLL_SECONDS, NODE_SECONDS_MAX, STOP_SECONDS_MAX = 65534, 0.1, 60, 90
+PYTHONS = ("/usr/bin/python3.11", "/usr/local/bin/python3.11")
+LAPTOP = "laptop"
+
+
+class CannotHere(RuntimeError):
+    """This machine, or this user on it, cannot run a cluster; the message says what to do."""
+
+
+def python() -> str:
+    """The Python that runs PEXes on this machine, as an ordinary user finds it."""
+    for path in (*PYTHONS, shutil.which("python3.11") or ""):
+        if path and Path(path).exists():
+            return path
+    raise CannotHere("the PEXes want Python 3.11: install it (Debian: apt install python3.11)")
+
+
+def check_reachable(root: Path) -> None:
+    """As root tasks run as nobody, who must get at the folder. Raises CannotHere."""
+    closed = [str(path) for path in root.parents if path.exists() and not path.stat().st_mode & 1]
+    if os.geteuid() == 0 and closed:
+        raise CannotHere(
+            f"tasks run as nobody, who may not enter {closed[-1]}: name another folder, such as"
+            " --data /var/lib/cbs-cluster, or run this as an ordinary user"
+        )
+
+
+def sweep(folder: Folder) -> None:
+    """End what a crash left behind, and unmount what it left mounted."""
+    for pid in left_behind(f"{MARK}={folder.root}"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        while started(pid):
+            time.sleep(POLL_SECONDS)
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in sorted((m for m in mounts if m.startswith(f"{folder.root}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class DevCluster:
+    """Everything lies in the folder; `dist` has the PEXes."""
+
+    folder: Folder
+    dist: Path
+    supervisor: Supervisor
+    ports: dict[str, int] = field(default_factory=dict)
+    _claims: list[Claim] = field(default_factory=list)
+
+    def prepare(self) -> dict[str, Path]:
+        """What can be known before anything runs. Raises CannotHere, NoArtifacts, NoBinary."""
+        check_reachable(self.folder.root)
+        python()
+        say = self.supervisor.say
+        found = {
+            tool.name: binaries.find(tool, say=say) for tool in (binaries.CONSUL, binaries.NOMAD)
+        }
+        secrets.make_all(self.folder)
+        if os.geteuid() == 0:
+            # Nobody passes through to what is its own; what is not stays shut by its own mode.
+            self.folder.root.chmod(0o711)
+            self.folder["nomad"].chmod(0o711)
+        for name in ("postgres", "nats", "pex"):
+            if os.geteuid() == 0:
+                os.chown(self.folder[name], NOBODY, NOBODY)
+            else:
+                self.folder[name].chmod(0o700)
+        self.claim_ports()
+        return found
+
+    def claim_ports(self) -> None:
+        memory = self.folder.root / "cluster-ports.json"
+        last = json.loads(memory.read_text()) if memory.exists() else {}
+        for name, usual in USUAL_PORTS.items():
+            claim = choose(*((last[name], usual) if name in last else (usual,)))
+            self._claims.append(claim)
+            self.ports[name] = claim.port
+        write_whole(memory, json.dumps(self.ports, indent=1) + "\n")
+
+    def release_ports(self) -> None:
+        for claim in self._claims:
+            claim.release()
+
+    def api(self, name: str) -> Api:
+        secret = agents.token(self.folder, agents.MANAGEMENT[name])
+        return Api.at(name, f"http://127.0.0.1:{self.ports[name]}", secret)
+
+    def settling(self, say: Callable[[str], None]) -> Settling:
+        index = artifacts.read(self.folder["artifacts"])
+        place = f"127.0.0.1:{self.ports['postgres']}"
+        return Settling(
+            consul=self.api("consul"),
+            nomad=self.api("nomad"),
+            environment=LAPTOP,
+            folder=self.folder,
+            artifacts=index,
+            admin_url=admin_url_of(self.folder, {}, place),
+            sha=os.environ.get("CBS_SHA") or version_of(SOURCE),
+            own=self._own(place),
+            say=say,
+        )
+
+    def _own(self, place: str) -> dict[str, Any]:
+        root = os.geteuid() == 0
+        return {
+            "artifacts_url": f"http://127.0.0.1:{self.ports['artifacts']}",
+            "consul_url": f"http://127.0.0.1:{self.ports['consul']}",
+            "gateway_port": self.ports["edge"],
+            "nats_folder": str(self.folder["nats"]),
+            "nats_port": self.ports["nats"],
+            "nats_url": f"nats://127.0.0.1:{self.ports['nats']}",
+            "pex_root": str(self.folder["pex"]),
+            "postgres": place,
+            "postgres_folder": str(self.folder["postgres"]),
+            "postgres_port": self.ports["postgres"],
+            "python": python(),
+            "user": "nobody" if root else "",
+            "uid": NOBODY if root else os.geteuid(),
+            "gid": NOBODY if root else os.getegid(),
+        }
+
+    async def bring_up(self, found: dict[str, Path]) -> None:
+        """Returns when the whole bank answers; raises what `Settling.run` does, and CannotStart."""
+        folder, supervisor = self.folder, self.supervisor
+        # What Nomad has in its environment, its tasks have: no path of this clone's Python.
+        env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        env[MARK] = str(folder.root)
+        state = supervisor.state
+        state.edge_url = f"http://127.0.0.1:{self.ports['edge']}"
+        state.nats_url = f"nats://127.0.0.1:{self.ports['nats']}"
+        gathering = asyncio.to_thread(
+            artifacts.gather, self.dist, folder["artifacts"], servers=True
+        )
+        await supervisor.waiting("artifacts gathered", _done(gathering))
+        await supervisor.start(
+            agents.consul(folder, found["consul"], self.ports, env), self._artifacts(env)
+        )
+        await supervisor.waiting("tokens", asyncio.to_thread(self.admit))
+        await supervisor.start(agents.nomad(folder, found["nomad"], self.ports, env))
+        supervisor.leave = self.leave
+        await supervisor.waiting("node", asyncio.to_thread(self.node))
+        await supervisor.waiting("what was left running", asyncio.to_thread(self._stop_left))
+        settling = self.settling(supervisor.say)
+        state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
+        await _done(asyncio.to_thread(settling.run))
+
+    def _artifacts(self, env: dict[str, str]) -> Program:
+        port = self.ports["artifacts"]
+        words = [str(self.folder["artifacts"]), str(port)]
+        argv = [sys.executable, "-P", "-m", "cbs.cluster.artifacts", *words]
+
+        async def ready() -> bool:
+            return is_open(port)
+
+        return Program(
+            name="artifacts",
+            argv=mortal(argv),
+            env=env | {"PYTHONPATH": str(SOURCE)},
+            log=self.folder.log("artifacts"),
+            is_ready=ready,
+            port=port,
+        )
+
+    def admit(self) -> None:
+        consul = self.api("consul")
+        policies = rules.ROOT / "consul" / "policies"
+        files = (agents.CONSUL_AGENT, agents.NOMAD_AGENT)
+        agents.admit(
+            consul,
+            self.folder,
+            {file: (policies / f"{file.removesuffix('.token')}.hcl").read_text() for file in files},
+        )
+
+    def node(self) -> None:
+        """Nomad has its management token, and a node that can run something."""
+        nomad = self.api("nomad")
+        agents.bootstrap(nomad, self.folder)
+        deadline = time.monotonic() + NODE_SECONDS_MAX
+        while True:
+            nodes = nomad.get("/v1/nodes", resources="true") or []
+            if any(_able(node) for node in nodes):
+                return
+            if time.monotonic() > deadline:
+                raise CannotStart(f"Nomad has no node that can run raw_exec: {nodes}")
+            time.sleep(POLL_SECONDS)
+
+    async def leave(self) -> None:
+        """What Nomad runs is ended through Nomad: the services drain, PostgreSQL writes it all."""
+        await asyncio.to_thread(self._stop_jobs)
+
+    def _stop_left(self) -> None:
+        """A migration that was cut off is not gone on with behind our back: it is done anew."""
+        jobs = Jobs(nomad=self.api("nomad"), values="")
+        dispatched = [each for each in jobs.ours(dispatched=True) if "/" in each]
+        jobs.stop([each for each in dispatched if jobs.runs(each)], STOP_SECONDS_MAX)
+
+    def _stop_jobs(self) -> None:
+        jobs = Jobs(nomad=self.api("nomad"), values="")
+        say = self.supervisor.say
+        try:
+            jobs.stop_in_order(jobs.ours(dispatched=True), STOP_SECONDS_MAX)
+        except (NoCluster, Declined, NotConverged) as error:
+            say(f"not everything ended through Nomad ({error}): what is left is killed")
+
+
+def _able(node: dict[str, Any]) -> bool:
+    driver = node["Drivers"].get("raw_exec") or {}
+    return bool(node["Status"] == "ready" and driver.get("Healthy") and "dc1" in node["Datacenter"])
+
+
+async def _done(work: Any) -> None:
+    await work

@@ -1,0 +1,177 @@
+"""What is applied to a real Consul and Nomad is there afterwards, once, and only that."""
+
+import json
+
+import pytest
+
+from cbs.cluster import agents, variables
+from cbs.cluster.api import Api, Declined, NoCluster, keep, kept
+from cbs.cluster.jobs import ENVIRONMENTS, FOLDER, Jobs, assigned
+from cbs.cluster.rules import Rules
+
+OWN = {
+    "artifacts_url": "http://127.0.0.1:1",
+    "consul_url": "http://127.0.0.1:8500",
+    "gateway_port": 8080,
+    "nats_port": 4222,
+    "nats_url": "nats://127.0.0.1:4222",
+    "nats_folder": "/nonexistent",
+    "postgres": "127.0.0.1:5432",
+    "python": "/usr/bin/python3.11",
+    "user": "nobody",
+    "uid": 65534,
+    "gid": 65534,
+    "sha": "0" * 40,
+    "version": "1",
+    "service": "ledger",
+    "artifact_url": "http://127.0.0.1:1/ledger.pex",
+    "artifact_sha256": "0" * 64,
+    "postgres_artifact_url": "http://127.0.0.1:1/postgres.tar.gz",
+    "postgres_artifact_sha256": "0" * 64,
+    "nats_artifact_url": "http://127.0.0.1:1/nats",
+    "nats_artifact_sha256": "0" * 64,
+}
+
+
+@pytest.fixture
+def rules(real) -> Rules:
+    return Rules(real.consul, {"nomad_url": real.nomad.url})
+
+
+@pytest.fixture
+def jobs(real) -> Jobs:
+    return Jobs(nomad=real.nomad, values=values("laptop"))
+
+
+def values(environment: str) -> str:
+    text = (ENVIRONMENTS / f"{environment}.hcl").read_text()
+    named = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line}
+    return text + assigned({name: value for name, value in OWN.items() if name not in named})
+
+
+def test_consul_holds_what_the_files_say_and_a_second_time_nothing_differs(rules):
+    for change in rules.changes():
+        change.make()
+
+    assert [change.what for change in rules.changes()] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "body", "said"),
+    [
+        (
+            "/v1/config",
+            {
+                "Kind": "service-intentions",
+                "Name": "*",
+                "Sources": [{"Name": "*", "Action": "allow"}],
+            },
+            "consul service-intentions *",
+        ),
+        (
+            "/v1/config",
+            {
+                "Kind": "service-intentions",
+                "Name": "cbs-ledger",
+                "Sources": [
+                    {"Name": "cbs-gateway", "Action": "allow"},
+                    {"Name": "stranger", "Action": "allow"},
+                ],
+            },
+            "consul service-intentions cbs-ledger",
+        ),
+    ],
+)
+def test_what_somebody_loosened_in_consul_is_seen_and_put_right(real, rules, place, body, said):
+    for change in rules.changes():
+        change.make()
+    real.consul.put(place, body)
+
+    (change,) = rules.changes()
+    assert (change.what, change.how) == (said, "differs")
+    change.make()
+
+    assert not list(rules.changes())
+
+
+def test_a_weight_that_an_operator_set_is_left_alone(real, rules):
+    keep(real.consul, "cbs/routes/ledger/canary-percent", "7")
+
+    for change in rules.changes():
+        change.make()
+
+    assert kept(real.consul, "cbs/routes/ledger/canary-percent") == "7"
+
+
+def test_consul_and_nomad_tell_a_stranger_nothing(real):
+    stranger = Api.at("consul", real.consul.url, "")
+    assert not stranger.get("/v1/catalog/services")
+    with pytest.raises(NoCluster, match="refuses this token"):
+        stranger.put("/v1/kv/cbs/routes/ledger/canary-percent", b"100")
+    with pytest.raises(NoCluster, match="refuses this token"):
+        Api.at("nomad", real.nomad.url, "").get("/v1/jobs")
+
+
+def test_nomads_own_token_may_not_read_keys_nor_write_rules(real):
+    secret = agents.token(real.folder, agents.NOMAD_AGENT)
+    nomads = Api.at("consul", real.consul.url, secret)
+    with pytest.raises(NoCluster, match="refuses this token"):
+        nomads.get("/v1/kv/cbs/routes/ledger/canary-percent")
+    with pytest.raises(NoCluster, match="refuses this token"):
+        nomads.put("/v1/acl/policy", {"Name": "mine", "Rules": 'acl = "write"'})
+
+
+def test_secrets_are_written_once_and_no_change_shows_one(real):
+    wanted = variables.wanted(real.folder)
+    first = list(variables.changes(real.nomad, wanted))
+    said = " ".join(change.what + change.how for change in first)
+    assert not [value for items in wanted.values() for value in items.values() if value in said]
+    for change in first:
+        change.make()
+
+    assert not list(variables.changes(real.nomad, wanted))
+    assert {change.what for change in first} >= {"nomad variable nomad/jobs/cbs-ledger"}
+
+
+def test_a_secret_that_somebody_else_writes_meanwhile_is_not_overwritten(real):
+    job = {"cbs-elsewhere": {"token": "first"}}
+    (late,) = variables.changes(real.nomad, job)
+    (early,) = variables.changes(real.nomad, {"cbs-elsewhere": {"token": "second"}})
+    early.make()
+
+    with pytest.raises(Declined):
+        late.make()
+
+
+def test_no_service_is_given_what_another_enters_with(real):
+    wanted = variables.wanted(real.folder)
+    seeds = [wanted[f"cbs-{service}"]["nkey"] for service in ("ledger", "payments", "audit")]
+    assert len(set(seeds)) == 3
+    assert "vault" not in wanted["cbs-ledger"] and "vault" in wanted["cbs-customers"]
+    assert not [seed for seed in seeds if seed in json.dumps(wanted["cbs-nats"])]
+
+
+@pytest.mark.parametrize("environment", ["laptop", "production"])
+@pytest.mark.parametrize("file", sorted(each.name for each in FOLDER.glob("*.hcl")))
+def test_every_job_is_valid_in_every_environment(real, file, environment):
+    jobs = Jobs(nomad=real.nomad, values=values(environment))
+    job = jobs.parse(file.removesuffix(".nomad.hcl"))
+    if job.wanted:
+        said = real.nomad.post("/v1/validate/job", {"Job": job.body})
+        assert not said["ValidationErrors"], said
+        assert not said["Warnings"], said
+
+
+def test_a_plan_says_what_would_change_and_nothing_when_nothing_would(real, jobs):
+    job = jobs.parse("migrate")
+    how, index = jobs.plan(job)
+    assert how.startswith("added")
+    jobs.register(job, index)
+
+    assert jobs.plan(job)[0] == ""
+    job.body["TaskGroups"][0]["Tasks"][0]["Resources"]["MemoryMB"] += 1
+    how, index = jobs.plan(job)
+    assert "edited" in how and "MemoryMB" in how
+    jobs.register(job, index)
+    with pytest.raises(Declined, match="modify index"):
+        jobs.register(job, index)
