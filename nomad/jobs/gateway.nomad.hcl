@@ -204,6 +204,11 @@ job "cbs-gateway" {
         cpu    = var.gateway.cpu
         memory = var.gateway.memory
       }
+
+      logs {
+        max_files     = 5
+        max_file_size = 20
+      }
     }
   }
 }

@@ -103,6 +103,11 @@ job "cbs-migrate" {
         cpu    = 100
         memory = 300
       }
+
+      logs {
+        max_files     = 5
+        max_file_size = 20
+      }
     }
   }
 }

@@ -211,6 +211,11 @@ job "cbs-nats" {
         cpu    = var.nats.cpu
         memory = var.nats.memory
       }
+
+      logs {
+        max_files     = 5
+        max_file_size = 20
+      }
     }
   }
 }

@@ -56,10 +56,12 @@ job "cbs-postgres" {
     health_check     = "checks"
     min_healthy_time = "2s"
     healthy_deadline = "3m"
+    auto_revert      = true
   }
 
   group "postgres" {
-    count = var.postgres_trial ? 1 : 0
+    count          = var.postgres_trial ? 1 : 0
+    shutdown_delay = "1s"
 
     reschedule {
       attempts  = 0
@@ -148,6 +150,11 @@ job "cbs-postgres" {
       resources {
         cpu    = 500
         memory = 1024
+      }
+
+      logs {
+        max_files     = 5
+        max_file_size = 20
       }
     }
   }

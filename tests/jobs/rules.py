@@ -12,6 +12,7 @@ Block = dict[str, Any]
 READY = "/health/ready"
 IN_SECRETS = "${NOMAD_SECRETS_DIR}"
 SENSITIVE = re.compile(r"PASS|TOKEN|SEED|SECRET|NKEY|PRIVATE|_KEY")
+PINNED = re.compile(r"sha256:(\$\{(var\.|NOMAD_META_)|[0-9a-f]{64}$)")
 SECRETS = re.compile(
     r"-----BEGIN|eyJ[\w-]{10,}\.|\bS[UAONCX][A-Z2-7]{56}\b|://[^/\s:$]+:[^/\s@$]+@"
     r"|(?i:password|secret|token)\s*=\s*\"[^\"$/{]{6,}\""
@@ -39,6 +40,7 @@ def secrets_in(path: str, text: str) -> Iterator[str]:
 def of_environment(path: str, text: str, jobs: Mapping[str, str]) -> Iterator[str]:
     """Offences of a file of variables: each must be some job's."""
     known = {name for job in jobs.values() for name in labelled(read(job).get("variable", []))}
+    known |= {"artifacts_url"}  # of which `cbs cluster` makes each job's artifact
     for name in read(text):
         if name not in known:
             yield f"{path}: no job has a variable {name}"
@@ -58,16 +60,6 @@ def _lasts(job: Block) -> bool:
     return bool(job.get("type", "service") == "service")
 
 
-def _served(job: Block) -> bool:
-    """Whether something of it is found under a name, and so has callers."""
-    return any(group.get("service") for _, group in groups(job))
-
-
-def _anywhere(job: Block) -> Iterator[str]:
-    if not str(job.get("datacenters", "")).startswith("${var."):
-        yield "its datacenters are not a variable"
-
-
 def _released(job: Block) -> Iterator[str]:
     """A release is tried on one instance, judged, and taken back by itself."""
     if not _lasts(job):
@@ -79,7 +71,7 @@ def _released(job: Block) -> Iterator[str]:
         yield 'an instance counts as well when it runs: update needs health_check = "checks"'
     if update.get("max_parallel") != 1:
         yield "more than one instance is replaced at a time: update needs max_parallel = 1"
-    if not job.get("spread") and any(group.get("count", 1) != 1 for _, group in groups(job)):
+    if not job.get("spread") and not all(_keeps_to_its_node(group) for _, group in groups(job)):
         yield "its instances may lie on one node: it needs spread"
     if _canaried(job):
         if not update.get("canary"):
@@ -89,17 +81,30 @@ def _released(job: Block) -> Iterator[str]:
 
 
 def _canaried(job: Block) -> bool:
-    """A node of a cluster of stateful servers has no canary: it is the same node anew."""
-    return any("check" in s and _speaks_http(s) for _, g in groups(job) for s in _services(g))
+    """A canary stands beside what is there: not on a port that a node has once."""
+    return _is_ours(job) and not any(
+        "static" in port
+        for _, group in groups(job)
+        for network in group.get("network", [])
+        for port in labelled(network.get("port", [])).values()
+    )
+
+
+def _is_ours(job: Block) -> bool:
+    """It runs a PEX, which answers READY."""
+    artifacts = (a for _, task in tasks(job) for a in task.get("artifact", []))
+    return any(str(artifact.get("destination")).endswith(".pex") for artifact in artifacts)
+
+
+def _keeps_to_its_node(group: Block) -> bool:
+    """What has its data on a node waits for that node, rather than to begin anew elsewhere."""
+    (reschedule,) = group.get("reschedule") or [{}]
+    return reschedule.get("attempts") == 0
 
 
 def _services(group: Block) -> list[Block]:
     found: list[Block] = group.get("service", [])
     return found
-
-
-def _speaks_http(service: Block) -> bool:
-    return any(check.get("type") == "http" for check in service["check"])
 
 
 def _grouped(job: Block) -> Iterator[str]:
@@ -110,7 +115,7 @@ def _grouped(job: Block) -> Iterator[str]:
             continue
         if "reschedule" not in group:
             yield f"group {name} does not say how it is rescheduled"
-        if "migrate" not in group and group.get("count", 1) != 1:
+        if "migrate" not in group and not _keeps_to_its_node(group):
             yield f"group {name} does not say how it leaves a node that is drained: migrate"
         if _services(group) and seconds(group.get("shutdown_delay")) < 1:
             yield f"group {name} is told to stop before callers know: it needs shutdown_delay"
@@ -125,20 +130,21 @@ def _found(job: Block) -> Iterator[str]:
             if service.get("provider", "consul") != "consul":
                 yield f"service {name} is not in Consul"
             checks = service.get("check", [])
-            if not checks:
+            # Servers find each other under it before any of them is well.
+            if not checks and not name.endswith("-cluster"):
                 yield f"service {name} has no check"
             for check in checks:
-                if check.get("type") == "http" and check.get("path") != READY:
+                if _is_ours(job) and check.get("path") != READY:
                     yield f"a check of service {name} does not ask for {READY}"
                 if not (seconds(check.get("interval")) and seconds(check.get("timeout"))):
                     yield f"a check of service {name} has no interval or timeout"
-            if checks and _speaks_http(service):
-                (meta,) = service.get("meta") or [{}]
-                (canary,) = service.get("canary_meta") or [{}]
-                if not {"version", "sha"} <= set(meta):
-                    yield f"service {name} does not say version and sha in meta"
-                if not set(meta) <= set(canary) or canary.get("canary") != "true":
-                    yield f"canaries of service {name} do not say that they are: canary_meta"
+            (meta,) = service.get("meta") or [{}]
+            (canary,) = service.get("canary_meta") or [{}]
+            if _is_ours(job) and not {"version", "sha"} <= set(meta):
+                yield f"service {name} does not say version and sha in meta"
+            told = set(meta) <= set(canary) and canary.get("canary") == "true"
+            if _canaried(job) and not told:
+                yield f"canaries of service {name} do not say that they are: canary_meta"
 
 
 def _run(job: Block) -> Iterator[str]:
@@ -160,7 +166,7 @@ def _fetched(job: Block) -> Iterator[str]:
     for name, task in tasks(job):
         for artifact in task.get("artifact", []):
             (options,) = artifact.get("options") or [{}]
-            if not re.match(r"sha256:(\$\{var\.|[0-9a-f]{64}$)", str(options.get("checksum"))):
+            if not PINNED.match(str(options.get("checksum"))):
                 yield f"an artifact of task {name} is not pinned by its sha256"
             if "${" not in str(artifact.get("source")) or "://" in str(artifact.get("source")):
                 yield f"an artifact of task {name} does not come from a variable"
@@ -170,7 +176,7 @@ def _handed(job: Block) -> Iterator[str]:
     """Secrets reach a task through templates, into files that only it reads."""
     for name, task in tasks(job):
         for variable, value in _environment(task):
-            if SENSITIVE.search(variable) and IN_SECRETS not in value:
+            if SENSITIVE.search(variable) and not (IN_SECRETS in value or "/dev/null" in value):
                 yield f"task {name} has {variable}, which leads to no file in {IN_SECRETS}"
         for template in _templates(task):
             if "nomadVar" in str(template) or "vault" in str(template).lower():
