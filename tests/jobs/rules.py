@@ -60,6 +60,11 @@ def _lasts(job: Block) -> bool:
     return bool(job.get("type", "service") == "service")
 
 
+def _anywhere(job: Block) -> Iterator[str]:
+    if not str(job.get("datacenters", "")).startswith("${var."):
+        yield "its datacenters are not a variable"
+
+
 def _released(job: Block) -> Iterator[str]:
     """A release is tried on one instance, judged, and taken back by itself."""
     if not _lasts(job):
