@@ -127,9 +127,10 @@ class Jobs:
             if alloc["DesiredStatus"] == "run" and alloc["JobVersion"] == job["Version"]
         ]
         running = [alloc for alloc in allocs if alloc["ClientStatus"] == "running"]
-        healthy = [a for a in running if (a["DeploymentStatus"] or {}).get("Healthy", True)]
         deployment = self.nomad.get(f"/v1/job/{job_id}/deployment")
         status = deployment["Status"] if deployment else "successful"
+        known = status != "running"
+        healthy = [a for a in running if (a["DeploymentStatus"] or {}).get("Healthy", known)]
         canary = bool(deployment) and "promotion" in (deployment["StatusDescription"] or "")
         settled = status in ("successful", "cancelled") or canary
         return {
