@@ -1,7 +1,5 @@
 """The gateway behind the real Consul, before stand-ins for a service that come and go."""
 
-import os
-import shutil
 import signal
 import threading
 import time
@@ -9,20 +7,21 @@ from contextlib import ExitStack
 
 import pytest
 
+from cbs.cluster import binaries
 from tests.gateway.bank import Consul, Gateway, Load, eventually, serving
 
-BINARY = os.environ.get("CBS_CONSUL_BINARY") or shutil.which("consul")
-pytestmark = [
-    pytest.mark.skipif(not BINARY, reason="no consul: put it on PATH or into CBS_CONSUL_BINARY"),
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.timeout(180)
 # What a machine that is busy with other tests may add to the two seconds that the bank promises.
 NEW_SECONDS_MAX = 2.0
 
 
 @pytest.fixture(scope="module")
 def consul(tmp_path_factory):
-    consul = Consul(str(BINARY), tmp_path_factory.mktemp("consul"))
+    try:
+        binary = binaries.find(binaries.CONSUL, say=lambda _: None, build=False)
+    except binaries.NoBinary as error:
+        pytest.skip(str(error))
+    consul = Consul(str(binary), tmp_path_factory.mktemp("consul"))
     try:
         consul.start()
         yield consul

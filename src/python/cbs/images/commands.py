@@ -24,7 +24,7 @@ from cbs.images.engine import CannotBuild, Engine, containerfile, digest_of, is_
 from cbs.platform.http import VERSION
 
 # What has an image: one word more is one image more.
-IMAGES = (*SERVICES,)
+IMAGES = (*SERVICES, "gateway")
 ROOT = Path(__file__).parents[4]
 CANNOT_SAY, NO = 3, 1
 LABEL = "org.opencontainers.image."
