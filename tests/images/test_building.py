@@ -78,6 +78,8 @@ def test_an_image_holds_nothing_to_abuse_and_says_what_it_is(images, service):
     files = {Path(m.name).name for m in members if not m.isdir()}
     assert "python3.11" in files and files & ABUSED == set()
     assert [m.name for m in members if m.mode & 0o6000] == []
+    if service == "gateway":
+        assert [m.mode & 0o111 for m in members if m.name.endswith("/envoy/_bin/envoy")] == [0o111]
     assert config["config"]["User"] == "65534:65534"
     labels = config["config"]["Labels"]
     assert labels["org.opencontainers.image.title"] == f"cbs-{service}"

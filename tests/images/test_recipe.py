@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tarfile
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 from typer.testing import CliRunner
@@ -116,6 +116,9 @@ def pex(path, **wheels):
             archive.writestr(f".deps/{name}.whl/shared.py", body)
             archive.writestr(f".deps/{name}.whl/{name}.py", "X = 1")
             archive.writestr(f".deps/{name}.whl/.layout.json", name)
+            program = ZipInfo(f".deps/{name}.whl/{name}_bin/{name}")
+            program.external_attr = 0o100755 << 16
+            archive.writestr(program, b"\x7fELF")
     return path
 
 
@@ -128,8 +131,11 @@ def test_a_pex_is_laid_out_flat_compiled_and_started_by_its_entry_point(tmp_path
     with tarfile.open(tmp_path / "one") as tar:
         files = {m.name.removeprefix("opt/cbs/") for m in tar.getmembers() if m.isreg()}
         start = content(tar, "opt/cbs/__main__.py")
+        runnable = {m.name for m in tar.getmembers() if m.isreg() and m.mode & 0o111}
     sources = {"cbs/x/main.py", "a.py", "b.py", "shared.py"}
-    assert {name for name in files if "__pycache__" not in name} == {*sources, "__main__.py"}
+    programs = {"a_bin/a", "b_bin/b"}
+    assert {n for n in files if "__pycache__" not in n} == {*sources, *programs, "__main__.py"}
+    assert runnable == {f"opt/cbs/{program}" for program in programs}
     assert sum(name.endswith(".cpython-311.pyc") for name in files) == len(sources)
     assert start == b"from cbs.x.main import main\n\nmain()\n"
 

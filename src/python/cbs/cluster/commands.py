@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from cbs.cluster import artifacts
+from cbs.cluster import artifacts, binaries
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.binaries import NoBinary
 from cbs.cluster.dev import CannotHere, DevCluster, sweep
@@ -126,6 +126,21 @@ def _in_foreground(folder: Folder, console: Console, dist: Path) -> None:
         finally:
             cluster.release_ports()
             sweep(folder)
+
+
+@app.command("tools")
+def tools(as_json: AsJson = False) -> None:
+    """Show which nomad and consul are used here; what is missing is built once, where Go is.
+
+    Exit 3: one is missing and cannot be built; where to get it is said.
+    """
+    with _said_plainly():
+        found = {
+            tool.name: str(binaries.find(tool, say=lambda text: typer.echo(text, err=True)))
+            for tool in (binaries.CONSUL, binaries.NOMAD)
+        }
+    lines = (f"{name:7} {path}" for name, path in found.items())
+    typer.echo(json.dumps(found) if as_json else "\n".join(lines))
 
 
 @app.command("artifacts")

@@ -85,6 +85,8 @@ def _unpack(archive: ZipFile, members: list[tuple[str, str]], folder: Path) -> N
         file = folder / inner
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(archive.read(name))
+        if archive.getinfo(name).external_attr >> 16 & 0o100:
+            file.chmod(0o755)  # a program in a wheel
     shown = ["-s", str(folder), "-p", f"/{PLACE}"]
     # Some packages ship templates that are no Python: they stay as they are.
     subprocess.run(
@@ -113,4 +115,6 @@ def _write(files: dict[str, Path], start: bytes, out: Path) -> None:
         tar.addfile(file_entry(f"{PLACE}/__main__.py", len(start)), io.BytesIO(start))
         for name, file in sorted(files.items()):
             body = file.read_bytes()
-            tar.addfile(file_entry(f"{PLACE}/{name}", len(body)), io.BytesIO(body))
+            entry = file_entry(f"{PLACE}/{name}", len(body))
+            entry.mode |= file.stat().st_mode & 0o111
+            tar.addfile(entry, io.BytesIO(body))
