@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from cbs.cluster import artifacts, binaries
+from cbs.cluster.agents import MANAGEMENT
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.binaries import NoBinary
 from cbs.cluster.dev import CannotHere, DevCluster, sweep
@@ -159,6 +160,10 @@ def _settling(
     environment: str, data: Path | None, place: Path | None, console: Console
 ) -> Settling:
     folder = default_folder(data, ROOT)
+    if ports := _ports_of_dev(folder):
+        supervisor = Supervisor.of(folder, console)
+        cluster = DevCluster(folder=folder, dist=folder.root, supervisor=supervisor, ports=ports)
+        return cluster.settling(console.print)
     folder.found()
     return Settling(
         consul=Api.of("consul"),
@@ -192,7 +197,8 @@ def plan(
     """Show what `up` would change, a line each; it changes nothing.
 
     NOMAD_ADDR, CONSUL_HTTP_ADDR, NOMAD_TOKEN_FILE and CONSUL_HTTP_TOKEN_FILE name the cluster;
-    CBS_POSTGRES_URL an administrator of its PostgreSQL.
+    CBS_POSTGRES_URL an administrator of its PostgreSQL. Without them it is the `cluster dev` of
+    the data folder.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with _said_plainly():
@@ -262,13 +268,18 @@ def down(
         _told([(f"job {job_id}", "stopped") for job_id in ours], as_json, "nothing runs")
 
 
+def _ports_of_dev(folder: Folder) -> dict[str, int]:
+    """Of the `cluster dev` that is up in the folder, unless the environment names another."""
+    if "NOMAD_ADDR" in os.environ or state.read(folder.state) is None:
+        return {}
+    ports = folder.root / "cluster-ports.json"
+    return dict(json.loads(ports.read_text())) if ports.exists() else {}
+
+
 def _jobs(data: Path | None) -> Jobs:
     folder = default_folder(data, ROOT)
-    ours = folder.root / "cluster-ports.json"
-    if "NOMAD_ADDR" not in os.environ and ours.exists():
-        from_dev = {
-            "NOMAD_ADDR": f"http://127.0.0.1:{json.loads(ours.read_text())['nomad']}",
-            "NOMAD_TOKEN_FILE": str(folder.secret("nomad-management.token")),
-        }
-        return Jobs(nomad=Api.of("nomad", from_dev), values="")
-    return Jobs(nomad=Api.of("nomad"), values="")
+    if not (ports := _ports_of_dev(folder)):
+        return Jobs(nomad=Api.of("nomad"), values="")
+    secret = str(folder.secret(MANAGEMENT["nomad"]))
+    named = {"NOMAD_ADDR": f"http://127.0.0.1:{ports['nomad']}", "NOMAD_TOKEN_FILE": secret}
+    return Jobs(nomad=Api.of("nomad", named), values="")

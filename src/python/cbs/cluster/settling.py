@@ -117,6 +117,8 @@ class Settling:
 
     def _place(self, values: Mapping[str, Any], name: str) -> tuple[str, str]:
         artifact = self.artifacts[name]
+        if "artifacts_url" not in values:
+            raise Unsettled(f"nomad/env/{self.environment}.hcl says no artifacts_url")
         return f"{values['artifacts_url']}/{artifact.file}", artifact.sha256
 
     def _registered(self, jobs: Jobs, wanted: list[Job], done: list[tuple[str, str]]) -> None:
