@@ -104,7 +104,7 @@ def _is_ours(job: Block) -> bool:
 def _keeps_to_its_node(group: Block) -> bool:
     """What has its data on a node waits for that node, rather than to begin anew elsewhere."""
     (reschedule,) = group.get("reschedule") or [{}]
-    return reschedule.get("attempts") == 0
+    return bool(reschedule.get("attempts") == 0)
 
 
 def _services(group: Block) -> list[Block]:
