@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -42,10 +43,30 @@ class Environment(Protocol):
         """Start it beside what is there; returns what was started."""
         ...
 
+    def canary(self, release: Release) -> "Canary":
+        """How it is, and where to ask it and those beside it."""
+        ...
+
     def promote(self, release: Release) -> str: ...
     def revert(self, release: Release) -> str:
         """Whatever was begun for the release is gone, and `release.before` is there alone."""
         ...
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """`canaries` and `stable` are the URLs of instances; `why` tells what failed."""
+
+    state: State
+    why: str = ""
+    canaries: tuple[str, ...] = ()
+    stable: tuple[str, ...] = ()
 
 
 Say = Callable[[str], None]
