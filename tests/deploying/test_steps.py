@@ -69,6 +69,28 @@ def test_what_the_judge_does_not_say_yes_to_is_reverted(pex, answer):
     assert (world.town.running, world.town.canary, world.recorded) == (OLD, "", [])
 
 
+def test_a_promotion_that_fails_goes_back(pex):
+    world = World(pex)
+    world.town.fails = ("promote", "2 of 3 instances did not become healthy")
+
+    release = world.live(world.release())
+
+    assert (release.outcome, release.answer) == (Outcome.REVERTED, Answer.NO)
+    assert release.why == ["2 of 3 instances did not become healthy"]
+    assert steps(world) == [*GOOD[:7], "revert"]
+    assert (world.town.running, world.recorded) == (OLD, [])
+
+
+def test_a_migration_that_fails_starts_no_canary(pex):
+    world = World(pex)
+    world.town.fails = ("migrations", "lock timeout")
+
+    release = world.live(world.release())
+
+    assert (release.outcome, release.why) == (Outcome.REFUSED, ["lock timeout"])
+    assert "canary" not in effects(world)
+
+
 @settings(max_examples=250, deadline=None)
 @given(
     kills=st.frozensets(st.integers(1, MOMENTS_MAX), max_size=12),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cbs.release.deploying.releases import Done, Journal, Release, Step
-from cbs.release.deploying.steps import Deploying, yes
+from cbs.release.deploying.steps import Deploying, Failed, yes
 from cbs.release.gate.records import Answer, Reason, Verdict
 
 BEGAN = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -58,6 +58,7 @@ class Town:
     hand: Hand
     running: str = OLD
     canary: str = ""
+    fails: tuple[str, str] = ("", "")
     artifacts: dict[str, str] = field(default_factory=dict)
     migrated: set[str] = field(default_factory=set)
     effects: Counter[str] = field(default_factory=Counter)
@@ -101,6 +102,8 @@ class Town:
     def _change(self, what: str, changes: bool) -> None:
         self.hand()
         self.asked[what] += 1
+        if self.fails[0] == what:
+            raise Failed(self.fails[1])
         self.effects[what] += changes
 
 

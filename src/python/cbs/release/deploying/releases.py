@@ -99,10 +99,11 @@ class Release(msgspec.Struct, kw_only=True):
     @property
     def next(self) -> Step | None:
         """What is to be done now; None when all is."""
-        if self.done(Step.PROMOTE):
-            return None if self.done(Step.RECORD) else Step.RECORD
-        if self.entry(Step.PROMOTE) is not None:
+        promoting = self.entry(Step.PROMOTE)
+        if promoting is not None and promoting.done is None:
             return Step.PROMOTE
+        if self.is_promoted:
+            return None if self.done(Step.RECORD) else Step.RECORD
         if self.done(Step.REVERT):
             return None
         failed = any(each.done and each.done.answer is not Answer.YES for each in self.steps)
@@ -111,10 +112,15 @@ class Release(msgspec.Struct, kw_only=True):
         return next((each for each in FORWARD if not self.done(each)), Step.PROMOTE)
 
     @property
+    def is_promoted(self) -> bool:
+        done = self.done(Step.PROMOTE)
+        return done is not None and done.answer is Answer.YES
+
+    @property
     def outcome(self) -> Outcome:
         if self.next is not None:
             return Outcome.UNDER_WAY
-        if self.done(Step.PROMOTE):
+        if self.is_promoted:
             return Outcome.PROMOTED
         return Outcome.REVERTED if self.entry(Step.CANARY) else Outcome.REFUSED
 

@@ -21,10 +21,14 @@ class CannotGoOn(Exception):
     """A step could not be done, and nothing was decided: the release waits to be resumed."""
 
 
+class Failed(Exception):
+    """A step was done and did not work: the release goes back."""
+
+
 class Environment(Protocol):
     """Where releases go. All of it can be asked twice for the same release, and is done once.
 
-    Raises CannotGoOn, with what to do.
+    Raises CannotGoOn, with what to do. To migrate or to promote may raise Failed.
     """
 
     def version(self, application: str) -> str:
@@ -106,7 +110,10 @@ class Deploying:
             entry.tries += 1
         self.journal.keep(release)
         self.say(f"{step}: {release}" + (" (again)" if entry.tries > 1 else ""))
-        done = self._done(release, step)
+        try:
+            done = self._done(release, step)
+        except Failed as failed:
+            done = Done(answer=Answer.NO, reasons=[Reason(answer=Answer.NO, why=str(failed))])
         entry.done, entry.ended = done, self.now()
         self.journal.keep(release)
         for reason in done.reasons:
