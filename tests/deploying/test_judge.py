@@ -63,9 +63,7 @@ def test_a_no_is_told_with_its_numbers():
 def test_too_few_are_told_with_their_numbers():
     reason = judge.errors(window(failing(7, 0), failing(70, 0)))
 
-    assert reason.why == (
-        "too few to say: the canary answered 7 requests in 60 s, 100 are needed"
-    )
+    assert reason.why == ("too few to say: the canary answered 7 requests in 60 s, 100 are needed")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ class Migration(msgspec.Struct, kw_only=True):
 
 
 class Difference(msgspec.Struct, kw_only=True):
-    """`commits` touch the service, a service it calls no more than that, or what all are built on.
+    """`commits` touch the service or what all services are built on; `withdrawn` go, in a rollback.
 
     `before` is empty where nothing of it is there yet: then everything is new.
     """
@@ -42,9 +42,7 @@ class Difference(msgspec.Struct, kw_only=True):
 def difference(
     history: History, application: str, environment: str, before: str, after: str
 ) -> Difference:
-    found = Difference(
-        application=application, environment=environment, before=before, after=after
-    )
+    found = Difference(application=application, environment=environment, before=before, after=after)
     if not before:
         return found
     place = f"{SOURCES}/{application}" if application in SERVICES else SOURCES

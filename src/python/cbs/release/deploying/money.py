@@ -120,4 +120,3 @@ def _rows(finding: Finding) -> list[str]:
 
 def _no(why: str, todo: str) -> Reason:
     return Reason(answer=Answer.NO, why=why, todo=todo)
-

@@ -65,8 +65,10 @@ def sample_of(text: str) -> Sample:
 
 def _failed(labels: Mapping[str, str]) -> bool:
     outcome = labels.get("outcome", "")
-    return outcome.startswith("5") if labels.get("protocol") == "http" else (
-        outcome in FAILED_ON_THE_BUS
+    return (
+        outcome.startswith("5")
+        if labels.get("protocol") == "http"
+        else (outcome in FAILED_ON_THE_BUS)
     )
 
 

@@ -89,14 +89,10 @@ class Watch:
         return total
 
     def _window(self, canary: Sample, stable: Sample | None, seconds: float) -> Window:
-        return Window(
-            canary=canary, stable=stable, seconds=seconds, requests_min=self.requests_min
-        )
+        return Window(canary=canary, stable=stable, seconds=seconds, requests_min=self.requests_min)
 
 
 def _restarted(first: dict[str, Sample], now: Canary) -> str:
     """A canary that crashed comes back elsewhere, as if it were another."""
     new = [url for url in now.canaries if url not in first]
     return f"it began anew at {', '.join(new)}" if new else ""
-
-
