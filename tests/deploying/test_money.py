@@ -1,4 +1,4 @@
-"""On a real bank: what a canary booked wrongly is seen, what was wrong before it is not its fault."""
+"""On a real bank: what a canary booked wrongly is seen; what was wrong before is not its fault."""
 
 import pytest
 
@@ -61,15 +61,15 @@ async def test_what_was_wrong_before_stops_no_release(bank):
 
 
 async def test_dead_letters_must_not_grow(bank):
-    await planted(bank, "audit", LETTER.format(7))
+    await planted(bank, "ledger", LETTER.format(7))
     before = await seen(bank)
     assert answers(money(before, await seen(bank))) == {Answer.YES}
 
-    await planted(bank, "audit", LETTER.format(8))
+    await planted(bank, "ledger", LETTER.format(8))
     (reason,) = money(before, await seen(bank))
 
     assert reason.answer is Answer.NO
-    assert reason.why == "audit has 2 dead letters, 1 before the canary"
+    assert reason.why == "ledger has 2 dead letters, 1 before the canary"
 
 
 async def test_a_stuck_change_is_a_no_and_a_young_one_is_not(bank):

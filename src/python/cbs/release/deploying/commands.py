@@ -1,4 +1,4 @@
-"""`cbs release deploy` and what follows from it: a release ends promoted, or as if it had not been."""
+"""`cbs release deploy` and `rollback`: a release ends promoted, or as if it had not been."""
 
 import getpass
 from collections.abc import Iterator
@@ -167,16 +167,21 @@ def rollback(
                 requests_min=requests,
             )
             current = place.version(service)
-            good = last_good(earlier, lambda each: _still_may(outfit, each), current)
-            if good is None:
-                typer.echo(
-                    f"no earlier version of {service} in {to} that the gate says yes to: deploy a"
-                    " version that mends it (./cbs release history has what was there)",
-                    err=True,
-                )
-                raise typer.Exit(NO)
-            release = _new(desk, service, to, good.version, before=current, kind=Kind.ROLLBACK)
+            good = _good(outfit, earlier, current)
+            release = _new(desk, service, to, good, before=current, kind=Kind.ROLLBACK)
             _go_on(outfit, release, abort=False, as_json=as_json)
+
+
+def _good(outfit: Outfit, earlier: list[Release], current: str) -> str:
+    good = last_good(earlier, lambda each: _still_may(outfit, each), current)
+    if good is None:
+        typer.echo(
+            "no earlier version is known to which the gate says yes: deploy a version that mends it"
+            " (./cbs release history has what was there)",
+            err=True,
+        )
+        raise typer.Exit(NO)
+    return good.version
 
 
 def _still_may(outfit: Outfit, release: Release) -> bool:

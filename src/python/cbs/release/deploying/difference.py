@@ -1,4 +1,4 @@
-"""What a release would change is what differs between two commits in what the service is made of."""
+"""What a release would change is what differs between two commits of what a service is made of."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""On Nomad a release is one version of a job: its deployment holds the canary, and its id is in it."""
+"""On Nomad a release is one version of a job, marked with its id; its deployment has the canary."""
 
 import json
 import shutil

@@ -33,8 +33,8 @@ class NomadApi:
             answer = self.client.request(method, path, json=body, params=query)
         except httpx.HTTPError as error:
             raise CannotGoOn(
-                f"no Nomad answers at {self.client.base_url} ({error}): name yours in NOMAD_ADDR, or"
-                " start one with ./cbs cluster dev; then --resume"
+                f"no Nomad answers at {self.client.base_url} ({error}): name yours in NOMAD_ADDR,"
+                " or start one with ./cbs cluster dev; then --resume"
             ) from None
         if answer.status_code == 404:
             return None

@@ -1,4 +1,4 @@
-"""What a release needs beside its own steps: the gate, the judge, the audit log, and a place to go."""
+"""What a release needs beside its own steps: the gate, the judge, the audit log, and a place."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""`cbs release history`, `diff` and `dora`: what was released, what would be, and how well it goes."""
+"""`cbs release history`, `diff` and `dora`: what was released, what would be, and how it goes."""
 
 from typing import Annotated, Any
 
@@ -63,7 +63,7 @@ def diff(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a release would change: commits, contracts and migrations, against what is there."""
+    """Show what a release would change: commits, contracts, migrations, against what is there."""
     known(service)
     named(to)
     with said_plainly():

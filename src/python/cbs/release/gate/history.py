@@ -101,7 +101,7 @@ class History:
         return self._text("show", "-s", "--format=%cI", sha)
 
     def commits(self, before: str, after: str, *paths: str) -> list[str]:
-        """What `after` has and `before` has not, below these paths: id and subject, newest first."""
+        """What `after` has and `before` lacks, below these paths; id and subject, newest first."""
         words = ("log", "--no-merges", "--format=%h %s", f"{before}..{after}", "--", *paths)
         return self._text(*words).splitlines()
 
