@@ -60,8 +60,8 @@ job "service" {
     max_parallel      = 1
     health_check      = "checks"
     min_healthy_time  = "1s"
-    healthy_deadline  = "40s"
-    progress_deadline = "60s"
+    healthy_deadline  = "120s"
+    progress_deadline = "180s"
     auto_revert       = true
   }
   group "service" {
