@@ -13,6 +13,8 @@ from cbs.dev.verifying import verify
 from cbs.images import commands as images
 from cbs.release import builds, contracts, publishing, review
 from cbs.release.commands import app as release
+from cbs.release.deploying import commands as deploying
+from cbs.release.deploying import telling
 
 app = typer.Typer(
     name="cbs",
@@ -36,6 +38,11 @@ app.command("soak")(soak.soak)
 app.command("chaos")(chaos.chaos)
 app.command("simulate")(simulate.simulate)
 release.command("review")(review.review)
+release.command("deploy")(deploying.deploy)
+release.command("rollback")(deploying.rollback)
+release.command("history")(telling.history)
+release.command("diff")(telling.diff)
+release.command("dora")(telling.metrics)
 release.command("publish")(publishing.publish)
 contracts.app.command("verify")(builds.verify)
 contracts.app.command("verify-at", hidden=True)(builds.verify_at)

@@ -92,13 +92,13 @@ def said_plainly() -> Iterator[None]:
         raise typer.Exit(CANNOT_SAY) from None
 
 
-def _known(application: str) -> None:
+def known(application: str) -> None:
     if application not in APPLICATIONS:
-        known = ", ".join(APPLICATIONS)
-        raise typer.BadParameter(f"no such application: {application} (there is: {known})")
+        there = ", ".join(APPLICATIONS)
+        raise typer.BadParameter(f"no such application: {application} (there is: {there})")
 
 
-def _named(environment: str) -> None:
+def named(environment: str) -> None:
     if not environment.replace("-", "").isalnum() or environment.startswith("-"):
         raise typer.BadParameter(f"an environment's name is letters, digits and -: {environment}")
 
@@ -125,8 +125,8 @@ def can_i_deploy(
     as_json: AsJson = False,
 ) -> None:
     """Say whether a version may go to an environment, and why. Exit 0: yes. 1: no. 3: unknown."""
-    _known(application)
-    _named(to)
+    known(application)
+    named(to)
     with said_plainly():
         desk, folder = Desk.at(repository, store), Folder.at(data)
         sha = desk.history.sha(version)
@@ -136,7 +136,7 @@ def can_i_deploy(
         verdict = gate.can_i_deploy(
             application, sha, environment, pex_sha256=_sha256(desk.history, application, sha, pex)
         )
-        signed = signing.signed(verdict, signing.read(_key(key, desk.place)))
+        signed = signing.signed(verdict, signing.read(operators_key(key, desk.place)))
         desk.store.keep_verdict(signed)
         audit.send(desk.store, folder, say=progress)
     if as_json:
@@ -159,7 +159,7 @@ def _sha256(history: History, application: str, sha: str, pex: Path | None) -> s
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _key(named: Path | None, place: Path) -> Path:
+def operators_key(named: Path | None, place: Path) -> Path:
     """The operator's; on a laptop one is made."""
     if named is not None:
         return named
@@ -200,8 +200,8 @@ def record(
     as_json: AsJson = False,
 ) -> None:
     """Record what was put into an environment; it takes the place of what was there."""
-    _known(application)
-    _named(to)
+    known(application)
+    named(to)
     if released and undeployed:
         raise typer.BadParameter("--released and --undeployed say opposite things")
     with said_plainly():
@@ -291,5 +291,6 @@ def _line(signed: Signed, verdict: Verdict | None) -> str:
     if verdict is None:
         return f"FORGED   {signed.id}: not what {signed.key[:SHORT]}… signed"
     what = f"{verdict.application}@{verdict.version[:SHORT]} to {verdict.environment}"
+    what += f" ({verdict.step})" if verdict.step else ""
     told = "in the audit log" if signed.audited else "not yet audited"
     return f"{verdict.answer:8} {what}, {verdict.at:%F %T}, by {verdict.by}, {told}"

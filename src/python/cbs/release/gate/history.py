@@ -100,6 +100,11 @@ class History:
         """When it was committed, as ISO 8601."""
         return self._text("show", "-s", "--format=%cI", sha)
 
+    def commits(self, before: str, after: str, *paths: str) -> list[str]:
+        """What `after` has and `before` lacks, below these paths; id and subject, newest first."""
+        words = ("log", "--no-merges", "--format=%h %s", f"{before}..{after}", "--", *paths)
+        return self._text(*words).splitlines()
+
     def changed(self, *paths: str) -> bool:
         """Whether the work tree differs from HEAD below these paths."""
         return bool(self._text("status", "--porcelain", "--", *paths))

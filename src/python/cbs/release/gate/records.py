@@ -75,7 +75,8 @@ class Reason(msgspec.Struct, kw_only=True):
 class Verdict(msgspec.Struct, kw_only=True):
     """Whether one version of one application may go to one environment.
 
-    `notes` change nothing: findings, and what the change does that no known consumer minds.
+    `notes` change nothing: findings, and what the change does that no known consumer minds. What
+    came of a step of a release is a verdict, too: it names both.
     """
 
     application: str
@@ -87,6 +88,8 @@ class Verdict(msgspec.Struct, kw_only=True):
     pex_sha256: str = ""
     at: datetime
     by: str
+    release: str = ""
+    step: str = ""
 
 
 class Signed(msgspec.Struct, kw_only=True):

@@ -1,0 +1,222 @@
+"""What a release needs beside its own steps: the gate, the judge, the audit log, and a place."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cbs.dev.folder import SERVICES, Folder
+from cbs.dev.running import databases
+from cbs.dev.running.postgres import with_database
+from cbs.dev.verifying.snapshots import CannotSay, Place
+from cbs.dev.verifying.verify import places_of
+from cbs.platform.http import VERSION
+from cbs.release.commands import Desk, operators_key, progress
+from cbs.release.deploying.money import Money, looked
+from cbs.release.deploying.nomad import Nomad
+from cbs.release.deploying.nomad_api import NomadApi
+from cbs.release.deploying.releases import Done, Journal, Release, Step
+from cbs.release.deploying.samples import sampled
+from cbs.release.deploying.steps import CannotGoOn, Deploying, Environment
+from cbs.release.deploying.watching import Watch
+from cbs.release.gate import audit, signing
+from cbs.release.gate.gate import Gate
+from cbs.release.gate.records import Deployment, Verdict, Way, now
+from cbs.release.gate.runner import Runner
+
+JOBS, ENVIRONMENTS = "nomad/jobs", "nomad/env"
+NOMAD_ADDRESS = "http://127.0.0.1:4646"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outfit:
+    """As the options and the environment's variables say. `pex` is the operator's word on where the
+    package is, `postgres` on where the bank's databases are."""
+
+    desk: Desk
+    folder: Folder
+    environment: Environment
+    key: Path | None
+    pex: Path | None
+    postgres: str
+    run: bool
+    window_seconds: float
+    requests_min: int
+
+    def deploying(self) -> Deploying:
+        watch = self._watch()
+        return Deploying(
+            journal=Journal.of(self.desk.store),
+            environment=self.environment,
+            pex=self._package,
+            gate=self._gate,
+            before_canary=watch.before,
+            judge=watch,
+            record=self._record,
+            tell=self._tell,
+            now=now,
+            say=progress,
+        )
+
+    def gate(self) -> Gate:
+        runner = Runner(history=self.desk.history, say=progress) if self.run else None
+        return Gate(history=self.desk.history, store=self.desk.store, run=runner, say=progress)
+
+    def verdict(self, release: Release) -> Verdict:
+        there = self.desk.environment(release.environment, None, self.folder)
+        return self.gate().can_i_deploy(
+            release.application, release.version, there, pex_sha256=release.fact("pex_sha256")
+        )
+
+    def _gate(self, release: Release) -> Done:
+        verdict = self.verdict(release)
+        return Done(answer=verdict.answer, reasons=verdict.reasons, notes=verdict.notes)
+
+    def _watch(self) -> Watch:
+        return Watch(
+            environment=self.environment,
+            sample=sampled,
+            look=self._look,
+            clock=time.monotonic,
+            sleep=time.sleep,
+            say=progress,
+            window_seconds=self.window_seconds,
+            requests_min=self.requests_min,
+        )
+
+    def _look(self) -> Money:
+        try:
+            places = places_at(self.postgres) if self.postgres else places_of(self.folder)
+        except CannotSay as error:
+            why = f"{error}; or name the cluster's PostgreSQL with --postgres"
+            return Money(unknown={"the bank": why})
+        return looked(places, say=lambda _: None)
+
+    def _package(self, release: Release) -> Path | None:
+        """What lies in dist/ was not made of another commit than HEAD."""
+        if self.pex is not None:
+            return self.pex if self.pex.exists() else None
+        if kept := _kept_by_an_earlier(release, Journal.of(self.desk.store)):
+            return kept
+        file = self.desk.history.root / "dist" / "cbs" / f"{release.application}.pex"
+        return file if file.exists() and self.desk.history.is_head(release.version) else None
+
+    def _record(self, release: Release) -> None:
+        deployment = Deployment(
+            application=release.application,
+            version=release.version,
+            environment=release.environment,
+            way=Way.DEPLOYED,
+            # Of the release and not of this moment: written twice, it is there once.
+            at=_promoted_at(release),
+            by=release.by,
+        )
+        self.desk.store.record(deployment)
+
+    def _tell(self, verdict: Verdict) -> None:
+        signed = signing.signed(verdict, signing.read(operators_key(self.key, self.desk.place)))
+        known = {each.id: each for each in self.desk.store.verdicts()}
+        if signed.id not in known:
+            self.desk.store.keep_verdict(signed)
+        audit.send(self.desk.store, self.folder, say=lambda _: None)
+
+
+def _promoted_at(release: Release) -> datetime:
+    entry = release.entry(Step.PROMOTE)
+    assert entry is not None, release
+    assert entry.ended is not None, entry
+    return entry.ended
+
+
+def _kept_by_an_earlier(release: Release, journal: Journal) -> Path | None:
+    """The very file with which a version went out before, where it still lies."""
+    for each in reversed(journal.releases()):
+        same = (each.application, each.version) == (release.application, release.version)
+        kept = Path(each.fact("pex") or "/")
+        if same and each.is_promoted and kept.is_file():
+            return kept
+    return None
+
+
+def places_at(postgres: str) -> dict[str, Place]:
+    """The services' databases on one server; a password comes from PGPASSFILE alone."""
+    passfile = os.environ.get("PGPASSFILE")
+    return {
+        service: Place(
+            url=with_database(postgres, databases.runtime_of(service), databases.VERIFY),
+            passfile=Path(passfile) if passfile else None,
+        )
+        for service in SERVICES
+    }
+
+
+def nomad(
+    desk: Desk, to: str, *, artifacts: Path, artifacts_url: str, values: Path | None, sha: str
+) -> Nomad:
+    """The Nomad of NOMAD_ADDR; job file and values as the version's commit has them, and after
+    them those of the operator's own file. Raises CannotGoOn."""
+    known = desk.history.file(sha, f"{ENVIRONMENTS}/{to}.hcl")
+    try:
+        own = values.read_text() if values else ""
+    except OSError as error:
+        raise CannotGoOn(f"the values cannot be read: {error}") from None
+    if known is None and not own:
+        raise CannotGoOn(
+            f"{sha[:10]} has no {ENVIRONMENTS}/{to}.hcl: name the environment's values in HCL with"
+            " --values"
+        )
+
+    def text(release: Release) -> str:
+        name = "service" if release.application in SERVICES else release.application
+        found = desk.history.file(release.version, f"{JOBS}/{name}.nomad.hcl")
+        if found is None:
+            raise CannotGoOn(f"{release} has no {JOBS}/{name}.nomad.hcl")
+        return found.decode()
+
+    return Nomad(
+        api=NomadApi.at(os.environ.get("NOMAD_ADDR") or NOMAD_ADDRESS, _token()),
+        folder=artifacts,
+        artifacts_url=artifacts_url,
+        text=text,
+        values=f"{(known or b'').decode()}\n{own}",
+        version_name=VERSION,
+    )
+
+
+def _token() -> str:
+    file = os.environ.get("NOMAD_TOKEN_FILE")
+    try:
+        return Path(file).read_text().strip() if file else os.environ.get("NOMAD_TOKEN", "")
+    except OSError as error:
+        raise CannotGoOn(f"NOMAD_TOKEN_FILE: {error}") from None
+
+
+@contextmanager
+def alone(place: Path, environment: str) -> Iterator[None]:
+    """One process of this user releases to an environment at a time. Raises CannotGoOn."""
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (place / f".{environment}.lock").open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotGoOn(
+                f"another process releases to {environment} now: wait for it"
+            ) from None
+        yield
+
+
+def last_good(
+    releases: list[Release], accepts: Callable[[Release], bool], current: str
+) -> Release | None:
+    """Of what was promoted before, newest first: the first other version that is accepted."""
+    seen = {current}
+    for each in releases:
+        if each.version not in seen:
+            seen.add(each.version)
+            if accepts(each):
+                return each
+    return None

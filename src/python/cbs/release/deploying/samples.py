@@ -1,0 +1,92 @@
+"""What an instance did is what its counters say, read twice: Prometheus text of `/metrics`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+ANSWER_SECONDS_MAX = 5.0
+# What the service itself got wrong; a refusal is an answer.
+FAILED_ON_THE_BUS = frozenset({"error", "timeout", "unavailable"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Counters since the start of an instance. `slower` counts what took longer than a bound, by
+    bound; `ready` is what it says of itself, and `why` what kept it from saying more."""
+
+    ready: bool = True
+    requests: int = 0
+    errors: int = 0
+    slower: Mapping[float, int] = field(default_factory=dict)
+    why: str = ""
+
+    def since(self, earlier: "Sample") -> "Sample":
+        """What happened between two samples; all of it, if the instance began anew between."""
+        if self.requests < earlier.requests:
+            return self
+        return Sample(
+            ready=self.ready,
+            requests=self.requests - earlier.requests,
+            errors=self.errors - earlier.errors,
+            slower={bound: n - earlier.slower.get(bound, 0) for bound, n in self.slower.items()},
+            why=self.why,
+        )
+
+    def __add__(self, other: "Sample") -> "Sample":
+        bounds = self.slower.keys() | other.slower.keys()
+        return Sample(
+            ready=self.ready and other.ready,
+            requests=self.requests + other.requests,
+            errors=self.errors + other.errors,
+            slower={b: self.slower.get(b, 0) + other.slower.get(b, 0) for b in sorted(bounds)},
+            why=self.why or other.why,
+        )
+
+
+def sample_of(text: str) -> Sample:
+    """Of what `/metrics` answered. Raises ValueError if it is no Prometheus text."""
+    requests = errors = timed = 0
+    within: dict[float, int] = {}
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            if name == "cbs_requests_total":
+                requests += int(value)
+                errors += int(value) if _failed(labels) else 0
+            elif name == "cbs_request_seconds_count":
+                timed += int(value)
+            elif name == "cbs_request_seconds_bucket" and labels["le"] != "+Inf":
+                bound = float(labels["le"])
+                within[bound] = within.get(bound, 0) + int(value)
+    slower = {bound: timed - many for bound, many in sorted(within.items())}
+    return Sample(requests=requests, errors=errors, slower=slower)
+
+
+def _failed(labels: Mapping[str, str]) -> bool:
+    outcome = labels.get("outcome", "")
+    return (
+        outcome.startswith("5")
+        if labels.get("protocol") == "http"
+        else (outcome in FAILED_ON_THE_BUS)
+    )
+
+
+def sampled(url: str) -> Sample:
+    """Of the instance at `url`, now; one that does not answer is not ready."""
+    try:
+        with httpx.Client(base_url=url, timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
+            ready = client.get("/health/ready")
+            metrics = client.get("/metrics")
+        metrics.raise_for_status()
+        sample = sample_of(metrics.text)
+    except (httpx.HTTPError, ValueError) as error:
+        return Sample(ready=False, why=f"{url} does not tell: {error}")
+    why = "" if ready.is_success else f"{url}/health/ready says {ready.status_code}"
+    return Sample(
+        ready=ready.is_success,
+        requests=sample.requests,
+        errors=sample.errors,
+        slower=sample.slower,
+        why=why,
+    )
