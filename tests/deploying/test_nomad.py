@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ def test_aborted_with_its_canary_up_what_was_there_is_there_alone(nomad, tmp_pat
     pex = agent.program(tmp_path / "b.py", note="b")
     deploying = shop.deploying(pex)
 
-    def interrupted(_release: Release) -> None:
+    def interrupted(_release: Release) -> Any:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cbs.release.deploying.releases import Done, Journal, Release, Step
 from cbs.release.deploying.steps import Deploying, Failed, yes
@@ -131,7 +132,7 @@ class World:
     def journal(self) -> Journal:
         return Journal(self.memory)
 
-    def release(self, **more: str) -> Release:
+    def release(self, **more: Any) -> Release:
         return Release(
             id="20261102T090000-1",
             application="ledger",
@@ -145,9 +146,10 @@ class World:
         )
 
     def deploying(self) -> Deploying:
+        environment: Any = self.town
         return Deploying(
             journal=self.journal,
-            environment=self.town,
+            environment=environment,
             pex=lambda _: self.pex,
             gate=lambda _: self._decided(Step.GATE, self.gate),
             before_canary=lambda _: {"baseline": "0"},
