@@ -100,11 +100,10 @@ def dev(
                 detached(folder, console, ["cluster", "dev", "--dist", place])
             else:
                 _in_foreground(folder, console, _own(dist).resolve())
-        if now := state.read(folder.state):
-            if as_json:
-                typer.echo(json.dumps({"data": str(folder.root), "edge_url": now.edge_url}))
-            else:
-                console.print(summary(folder, now))
+        elif not as_json and (now := state.read(folder.state)):
+            console.print(summary(folder, now))
+        if as_json and (now := state.read(folder.state)):
+            typer.echo(json.dumps({"data": str(folder.root), "edge_url": now.edge_url}))
 
 
 def _in_foreground(folder: Folder, console: Console, dist: Path) -> None:
