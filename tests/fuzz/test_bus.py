@@ -194,6 +194,16 @@ async def test_any_message_is_answered_in_kind(line, operation):
             await asyncio.sleep(0.05)
 
 
+async def test_a_deadline_that_no_clock_knows_is_one_all_the_same(line):
+    for milliseconds, detail in ((10**400, None), (-(10**400), "the deadline had passed")):
+        call = line.call("ledger.accounts") | {"milliseconds_left": 0}
+        body = msgspec.json.encode(call).replace(
+            b'"milliseconds_left":0', f'"milliseconds_left":{milliseconds}'.encode()
+        )
+        reply = await line.ask("ledger.accounts", body)
+        assert (reply.refused and reply.refused.detail) == detail, reply
+
+
 async def test_what_postgresql_cannot_keep_is_malformed(line):
     before = await line.state()
     calls = [

@@ -19,7 +19,7 @@ SOURCES = Path("/etc/apt/sources.list.d")
 KEPT_ALWAYS = re.compile(r"usr/share/(ca-certificates|zoneinfo)(/|$)")
 TRIMMED = re.compile(
     r"(usr/share|var|etc/(apt|cron\.\w+|logrotate\.d|machine-id|init\.d|profile\.d)|dev|proc|sys"
-    r"|run|tmp|boot|home|root|srv|usr/games|usr/src|usr/include|usr/lib/apt|usr/lib/dpkg|usr/libexec"
+    r"|run|tmp|boot|home|root|srv|usr/games|usr/src|usr/include|usr/lib/(apt|dpkg)|usr/libexec"
     r"|usr/lib/python3\.11/(ensurepip|idlelib|lib2to3|pydoc_data|test|tkinter|turtledemo)"
     r"|usr/(s?bin)/(?!python3)|s?bin|usr/lib/debug|.*/__pycache__)(/|[^/]*$)"
 )
