@@ -13,12 +13,14 @@ import pytest
 from cbs.cluster import binaries
 from cbs.cluster.api import Api
 from cbs.cluster.artifacts import PROGRAMS
+from cbs.dev import __main__ as program
 from cbs.dev.folder import Folder
 from cbs.dev.running.parts import MARK
 from cbs.dev.running.process import left_behind
 from tests.cluster.conftest import found
 
 ROOT = Path(__file__).parents[2]
+assert program  # run as `python -m cbs.dev` below
 UP_SECONDS_MAX, DOWN_SECONDS_MAX = 600, 180
 
 Cbs = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -85,6 +87,9 @@ def shown(folder: Folder) -> str:
 
 
 @pytest.mark.timeout(1500)
+@pytest.mark.skipif(
+    not os.environ.get("CBS_TEST_CLUSTER"), reason="takes minutes: set CBS_TEST_CLUSTER=1"
+)
 def test_the_bank_comes_up_works_ends_without_a_trace_and_comes_back(cbs, dist, folder):
     up(cbs, dist)
     status = cbs("cluster", "status", "--json")

@@ -141,7 +141,7 @@ class Consul:
             "Address": "127.0.0.1",
             "Port": port,
             "Meta": {"version": "1.2", "sha": "abc", "canary": json.dumps(canary)},
-            "Check": {**check, "Timeout": "2s"},
+            "Check": {**check, "Timeout": "10s"},
         }
         assert self.put("/v1/agent/service/register", entry) == 200
 

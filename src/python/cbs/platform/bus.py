@@ -198,11 +198,9 @@ class Bus:
         principal = self.tokens.principal(call.token)
         if endpoint.permission and not principal.may(endpoint.permission):
             await self._not_permitted(principal, endpoint.permission, f"cbs.{endpoint.verb}")
-        # A caller may say a number that no float holds.
-        milliseconds = min(call.milliseconds_left, int(1000 * CALL_SECONDS_MAX))
-        if milliseconds <= 0:
+        if call.milliseconds_left <= 0:
             raise Unavailable("the deadline had passed")
-        seconds = milliseconds / 1000
+        seconds = min(call.milliseconds_left, int(1000 * CALL_SECONDS_MAX)) / 1000
         context = Context(
             principal=principal,
             token=call.token,
