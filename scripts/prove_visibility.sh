@@ -18,7 +18,8 @@ finish() {
 }
 trap finish EXIT
 
-tar -C "${ROOT}" -c 3rdparty build-support pants pants.toml pants-plugins src | tar -x
+tar -C "${ROOT}" -c BUILD 3rdparty build-support cbs consul docs nomad pants pants.toml pants-plugins \
+  pyproject.toml README.md src | tar -x
 
 pants() { ./pants --no-dynamic-ui --level=warn "$@"; }
 
