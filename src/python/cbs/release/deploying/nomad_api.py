@@ -20,20 +20,25 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class NomadApi:
-    client: httpx.Client
+    url: str
+    headers: Mapping[str, str]
 
     @classmethod
     def at(cls, url: str, token: str) -> "NomadApi":
         headers = {"X-Nomad-Token": token} if token else {}
-        return cls(httpx.Client(base_url=url, headers=headers, timeout=ANSWER_SECONDS_MAX))
+        return cls(url, headers)
 
     def ask(self, method: str, path: str, body: object = None, **query: str | int) -> Any:
         """The answer; None for a 404. Raises CannotGoOn with Nomad's own words."""
         try:
-            answer = self.client.request(method, path, json=body, params=query)
+            # Of its own each time: between two questions may lie hours.
+            with httpx.Client(
+                base_url=self.url, headers=self.headers, timeout=ANSWER_SECONDS_MAX
+            ) as client:
+                answer = client.request(method, path, json=body, params=query)
         except httpx.HTTPError as error:
             raise CannotGoOn(
-                f"no Nomad answers at {self.client.base_url} ({error}): name yours in NOMAD_ADDR,"
+                f"no Nomad answers at {self.url} ({error}): name yours in NOMAD_ADDR,"
                 " or start one with ./cbs cluster dev; then --resume"
             ) from None
         if answer.status_code == 404:
