@@ -87,9 +87,6 @@ def shown(folder: Folder) -> str:
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.skipif(
-    not os.environ.get("CBS_TEST_CLUSTER"), reason="takes minutes: set CBS_TEST_CLUSTER=1"
-)
 def test_the_bank_comes_up_works_ends_without_a_trace_and_comes_back(cbs, dist, folder):
     up(cbs, dist)
     status = cbs("cluster", "status", "--json")

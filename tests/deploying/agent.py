@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,6 @@ from pathlib import Path
 import httpx
 
 START_SECONDS_MAX = 120
-VARIABLE = "CBS_NOMAD_BINARY"
 CLOUDS = "env_aws,env_gce,env_azure,env_digitalocean"
 
 # Its counters grow by themselves: a hundred requests a second.
@@ -113,10 +111,6 @@ job "service" {
   }
 }
 """
-
-
-def binary() -> str | None:
-    return os.environ.get(VARIABLE) or shutil.which("nomad")
 
 
 def program(file: Path, *, ready: bool = True, errors: float = 0.0, note: str = "") -> Path:

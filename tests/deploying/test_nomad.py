@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cbs.cluster import binaries
 from cbs.release.deploying.money import Money
 from cbs.release.deploying.nomad import Nomad, job_of
 from cbs.release.deploying.nomad_api import NomadApi
@@ -20,22 +21,21 @@ from cbs.release.deploying.watching import Watch
 from tests.deploying import agent
 from tests.deploying.world import BEGAN, Hand, Killed, Memory, World
 
-pytestmark = [
-    pytest.mark.skipif(
-        agent.binary() is None,
-        reason=f"no Nomad: install it, or name its program in {agent.VARIABLE}",
-    ),
-    pytest.mark.timeout(500),
-]
+pytestmark = pytest.mark.timeout(500)
 
 
 @pytest.fixture(scope="module")
 def nomad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nomad]:
     folder = tmp_path_factory.mktemp("nomad")
     (folder / "artifacts").mkdir()
-    binary = agent.binary()
-    assert binary is not None
-    with agent.agent(binary, folder) as url, agent.served(folder / "artifacts") as artifacts_url:
+    try:
+        binary = binaries.find(binaries.NOMAD, say=lambda _: None, build=False)
+    except binaries.NoBinary as error:
+        pytest.skip(str(error))
+    with (
+        agent.agent(str(binary), folder) as url,
+        agent.served(folder / "artifacts") as artifacts_url,
+    ):
         yield Nomad(
             api=NomadApi.at(url, ""),
             folder=folder / "artifacts",
