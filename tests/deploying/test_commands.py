@@ -79,7 +79,7 @@ def test_it_waits_where_it_cannot_go_on_and_is_taken_back(place: Place, base: st
     answer = deploy(place)
 
     assert answer.exit_code == CANNOT_SAY
-    assert "Nomad refuses POST" in answer.stderr
+    assert "Nomad refuses: nomad POST" in answer.stderr
     (artifact,) = (place.root.parent / "artifacts").iterdir()
     assert artifact.read_bytes() == b"a program"
     again = deploy(place)

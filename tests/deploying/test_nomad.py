@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cbs.cluster import binaries
+from cbs.cluster.api import Api
 from cbs.release.deploying.money import Money
 from cbs.release.deploying.nomad import Nomad, job_of
 from cbs.release.deploying.nomad_api import NomadApi
@@ -37,7 +38,7 @@ def nomad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nomad]:
         agent.served(folder / "artifacts") as artifacts_url,
     ):
         yield Nomad(
-            api=NomadApi.at(url, ""),
+            api=NomadApi(Api.at("nomad", url, "")),
             folder=folder / "artifacts",
             artifacts_url=artifacts_url,
             text=lambda _: agent.JOB,

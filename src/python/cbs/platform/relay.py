@@ -139,7 +139,7 @@ class Relay:
         acks: list[asyncio.Future[Any]] = []
         try:
             for row in rows:
-                # The stream's own memory of ids drops what a crash before PUBLISHED sends again.
+                # The stream's own memory of ids drops most of what a crash sends again.
                 ack = await jetstream.publish_async(
                     row["subject"],
                     row["body"],

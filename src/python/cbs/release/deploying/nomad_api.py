@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
+from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.release.deploying.steps import CannotGoOn
 
-ANSWER_SECONDS_MAX = 30
+NOT_FOUND = 404
 RELEASE, SHA = "cbs_release", "cbs_sha"
 EVENTS_SHOWN = 3
 Body = Mapping[str, Any]
@@ -20,33 +19,18 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class NomadApi:
-    url: str
-    headers: Mapping[str, str]
-
-    @classmethod
-    def at(cls, url: str, token: str) -> "NomadApi":
-        headers = {"X-Nomad-Token": token} if token else {}
-        return cls(url, headers)
+    api: Api
 
     def ask(self, method: str, path: str, body: object = None, **query: str | int) -> Any:
         """The answer; None for a 404. Raises CannotGoOn with Nomad's own words."""
         try:
-            # Of its own each time: between two questions may lie hours.
-            with httpx.Client(
-                base_url=self.url, headers=self.headers, timeout=ANSWER_SECONDS_MAX
-            ) as client:
-                answer = client.request(method, path, json=body, params=query)
-        except httpx.HTTPError as error:
-            raise CannotGoOn(
-                f"no Nomad answers at {self.url} ({error}): name yours in NOMAD_ADDR,"
-                " or start one with ./cbs cluster dev; then --resume"
-            ) from None
-        if answer.status_code == 404:
-            return None
-        if answer.is_error:
-            said = answer.text.strip()
-            raise CannotGoOn(f"Nomad refuses {method} {path} ({answer.status_code}): {said}")
-        return answer.json() if answer.content else None
+            return self.api.ask(method, path, body, **query)
+        except Declined as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise CannotGoOn(f"Nomad refuses: {error}; mend that, then --resume") from None
+        except NoCluster as error:
+            raise CannotGoOn(f"{error}; then --resume") from None
 
     def job(self, job_id: str) -> Any:
         """None if there is none, or if it was stopped."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cbs.cluster.api import Api, NoCluster
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running import databases
 from cbs.dev.running.postgres import with_database
@@ -29,7 +30,6 @@ from cbs.release.gate.records import Deployment, Verdict, Way, now
 from cbs.release.gate.runner import Runner
 
 JOBS, ENVIRONMENTS = "nomad/jobs", "nomad/env"
-NOMAD_ADDRESS = "http://127.0.0.1:4646"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ def nomad(
         return found.decode()
 
     return Nomad(
-        api=NomadApi.at(os.environ.get("NOMAD_ADDR") or NOMAD_ADDRESS, _token()),
+        api=NomadApi(_nomad_of_the_environment()),
         folder=artifacts,
         artifacts_url=artifacts_url,
         text=text,
@@ -187,12 +187,11 @@ def nomad(
     )
 
 
-def _token() -> str:
-    file = os.environ.get("NOMAD_TOKEN_FILE")
+def _nomad_of_the_environment() -> Api:
     try:
-        return Path(file).read_text().strip() if file else os.environ.get("NOMAD_TOKEN", "")
-    except OSError as error:
-        raise CannotGoOn(f"NOMAD_TOKEN_FILE: {error}") from None
+        return Api.of("nomad")
+    except NoCluster as error:
+        raise CannotGoOn(str(error)) from None
 
 
 @contextmanager
