@@ -143,6 +143,15 @@ def test_a_secret_that_somebody_else_writes_meanwhile_is_not_overwritten(real):
         late.make()
 
 
+def test_a_secret_that_was_made_anew_replaces_the_old_one(real):
+    for token in ("first", "second"):
+        job = {"cbs-renewed": {"token": token}}
+        (change,) = variables.changes(real.nomad, job)
+        change.make()
+
+        assert not [*variables.changes(real.nomad, job)]
+
+
 def test_no_service_is_given_what_another_enters_with(real):
     wanted = variables.wanted(real.folder)
     seeds = [wanted[f"cbs-{service}"]["nkey"] for service in ("ledger", "payments", "audit")]
