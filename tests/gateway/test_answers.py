@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
-from cbs.gateway.following import percent_of
+from cbs.gateway.following import Follower, percent_of
 from cbs.gateway.places import weighed
 from cbs.gateway.settings import settings_of
 from cbs.platform.consul import ANSWER_BYTES_MAX, Consul, next_index
@@ -150,6 +151,25 @@ def test_weights_are_as_the_percentages(stable, canaries, percent):
     to_canaries = sum(place.weight for place in found if place.port > stable)
     assert 100 * to_canaries == percent * sum(place.weight for place in found)
     assert len(found) == stable + canaries
+
+
+async def test_an_instance_without_an_address_is_left_out_and_said_and_others_are_told(tmp_path):
+    named = Instance(service="ledger", instance="named", host="node.consul", port=1)
+    good = Instance(service="ledger", instance="good", host="127.0.0.1", port=2)
+
+    class Registry:
+        async def follow(self, service):
+            yield [named, good]
+
+        async def follow_value(self, key):
+            yield None
+
+    with capture_logs() as said:
+        await Follower(registry=Registry(), service="ledger", folder=tmp_path).run()
+
+    told = (tmp_path / "ledger.json").read_text()
+    assert '"port_value": 2' in told and "node.consul" not in told
+    assert [entry["instance"] for entry in said if entry["event"] == "left-out"] == ["named"]
 
 
 def test_a_canary_of_no_percent_is_not_asked_and_one_alone_is():

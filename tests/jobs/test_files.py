@@ -2,8 +2,9 @@
 
 import pytest
 
+from cbs.dev.folder import SERVICES
 from tests.jobs import rules
-from tests.jobs.declared import texts
+from tests.jobs.declared import read, texts
 
 JOBS = texts("nomad/jobs", "*.nomad.hcl")
 ENVIRONMENTS = texts("nomad/env", "*.hcl")
@@ -29,6 +30,14 @@ def test_variables_of_an_environment_are_some_jobs_and_no_secrets(path):
 
 def test_consul_denies_what_is_not_allowed():
     assert list(rules.of_consul(CONSUL)) == []
+
+
+def test_a_canary_gets_some_of_the_requests_and_less_than_half():
+    weights = read(CONSUL["consul/kv.hcl"])["Defaults"]
+    named = {key.strip('"'): int(value) for key, value in weights.items()}
+
+    assert set(named) == {f"cbs/routes/{service}/canary-percent" for service in SERVICES}
+    assert all(0 < percent < 50 for percent in named.values())
 
 
 OFFENCES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from cbs.gateway.places import CANARY_WEIGHT_PERCENT, Place, weighed, write_endpoints
+from cbs.gateway.places import CANARY_WEIGHT_PERCENT, Place, is_address, weighed, write_endpoints
 from cbs.platform.registry import Instance, Registry
 
 log = structlog.get_logger()
@@ -32,6 +32,11 @@ class Follower:
 
     async def _follow_instances(self) -> None:
         async for found in self.registry.follow(self.service):
+            for each in found:
+                if not is_address(each.host):
+                    log.warning(
+                        "left-out", instance=each.instance, host=each.host, why="no address"
+                    )
             self._instances = found
             self._tell()
 

@@ -35,7 +35,7 @@ def weighed(found: Iterable[Instance], *, canary_percent: int) -> list[Place]:
     were to get nothing. An address that is no IP address is left out: Envoy takes no names here.
     """
     assert 0 <= canary_percent <= 100, canary_percent
-    listed = [each for each in found if _is_address(each.host)]
+    listed = [each for each in found if is_address(each.host)]
     canaries = {(each.host, each.port) for each in listed if each.canary}
     stable = {(each.host, each.port) for each in listed} - canaries
     if not stable:
@@ -74,7 +74,8 @@ def routed(clusters: str) -> frozenset[str]:
     return frozenset(part[0] for part in found if len(part) > 2 and ":" in part[1])
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether Envoy takes it in an endpoint: a name it does not."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
