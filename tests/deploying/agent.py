@@ -15,6 +15,11 @@ from pathlib import Path
 
 import httpx
 
+from cbs.cluster.dev import sweep
+from cbs.dev.folder import Folder
+from cbs.dev.running.parts import MARK
+from cbs.platform.child import mortal
+
 START_SECONDS_MAX = 120
 CLOUDS = "env_aws,env_gce,env_azure,env_digitalocean"
 
@@ -148,9 +153,11 @@ def agent(nomad: str, folder: Path) -> Iterator[str]:
     }
     conf.write_text(json.dumps(settings))
     environment = {k: v for k, v in os.environ.items() if k != "AWS_CA_BUNDLE"}
+    # Tasks have it, too: by it they are found, whatever became of Nomad.
+    environment[MARK] = str(folder)
     with (folder / "agent.log").open("wb") as log:
         process = subprocess.Popen(
-            [nomad, "agent", "-config", str(conf)], stdout=log, stderr=log, env=environment
+            mortal([nomad, "agent", "-config", str(conf)]), stdout=log, stderr=log, env=environment
         )
     url = f"http://127.0.0.1:{http_port}"
     try:
@@ -170,6 +177,9 @@ def agent(nomad: str, folder: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # Nomad leaves what it mounted for the secrets of its tasks; nobody could remove the folder.
+        sweep(Folder(folder))
+        assert str(folder) not in Path("/proc/self/mounts").read_text()
 
 
 def _running(client: httpx.Client) -> bool:
