@@ -19,6 +19,7 @@ from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.context import Context, within
 from cbs.platform.envelope import RemoteRefusal, reply_with
 from tests.platform.buses import bus_of
+from tests.settling import settled
 from tests.signing import Signer
 
 GOOD, BAD = "a" * 40, "b" * 40
@@ -185,7 +186,7 @@ async def test_who_was_released_before_there_was_an_again_is_asked_as_before(nat
             await message.respond(reply_with("old"))
 
     await old.subscribe("cbs.ledger.tell", cb=answer)
-    await _settled(old)
+    await settled(old)
     async with asking(nats_url, tmp_path, signer) as caller:
         assert await tell(caller) == "old"
     await old.close()
@@ -225,8 +226,3 @@ async def test_a_service_that_serves_is_there_for_everybody(nats_url, tmp_path):
     finally:
         await bus.leave()
         await bus.close()
-
-
-async def _settled(client) -> None:
-    for _ in range(2):
-        await client.flush()
