@@ -14,7 +14,10 @@ from tests.deploying.world import NEW, OLD, Hand, Killed, World, said
 
 # A release that is not killed has fewer moments than this; lives after a kill have their own.
 MOMENTS_MAX = 90
-GOOD = ("package", "gate", "artifact", "migrations", "canary", "judge", "promote", "record")
+GOOD = (
+    *("package", "gate", "artifact", "migrations", "baseline"),
+    *("canary", "judge", "promote", "record"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_a_promotion_that_fails_goes_back(pex):
 
     assert (release.outcome, release.answer) == (Outcome.REVERTED, Answer.NO)
     assert release.why == ["2 of 3 instances did not become healthy"]
-    assert steps(world) == [*GOOD[:7], "revert"]
+    assert steps(world) == [*GOOD[:8], "revert"]
     assert (world.town.running, world.recorded) == (OLD, [])
 
 
