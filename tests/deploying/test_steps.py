@@ -108,7 +108,7 @@ def test_killed_anywhere_it_ends_the_same_with_each_effect_once(pex, kills, good
 
     last = ("promote",) if good else ("revert",)
     assert effects(world) == dict.fromkeys(("artifact", "migrations", "canary", *last), 1)
-    wanted = list(GOOD) if good else [*GOOD[:6], "revert"]
+    wanted = list(GOOD) if good else [*GOOD[:7], "revert"]
     assert steps(world) == wanted
     assert [verdict.step for verdict in world.told] == wanted
     assert world.recorded == ([NEW] if good else [])

@@ -15,9 +15,8 @@ import typer
 from cbs.cluster.api import Api
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, Data
-from cbs.platform.registry import FolderRegistry
 from cbs.release.gate import audit, environments, matrix, page, signing, stores
-from cbs.release.gate.environments import APPLICATIONS, CLUSTER, LAPTOP, Environment
+from cbs.release.gate.environments import APPLICATIONS, LAPTOP, Environment
 from cbs.release.gate.gate import Gate
 from cbs.release.gate.history import SHORT, History, NoSuchVersion, NotAPact
 from cbs.release.gate.records import (
@@ -77,15 +76,7 @@ class Desk:
     def environment(
         self, name: str, registry: Path | None, folder: Folder, *, consul: Api | None = None
     ) -> Environment:
-        observed = None
-        if registry is not None:
-            observed = environments.in_registry(FolderRegistry(registry))
-        elif name == LAPTOP:
-            observed = environments.laptop(folder)
-        elif name == CLUSTER:
-            observed = environments.cluster(folder)
-        elif consul is not None:
-            observed = environments.in_consul(consul)
+        observed = environments.observed(name, folder, registry=registry, consul=consul)
         recorded = self.store.deployments(name)
         return environments.environment(name, recorded, observed, self.history)
 

@@ -1,6 +1,7 @@
 """What is deployed is seen where it runs, and recorded; where the two disagree, both count."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.laptop import Laptop, NotUp
@@ -94,6 +95,19 @@ def _versioned(
             findings.append(f"{each.application} is there in {what}, which cannot be looked up")
             unknown.add(each.application)
     return known
+
+
+def observed(
+    name: str, folder: Folder, *, registry: Path | None, consul: Api | None
+) -> list[There] | None:
+    """What is seen to be there; None where nobody can look."""
+    if registry is not None:
+        return in_registry(FolderRegistry(registry))
+    if name == LAPTOP:
+        return laptop(folder)
+    if name == CLUSTER:
+        return cluster(folder)
+    return None if consul is None else in_consul(consul)
 
 
 def laptop(folder: Folder) -> list[There] | None:
