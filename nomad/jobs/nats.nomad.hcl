@@ -163,7 +163,9 @@ job "cbs-nats" {
         }
       }
 
-      # Users' public keys and what each may do come from the variable; nobody's secret does.
+      # Users' public keys and what each may do come from the variable; nobody's secret does. While a
+      # release is under way, Consul says which version of a service gets how much of what it is asked
+      # (docs/decisions/0011); what makes no sense there maps nothing to a canary.
       template {
         destination   = "${NOMAD_SECRETS_DIR}/nats.conf"
         perms         = "0400"
@@ -187,7 +189,43 @@ job "cbs-nats" {
             max_file_store: 68719476736
           }
           {{ with nomadVar "nomad/jobs/cbs-nats" }}
-          accounts: {{ .accounts }}
+          accounts: {
+            BANK: {
+              jetstream: enabled
+              users: {{ .users }}
+              mappings: {
+                {{- range $service, $route := tree "cbs/routes" | byKey }}
+                {{- with index $route "stable" }}
+                {{- if regexMatch "^[0-9A-Za-z_-]{1,64}$" .Value }}
+                {{- $to := printf "cbs.%s.{{wildcard(1)}}.on" $service }}
+                {{- $stable := printf "%s.%s" $to .Value }}
+                {{- $canary := "" }}
+                {{- with index $route "canary" }}
+                {{- if regexMatch "^[0-9A-Za-z_-]{1,64}$" .Value }}
+                {{- $canary = printf "%s.%s" $to .Value }}
+                {{- end }}
+                {{- end }}
+                {{- $percent := 0 }}
+                {{- with index $route "canary-percent" }}
+                {{- if regexMatch "^[1-9][0-9]?$" .Value }}
+                {{- $percent = .Value | parseInt }}
+                {{- end }}
+                {{- end }}
+                "cbs.{{ $service }}.*": [
+                  {{- if and $canary $percent }}
+                  { destination: "{{ $stable }}", weight: {{ subtract $percent 100 }}% }
+                  { destination: "{{ $canary }}", weight: {{ $percent }}% }
+                  {{- else }}
+                  { destination: "{{ $stable }}", weight: 100% }
+                  {{- end }}
+                ]
+                "cbs.{{ $service }}.*.again": [{ destination: "{{ $stable }}", weight: 100% }]
+                {{- end }}
+                {{- end }}
+                {{- end }}
+              }
+            }
+          }
           %{~if var.nats.count > 1}
           cluster {
             name: cbs

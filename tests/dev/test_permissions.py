@@ -15,6 +15,7 @@ from cbs.dev.running import broker, nkey
 from cbs.dev.running.ports import choose, is_open
 from cbs.dev.running.process import running
 from cbs.platform.connections import Connections, permissions
+from tests.settling import settled
 
 BANK = (
     Connections(service="ledger", serves=("post",)),
@@ -81,11 +82,14 @@ async def test_a_service_is_asked_by_those_who_declare_it_and_by_no_others(bank)
         signed_in(bank, "payments") as (payments, _),
         signed_in(bank, "audit") as (audit, refused),
     ):
-        await ledger.subscribe("cbs.ledger.post", cb=answer)
-        await ledger.flush()
-        assert (await payments.request("cbs.ledger.post", b"", timeout=2)).data == b"posted"
-        with pytest.raises(NatsTimeout):
-            await audit.request("cbs.ledger.post", b"", timeout=0.3)
+        ways = ("cbs.ledger.post", "cbs.ledger.post.again", "cbs.ledger.post.on.abc")
+        for way in ways:
+            await ledger.subscribe(way, cb=answer)
+        await settled(ledger)
+        for way in ways:
+            assert (await payments.request(way, b"", timeout=2)).data == b"posted"
+            with pytest.raises(NatsTimeout):
+                await audit.request(way, b"", timeout=0.3)
         assert any("permissions violation" in text for text in refused)
 
 
@@ -106,7 +110,7 @@ async def test_a_service_cannot_listen_in(bank):
     async with signed_in(bank, "payments") as (payments, refused):
         for subject in ("_INBOX_ledger.>", "cbs.ledger.events.>", "cbs.ledger.post", ">"):
             await payments.subscribe(subject)
-        await payments.flush()
+        await settled(payments)
         await asyncio.sleep(0.1)
         assert len([text for text in refused if "for subscription" in text]) == 4
 

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -19,7 +20,7 @@ from cbs.dev.folder import SERVICES, USUAL_PORTS, Folder
 from cbs.dev.running import broker, databases, postgres, secrets, state
 from cbs.dev.running.parts import MARK
 from cbs.dev.running.plan import SOURCE
-from cbs.dev.running.ports import choose
+from cbs.dev.running.ports import Claim, choose
 from cbs.dev.running.process import left_behind, running, started
 from tests.dev import fake_service
 
@@ -257,14 +258,21 @@ def test_reset_asks_and_then_erases(machine):
     assert running_in(folder) == set()
 
 
-def test_a_usual_port_that_is_taken_is_left_alone(machine):
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):  # somebody else has it, which serves as well
-            taken.bind(("127.0.0.1", 8080))
-            taken.listen()
+def test_a_port_that_is_taken_is_left_alone(machine):
+    machine.up(bank="other")
+    port = urlsplit(machine.status("other")["edge_url"]).port
+    machine.run("down", bank="other")
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Another bank may have chosen it meanwhile, and must then find it free.
+        with suppress(OSError):
+            claim = Claim(port)
+            with suppress(OSError):
+                stranger.bind(("127.0.0.1", port))
+                stranger.listen()
+            claim.release()
         machine.up(bank="other")
-        assert not machine.status("other")["edge_url"].endswith(":8080")
+        assert urlsplit(machine.status("other")["edge_url"]).port != port
         machine.run("reset", "--yes", bank="other")
 
 

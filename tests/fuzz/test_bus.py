@@ -35,6 +35,7 @@ from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.fuzz.messages import NOTHING, nearly
 from tests.serving import described, serving
+from tests.settling import settled
 from tests.signing import Signer
 
 NUMBER, OTHER = (account_number(branch=1, serial=serial) for serial in (1, 2))
@@ -231,7 +232,7 @@ async def test_what_nobody_waits_for_is_not_done(line):
     call = line.call("ledger.set-account", data={**TERMS, "version": 1})
     await line.client.publish("cbs.ledger.set-account", msgspec.json.encode(call))
     await line.client.publish("cbs.ledger.post", b"\xff")
-    await line.client.flush()
+    await settled(line.client)
 
     reply = await line.ask("ledger.accounts", msgspec.json.encode(line.call("ledger.accounts")))
     assert bytes(reply.data) == b'{"accounts":[]}'
@@ -254,16 +255,16 @@ async def test_nobody_borrows_the_voice_of_a_service(line, reply):
         said.append(message.data)
 
     await line.client.subscribe(reply, cb=hear)
-    await line.client.flush()
+    await settled(line.client)
     body = msgspec.json.encode(line.call("ledger.accounts"))
     with capture_logs() as logs:
         await line.client.publish("cbs.ledger.accounts", body, reply=reply)
-        await line.client.flush()
+        await settled(line.client)
         await line.ask("ledger.accounts", body)
     # What it would have said is out, and here.
     await line.at_rest()
-    await line.services["ledger"].plumbing.bus._client.flush()
-    await line.client.flush()
+    await settled(line.services["ledger"].plumbing.bus._client)
+    await settled(line.client)
     await asyncio.sleep(0)
 
     assert said == []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cbs.kernel.principal import Principal
 from cbs.kernel.refusal import Because, NotPermitted, Refusal, Unavailable
+from cbs.platform import asking
 from cbs.platform import bus as limits
 from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.context import Context, current, within
@@ -235,7 +236,7 @@ async def eventually_told(line, name):
 
 
 async def test_a_breaker_spares_who_does_not_answer_and_tries_again(line, monkeypatch, tmp_path):
-    monkeypatch.setattr(limits, "TRIES_MAX", 1)
+    monkeypatch.setattr(asking, "TRIES_MAX", 1)
     with line.as_user("cats.see"):
         for _ in range(limits.BREAKER_FAILURES_MAX):
             with pytest.raises(Unavailable):

@@ -16,6 +16,7 @@ from nats.micro.service import EndpointConfig, ServiceConfig
 from cbs.simulation.network import Network
 from cbs.simulation.process import Process
 from cbs.simulation.streams import Streams
+from tests.settling import settled
 
 STREAM, SUBJECT, CONSUMER = "CBS_LEDGER", "cbs.ledger.events.posted", "payments"
 ASKED = "cbs.ledger.post"
@@ -46,7 +47,7 @@ class Real:
 
         service = await add_service(self.client, ServiceConfig(name="ledger", version="1.0.0"))
         await service.add_endpoint(EndpointConfig(name="post", subject=ASKED, handler=accept))
-        await self.client.flush()
+        await settled(self.client)
 
 
 @pytest.fixture(params=["simulated", "nats"])

@@ -24,7 +24,7 @@ def wanted(folder: Folder) -> dict[str, dict[str, str]]:
     return jobs | {
         "cbs-migrate": owners,
         "cbs-nats": {
-            "accounts": json.dumps(broker.accounts(nats_users(folder))),
+            "users": json.dumps(broker.users_of(nats_users(folder))),
             "cluster_password": _cluster_password(folder),
         },
         "cbs-postgres": {"password": secrets.password(folder, postgres.ADMIN)},

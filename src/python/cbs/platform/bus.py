@@ -12,7 +12,6 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 import nats
-import stamina
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -22,26 +21,29 @@ from nats.micro.request import Request as MicroRequest
 from nats.micro.service import EndpointConfig, ServiceConfig
 from nats.micro.service import Service as MicroService
 from purgatory import AsyncCircuitBreakerFactory
-from purgatory.domain.model import OpenedState
 
 from cbs.kernel.principal import Principal
 from cbs.kernel.refusal import Busy, Malformed, NotPermitted, Refusal, Unavailable
 from cbs.platform import telemetry
+from cbs.platform.asking import until_answered
 from cbs.platform.auth import Tokens
+from cbs.platform.connections import subjects_of
 from cbs.platform.context import Context, current, within
 from cbs.platform.database import UNREACHABLE
 from cbs.platform.envelope import (
     MESSAGE_BYTES_MAX,
     Call,
+    Reply,
     call_of,
     encode,
     received,
+    reply_of,
     reply_refusing,
     reply_with,
 )
 from cbs.platform.pulling import Pull
 
-CALL_SECONDS_MAX, TRY_SECONDS_MAX, TRIES_MAX = 5.0, 2.0, 4
+CALL_SECONDS_MAX, TRY_SECONDS_MAX = 5.0, 2.0
 IN_FLIGHT_MAX, BREAKER_FAILURES_MAX, BREAKER_SECONDS = 512, 20, 2.0
 VERSION, INBOX = "1.0.0", "_INBOX"
 
@@ -73,6 +75,7 @@ class Bus:
     service: str
     tokens: Tokens
     own_token: str = ""
+    sha: str = ""
     on_not_permitted: NotPermittedHook | None = None
     _client: Client = field(default_factory=Client)
     _streams: dict[float, JetStreamContext] = field(default_factory=dict)
@@ -132,14 +135,15 @@ class Bus:
         named = ServiceConfig(name=f"cbs-{self.service}", version=VERSION)
         self._micro = await add_service(self._client, named)
         for endpoint in endpoints:
-            await self._micro.add_endpoint(
-                EndpointConfig(
-                    name=endpoint.verb,
-                    subject=f"cbs.{self.service}.{endpoint.verb}",
-                    handler=self._accepting(endpoint),
+            accept = self._accepting(endpoint)
+            for subject in subjects_of(f"cbs.{self.service}.{endpoint.verb}", self.sha):
+                name = subject.split(".", 2)[2].replace(".", "-")
+                await self._micro.add_endpoint(
+                    EndpointConfig(name=name, subject=subject, handler=accept)
                 )
-            )
-        await self._client.flush()  # from here on requests are answered
+        # A flush's PING goes ahead of what is still to be written (nats-py 2.16): twice, then.
+        for _ in range(2):
+            await self._client.flush()
 
     def _accepting(self, endpoint: Endpoint[P]) -> Callable[[MicroRequest], Awaitable[None]]:
         decoder = msgspec.json.Decoder(endpoint.takes)
@@ -234,7 +238,7 @@ class Bus:
         deadline = loop.time() + context.seconds_left(CALL_SECONDS_MAX)
         encoded = msgspec.Raw(encode(data))
 
-        async def attempt() -> bytes:
+        async def attempt(subject: str) -> Reply:
             left = deadline - loop.time()
             if left <= 0:
                 raise Unavailable(f"{operation} was not answered in time")
@@ -250,36 +254,13 @@ class Bus:
             )
             breaker = await self._breakers.get_breaker(operation)
             async with breaker:
-                reply = await self._client.request(
-                    f"cbs.{operation}", encode(call), timeout=min(left, TRY_SECONDS_MAX)
+                message = await self._client.request(
+                    subject, encode(call), timeout=min(left, TRY_SECONDS_MAX)
                 )
-            return reply.data
+            return reply_of(message.data)
 
         with telemetry.span(operation, kind="client"):
-            return received(await self._persistently(attempt, operation, deadline), gives)
-
-    async def _persistently(
-        self, attempt: Callable[[], Awaitable[bytes]], operation: str, deadline: float
-    ) -> bytes:
-        left = max(deadline - asyncio.get_running_loop().time(), 0.01)
-        try:
-            try:
-                return await attempt()
-            except (TimeoutError, NatsError):
-                async for again in stamina.retry_context(
-                    on=(NatsError, asyncio.TimeoutError),
-                    attempts=TRIES_MAX,
-                    timeout=left,
-                    wait_initial=0.05,
-                    wait_max=0.5,
-                ):
-                    with again:
-                        return await attempt()
-                raise
-        except OpenedState:
-            raise Unavailable(f"{operation} does not answer at present") from None
-        except (TimeoutError, NatsError, OSError) as error:
-            raise Unavailable(f"{operation} did not answer: {type(error).__name__}") from None
+            return received(await until_answered(attempt, f"cbs.{operation}", deadline), gives)
 
     async def leave(self) -> None:
         """Take no more requests, finish those in hand."""

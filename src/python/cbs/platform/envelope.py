@@ -64,6 +64,7 @@ _calls = msgspec.json.Decoder(Call)
 _replies = msgspec.json.Decoder(Reply)
 
 call_of = _calls.decode
+reply_of = _replies.decode
 
 
 def reply_with(result: object) -> bytes:
@@ -84,9 +85,8 @@ def reply_refusing(refusal: Refusal) -> bytes:
     )
 
 
-def received(body: bytes, gives: type[R]) -> R:
+def received(reply: Reply, gives: type[R]) -> R:
     """What was answered; raises RemoteRefusal if that was a no."""
-    reply = _replies.decode(body)
     if reply.refused is not None:
         raise RemoteRefusal(reply.refused)
     assert reply.data is not NO_DATA, "a reply carries data or a refusal"

@@ -86,6 +86,7 @@ class Plumbing(Generic[S]):
                 service=connections.service,
                 tokens=tokens,
                 own_token=own_token,
+                sha=settings.sha,
                 on_not_permitted=not_permitted,
             ),
             requests=PostgresRequests(database=database, refused=answer_of),

@@ -11,6 +11,7 @@ from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
 from cbs.platform.bus import INBOX, Bus, Endpoint
+from cbs.platform.connections import subjects_of
 from cbs.simulation.process import Process
 from cbs.simulation.streams import JetStream, Streams
 
@@ -155,5 +156,6 @@ class SimulatedBus(Bus):
 
     async def serve(self, *endpoints: Endpoint[Any]) -> None:
         for endpoint in endpoints:
-            subject = f"cbs.{self.service}.{endpoint.verb}"
-            self.network.listening[subject] = (self.process, self._accepting(endpoint))
+            accept = self._accepting(endpoint)
+            for subject in subjects_of(f"cbs.{self.service}.{endpoint.verb}", self.sha):
+                self.network.listening[subject] = (self.process, accept)

@@ -24,7 +24,7 @@ import uvloop
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from cbs.platform.envelope import Call, RemoteRefusal, encode, received
+from cbs.platform.envelope import Call, RemoteRefusal, encode, received, reply_of
 
 ANSWER_SECONDS_MAX = 10.0
 CREATED = 201
@@ -194,7 +194,7 @@ async def _caller(client: Client, requests: Iterator[bytes], tally: Tally, until
     while (began := time.perf_counter()) < until:
         try:
             reply = await client.request(SUBJECT, next(requests), timeout=ANSWER_SECONDS_MAX)
-            received(reply.data, msgspec.Raw)
+            received(reply_of(reply.data), msgspec.Raw)
         except RemoteRefusal as refusal:
             tally.add(began, refusal.code)
         except (NatsError, TimeoutError) as error:

@@ -41,12 +41,13 @@ def bank_conf(*, port: int, store: Path, users: Mapping[str, tuple[str, Permissi
 
     A user without subjects to publish is the administrator, who may do anything.
     """
-    return _conf(port=port, store=store, accounts=accounts(users))
+    bank = {"jetstream": "enabled", "users": users_of(users)}
+    return _conf(port=port, store=store, accounts={"BANK": bank})
 
 
-def accounts(users: Mapping[str, tuple[str, Permissions]]) -> dict[str, object]:
-    """The bank's account with its users, as in the server's file."""
-    return {"BANK": {"jetstream": "enabled", "users": [_user(*user) for user in users.values()]}}
+def users_of(users: Mapping[str, tuple[str, Permissions]]) -> list[dict[str, object]]:
+    """The users of the bank's account, as in the server's file."""
+    return [_user(*user) for user in users.values()]
 
 
 def _user(public: str, may: Permissions) -> dict[str, object]:
