@@ -17,7 +17,7 @@ from cbs.cluster.api import Api, kept
 from cbs.dev.folder import Folder
 from tests.gate.clone import ROOT, Clone
 from tests.releasing.load import Load, Meter
-from tests.releasing.pexes import Fault, remade
+from tests.releasing.pexes import GOOD, Fault, remade
 
 COMMAND_SECONDS_MAX = 600
 TO = "laptop-cluster"
@@ -89,9 +89,7 @@ class Bank:
         (self.clone.root / "README.md").write_text(f"{message}\n")
         return self.clone.commit(message)
 
-    def pex(
-        self, name: str, *, fault: Fault | None = None, more: Mapping[str, str] | None = None
-    ) -> Path:
+    def pex(self, name: str, *, fault: Fault = GOOD, more: Mapping[str, str] | None = None) -> Path:
         good = self.pexes / "ledger.pex"
         return remade(
             good, self.folder.root / "pexes" / f"{name}.pex", fault=fault, more=more or {}

@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -83,11 +85,16 @@ class Load:
         try:
             reply = await self._reply(kind, f"load-{next(self._numbers)}-{time.time_ns()}")
         except (OSError, TimeoutError) as error:
-            self.failed[f"{kind} {type(error).__name__}"] += 1
+            self._fails(f"{kind} {type(error).__name__}")
         else:
             if reply.status not in (200, 201):
-                self.failed[f"{kind} {reply.status}"] += 1
+                self._fails(f"{kind} {reply.status} {reply.body.decode()[-120:]}")
         self.asked[kind] += 1
+
+    def _fails(self, how: str) -> None:
+        if how not in self.failed:
+            sys.stderr.write(f"{datetime.now(UTC):%T.%f}: {how}\n")
+        self.failed[how] += 1
 
     async def _reply(self, kind: str, key: str) -> Reply:
         one, other = self.random.sample(self.accounts, 2)

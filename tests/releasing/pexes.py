@@ -6,8 +6,9 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-INFO = "PEX-INFO"
+NAMED = ("PEX-INFO", "__main__.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,20 @@ def _more(news):
 def remade(good: Path, out: Path, *, fault: Fault, more: Mapping[str, str]) -> Path:
     """A PEX of its own, with other bytes; `more` are files that the good one lacks."""
     missing = set(fault.edits)
+    hashes = {name: secrets.token_hex(20) for name in ("code_hash", "pex_hash")}
     with zipfile.ZipFile(good) as old, out.open("wb") as file:
+        info = json.loads(old.read("PEX-INFO"))
         file.write(b"#!/usr/bin/env python3.11\n")
         with zipfile.ZipFile(file, "w") as new:
-            for info in old.infolist():
-                body = old.read(info)
-                if info.filename in missing:
-                    text = _rewritten(body.decode(), *fault.edits[info.filename])
+            for entry in old.infolist():
+                body = old.read(entry)
+                if entry.filename in missing:
+                    text = _rewritten(body.decode(), *fault.edits[entry.filename])
                     body = (text + fault.tail).encode()
-                    missing.discard(info.filename)
-                new.writestr(info, _renamed(body) if info.filename == INFO else body)
+                    missing.discard(entry.filename)
+                if entry.filename in NAMED:
+                    body = _renamed(body, info, hashes)
+                new.writestr(entry, body)
             for name, text in more.items():
                 new.writestr(name, text)
     assert not missing, missing
@@ -94,7 +99,8 @@ def _rewritten(text: str, before: str, after: str) -> str:
     return text.replace(before, after)
 
 
-def _renamed(info: bytes) -> bytes:
-    """By its hash a PEX unpacks itself once: this one is not to find the other's files."""
-    hashes = {name: secrets.token_hex(20) for name in ("code_hash", "pex_hash")}
-    return json.dumps(json.loads(info) | hashes).encode()
+def _renamed(body: bytes, info: Mapping[str, Any], hashes: Mapping[str, str]) -> bytes:
+    """By its hashes a PEX unpacks itself once: this one is not to find the other's files."""
+    for name, value in hashes.items():
+        body = body.replace(info[name].encode(), value.encode())
+    return body
