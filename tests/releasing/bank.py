@@ -95,6 +95,12 @@ class Bank:
             good, self.folder.root / "pexes" / f"{name}.pex", fault=fault, more=more or {}
         )
 
+    def verify(self) -> None:
+        """The newest version, with all who rely on it: the gate remembers."""
+        data = str(self.folder.root)
+        done = self.run(*self.words("can-i-deploy", "ledger", "--to", TO, "--data", data))
+        assert done.returncode == 0, done.stdout + done.stderr
+
     # --- releases --------------------------------------------------------------------------------
 
     def words(self, *words: str) -> list[str]:

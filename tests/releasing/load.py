@@ -2,13 +2,11 @@
 
 import asyncio
 import itertools
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -22,7 +20,8 @@ from cbs.dev.demonstrating.trade import registration
 from cbs.dev.folder import Folder
 from cbs.dev.public_api import PublicApi, Reply
 
-RATE, AT_ONCE_MAX, ACCOUNTS = 60.0, 48, 6
+RATE, AT_ONCE_MAX, ACCOUNTS = 50.0, 48, 6
+REPEAT_SECONDS_MAX, DONE, LATER = 45.0, (200, 201), (429, 503)
 POLL_SECONDS = 0.4
 KINDS = {"ledger-read": 40, "ledger-post": 10, "transfer": 40, "balance": 10}
 
@@ -45,12 +44,13 @@ async def opened(folder: Folder) -> list[str]:
 
 @dataclass
 class Load:
-    """Nothing is asked twice by a client: what fails is counted. `asked` and `failed` are of all
-    so far; a test looks at what was added."""
+    """`repeated` is what a client had to ask again, and `failed` what nobody answered well, by what
+    was said. All are of all so far; a test looks at what was added."""
 
     folder: Folder
     accounts: list[str]
     asked: Counter[str] = field(default_factory=Counter)
+    repeated: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     random: Random = field(default_factory=lambda: Random(1))
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -81,23 +81,31 @@ class Load:
         self._operator.close()
 
     async def _one(self) -> None:
+        """As a good client does: what says later is asked again, under the same key."""
         (kind,) = self.random.choices(list(KINDS), weights=list(KINDS.values()))
-        try:
-            reply = await self._reply(kind, f"load-{next(self._numbers)}-{time.time_ns()}")
-        except (OSError, TimeoutError) as error:
-            self._fails(f"{kind} {type(error).__name__}")
-        else:
-            if reply.status not in (200, 201):
-                self._fails(f"{kind} {reply.status} {reply.body.decode()[-120:]}")
+        key, people = f"load-{next(self._numbers)}-{time.time_ns()}", self._two()
         self.asked[kind] += 1
-
-    def _fails(self, how: str) -> None:
-        if how not in self.failed:
-            sys.stderr.write(f"{datetime.now(UTC):%T.%f}: {how}\n")
+        until, how = time.monotonic() + REPEAT_SECONDS_MAX, ""
+        while time.monotonic() < until:
+            try:
+                reply = await self._reply(kind, key, *people)
+            except (OSError, TimeoutError) as error:
+                how = f"{kind} {type(error).__name__}"
+            else:
+                if reply.status in DONE:
+                    return
+                how = f"{kind} {reply.status} {reply.body.decode()[:200]}"
+                if reply.status not in LATER:
+                    break
+            self.repeated[how] += 1
+            await asyncio.sleep(0.5)
         self.failed[how] += 1
 
-    async def _reply(self, kind: str, key: str) -> Reply:
+    def _two(self) -> tuple[str, str]:
         one, other = self.random.sample(self.accounts, 2)
+        return one, other
+
+    async def _reply(self, kind: str, key: str, one: str, other: str) -> Reply:
         if kind == "ledger-read":
             return await self._operator.once("GET", f"/v1/ledger/accounts/{one}")
         if kind == "balance":
@@ -110,8 +118,8 @@ class Load:
         posting = {"kind": "adjustment", "currency": "INR", "legs": legs, "narrative": "load"}
         return await self._operator.once("POST", "/v1/ledger/transactions", posting, key=key)
 
-    def so_far(self) -> tuple[int, Counter[str]]:
-        return sum(self.asked.values()), Counter(self.failed)
+    def so_far(self) -> tuple[int, Counter[str], Counter[str]]:
+        return sum(self.asked.values()), Counter(self.repeated), Counter(self.failed)
 
 
 @dataclass

@@ -19,6 +19,8 @@ class Fault:
     tail: str = ""
 
 
+# What an answer says that only a fault gives.
+PLANTED = "planted"
 GOOD = Fault()
 NEVER_READY = Fault(
     {
@@ -37,7 +39,7 @@ ONE_IN_TEN_FAILS = Fault(
             "            if FAULTS[0] % 10 == 0:\n"
             "                answered[0] = 503 if FAULTS[0] % 20 else 500\n"
             '                await send({"type": "http.response.start", "status": answered[0]})\n'
-            '                await send({"type": "http.response.body", "body": b""})\n'
+            '                await send({"type": "http.response.body", "body": b"planted"})\n'
             "                return\n"
             "            await self._pass_on(scope, receive, sending)\n",
         ),

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +22,12 @@ from tests.gate.clone import ROOT
 from tests.releasing import pexes
 from tests.releasing.bank import TO, Bank, Told, made, note
 from tests.releasing.load import Load, Meter, opened
+from tests.releasing.pexes import PLANTED
 
 pytestmark = pytest.mark.timeout(1500)
 assert program  # run as `python -m cbs.dev`
-UP_SECONDS_MAX, DOWN_SECONDS_MAX = 600, 180
+REFUSED = r"refuses this token|Permission denied"
+UP_SECONDS_MAX, DOWN_SECONDS_MAX, FORGET_SECONDS_MAX = 600, 180, 30
 PERCENT, QUIET = 10, {"stable": None, "canary": None, "canary-percent": "10"}
 EXPANDS = '''"""Room for a note."""
 
@@ -87,17 +90,20 @@ class Unnoticed:
         self.load, self.what = load, what
 
     def __enter__(self) -> None:
-        self.asked, self.failed = self.load.so_far()
+        self.before = self.load.so_far()
 
     def __exit__(self, kind: object, *_: object) -> None:
-        asked, failed = self.load.so_far()
-        lost = failed - self.failed
-        note(
-            f"{self.what}: {asked - self.asked} requests, {sum(lost.values())} failed: {dict(lost)}"
+        asked, repeated, failed = (
+            now - then for now, then in zip(self.load.so_far(), self.before, strict=True)
         )
+        many = sum(failed.values())
+        note(f"{self.what}: {asked} requests, {sum(repeated.values())} repeated, {many} failed")
+        note(f"{dict(repeated)} {dict(failed)}" if repeated or failed else "")
         if kind is None:
-            assert asked - self.asked > 100, "the load stands still"
-            assert lost == Counter()
+            assert asked > 100, "the load stands still"
+            assert failed == Counter()
+            # A busy machine may keep a client waiting; what a canary got wrong nobody sees.
+            assert not [how for how in repeated if PLANTED in how or " 500" in how]
 
 
 def shared(meter: Meter, told: Told) -> None:
@@ -111,8 +117,11 @@ def shared(meter: Meter, told: Told) -> None:
 
 
 def as_before(bank: Bank, sha: str) -> None:
-    assert bank.ledgers() == {sha}
     assert bank.routes() == QUIET
+    until = time.monotonic() + FORGET_SECONDS_MAX
+    while (there := bank.ledgers()) != {sha} and time.monotonic() < until:
+        time.sleep(0.5)
+    assert there == {sha}
 
 
 def column(bank: Bank, name: str) -> bool:
@@ -143,7 +152,7 @@ def test_who_deploys_reads_no_secret_and_touches_no_rule(bank):
         lambda: consul.put("/v1/kv/other", b"1"),
         lambda: consul.put("/v1/agent/service/register", {"Name": "cbs-ledger", "Port": 1}),
     ):
-        with pytest.raises((NoCluster, Declined), match="refuses this token|Permission denied"):
+        with pytest.raises((NoCluster, Declined), match=REFUSED):
             refused()
 
 
@@ -157,6 +166,8 @@ def test_a_good_version_takes_over_and_nobody_notices(bank):
     assert f"{base[:10]} -> {sha[:10]}" in diff.stdout, diff.stdout + diff.stderr
     assert "migration ledger_0002_note.py" in diff.stdout
 
+    # The gate brings up a bank of its own beside this one, on two cores: not while we count.
+    bank.verify()
     with Unnoticed(bank.load, "a good release"), bank.meter() as meter:
         told = bank.deploy("--pex", str(pex))
 
