@@ -93,9 +93,9 @@ class Unnoticed:
         self.before = self.load.so_far()
 
     def __exit__(self, kind: object, *_: object) -> None:
-        asked, repeated, failed = (
-            now - then for now, then in zip(self.load.so_far(), self.before, strict=True)
-        )
+        asked, repeated, failed = self.load.so_far()
+        asked, repeated = asked - self.before[0], repeated - self.before[1]
+        failed -= self.before[2]
         many = sum(failed.values())
         note(f"{self.what}: {asked} requests, {sum(repeated.values())} repeated, {many} failed")
         note(f"{dict(repeated)} {dict(failed)}" if repeated or failed else "")
