@@ -1,14 +1,17 @@
 """What is applied to a real Consul and Nomad is there afterwards, once, and only that."""
 
 import json
+from uuid import uuid4
 
 import pytest
 
-from cbs.cluster import agents, variables
+from cbs.cluster import agents, deployer, variables
 from cbs.cluster.api import Api, Declined, NoCluster, keep, kept
 from cbs.cluster.jobs import ENVIRONMENTS, FOLDER, Jobs, assigned
 from cbs.cluster.rules import Rules
+from cbs.dev.folder import write_whole
 
+LOOSE = 'namespace "*" {\n  policy = "write"\n}\n'
 OWN = {
     "artifacts_url": "http://127.0.0.1:1",
     "consul_url": "http://127.0.0.1:8500",
@@ -150,6 +153,27 @@ def test_a_secret_that_was_made_anew_replaces_the_old_one(real):
         change.make()
 
         assert not [*variables.changes(real.nomad, job)]
+
+
+def test_who_deploys_has_tokens_that_are_made_once_and_made_anew_when_they_are_gone(real, rules):
+    for change in rules.changes():
+        change.make()
+    for change in deployer.changes(real.consul, real.nomad, real.folder):
+        change.make()
+    assert not [*deployer.changes(real.consul, real.nomad, real.folder)]
+
+    real.folder.secret(deployer.TOKENS["consul"]).unlink()
+    write_whole(real.folder.secret(deployer.TOKENS["nomad"]), str(uuid4()))
+    made = [*deployer.changes(real.consul, real.nomad, real.folder)]
+    assert [each.what for each in made] == ["consul token cbs-deployer", "nomad token cbs-deployer"]
+    for change in made:
+        change.make()
+
+    assert not [*deployer.changes(real.consul, real.nomad, real.folder)]
+    real.nomad.put("/v1/acl/policy/cbs-deployer", {"Name": "cbs-deployer", "Rules": LOOSE})
+    (change,) = deployer.changes(real.consul, real.nomad, real.folder)
+    assert (change.what, change.how) == ("nomad policy cbs-deployer", "differs")
+    change.make()
 
 
 def test_no_service_is_given_what_another_enters_with(real):

@@ -96,6 +96,34 @@ def test_it_waits_where_it_cannot_go_on_and_is_taken_back(place: Place, base: st
     assert deploy(place, "--resume").exit_code == CANNOT_SAY
 
 
+def test_no_cluster_on_this_machine_says_how_to_have_one(place: Place, base: str):
+    answer = release(place, "deploy", "ledger", "--to", "laptop-cluster")
+
+    assert answer.exit_code == CANNOT_SAY
+    assert "no cluster is up in" in answer.stderr
+    assert "./cbs cluster dev --detach" in answer.stderr
+    assert "nothing was released yet" in release(place, "history").stdout
+
+
+def test_a_cluster_elsewhere_has_to_be_named(
+    place: Place, base: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("CBS_RELEASE_ARTIFACTS")
+
+    answer = deploy(place)
+
+    assert answer.exit_code == CANNOT_SAY
+    assert "--artifacts-url" in answer.stderr and "laptop-cluster" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["deploy", "rollback"])
+def test_both_commands_take_the_same_options(command: str):
+    answer = CliRunner().invoke(app, [command, "--help"])
+
+    for option in ("--canary-percent", "--values", "--artifacts-url", "--pex", "--json", "--data"):
+        assert option in answer.stdout
+
+
 def test_nothing_to_roll_back_to_is_exit_1(place: Place, base: str):
     words = ("rollback", "ledger", "--to", "prod", "--values", str(place.root.parent / "prod.hcl"))
 

@@ -46,7 +46,7 @@ async def test_a_wrong_posting_of_a_canary_is_a_no_and_named(bank):
 
     assert answers(reasons) == {Answer.NO}
     sums = next(each for each in reasons if each.why.startswith("ledger/transaction-sums"))
-    assert "1 rows more than before the canary, the first: transaction_id" in sums.why
+    assert "1 rows more than before the canary: transaction_id" in sums.why
     assert "reverse" in sums.todo
 
 

@@ -14,7 +14,10 @@ from tests.deploying.world import NEW, OLD, Hand, Killed, World, said
 
 # A release that is not killed has fewer moments than this; lives after a kill have their own.
 MOMENTS_MAX = 90
-GOOD = ("package", "gate", "artifact", "migrations", "canary", "judge", "promote", "record")
+GOOD = (
+    *("package", "gate", "artifact", "migrations", "baseline"),
+    *("canary", "judge", "promote", "record"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_a_promotion_that_fails_goes_back(pex):
 
     assert (release.outcome, release.answer) == (Outcome.REVERTED, Answer.NO)
     assert release.why == ["2 of 3 instances did not become healthy"]
-    assert steps(world) == [*GOOD[:7], "revert"]
+    assert steps(world) == [*GOOD[:8], "revert"]
     assert (world.town.running, world.recorded) == (OLD, [])
 
 
@@ -105,7 +108,7 @@ def test_killed_anywhere_it_ends_the_same_with_each_effect_once(pex, kills, good
 
     last = ("promote",) if good else ("revert",)
     assert effects(world) == dict.fromkeys(("artifact", "migrations", "canary", *last), 1)
-    wanted = list(GOOD) if good else [*GOOD[:6], "revert"]
+    wanted = list(GOOD) if good else [*GOOD[:7], "revert"]
     assert steps(world) == wanted
     assert [verdict.step for verdict in world.told] == wanted
     assert world.recorded == ([NEW] if good else [])

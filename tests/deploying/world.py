@@ -80,6 +80,11 @@ class Town:
         self.hand()
         return "migrated"
 
+    def before(self, release: Release) -> dict[str, str]:
+        self.hand()
+        assert not self.canary, "its baseline would be its own work"
+        return {"percent": "10"}
+
     def start_canary(self, release: Release) -> str:
         assert release.version in self.migrated, "before its migrations"
         assert release.fact("artifact_url"), "before its artifact"

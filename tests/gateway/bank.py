@@ -183,11 +183,14 @@ class Gateway:
     def status(self) -> int:
         return get(self.health_port, "/health/ready", seconds=5)[0]
 
-    def ask(self, path: str = "/v1/ledger/x", method: str = "GET") -> tuple[int, str]:
+    def ask(
+        self, path: str = "/v1/ledger/x", method: str = "GET", **headers: str
+    ) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             body = "{}" if method == "POST" else None
-            connection.request(method, path, body, {"Authorization": f"Bearer {self.token}"})
+            headers |= {"Authorization": f"Bearer {self.token}"}
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read()).get("instance", "")
         finally:

@@ -145,6 +145,22 @@ def test_a_canary_that_fails_at_once_does_not_draw_the_traffic(bank, gateway):
     assert set(load.failed) == {(500, "bad")}
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_what_a_canary_cannot_answer_another_does_if_once_is_enough(bank, gateway, status):
+    bank("good")
+    bad = bank("bad", canary=True)
+    eventually(lambda: gateway.served_by("bad"))
+    bad.status = status
+    keyed = {"Idempotency-Key": "the-same-each-time"}
+    for _ in range(60):
+        assert gateway.ask() == (200, "good")
+        assert gateway.ask(method="POST", **keyed) == (200, "good")
+
+    # Nobody knows what a second one would do.
+    statuses = {gateway.ask(method="POST")[0] for _ in range(60)}
+    assert statuses == {200, status}
+
+
 def test_what_consul_said_last_holds_while_it_stands_still(bank, consul, gateway):
     bank("stays")
     eventually(lambda: gateway.served_by("stays"))

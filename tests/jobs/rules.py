@@ -47,6 +47,23 @@ def of_environment(path: str, text: str, jobs: Mapping[str, str]) -> Iterator[st
     yield from secrets_in(path, text)
 
 
+DEPLOYS = {"list-jobs", "parse-job", "read-job", "submit-job", "dispatch-job"}
+
+
+def of_policy(path: str, text: str) -> Iterator[str]:
+    """Offences of a policy of Nomad: it may deploy and look, and nothing else."""
+    policy = read(text)
+    for kind in policy.keys() - {"namespace"}:
+        yield f"{path}: it may touch {kind}"
+    for name, namespace in labelled(policy.get("namespace", [])).items():
+        if name != "default":
+            yield f"{path}: it may touch other namespaces: {name}"
+        for what in namespace.keys() - {"capabilities"}:
+            yield f"{path}: it has {what} besides capabilities"
+        for each in sorted({*namespace.get("capabilities", ())} - DEPLOYS):
+            yield f"{path}: it may {each}"
+
+
 def groups(job: Block) -> Iterator[tuple[str, Block]]:
     yield from labelled(job.get("group", [])).items()
 

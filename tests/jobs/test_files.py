@@ -8,6 +8,7 @@ from tests.jobs.declared import read, texts
 
 JOBS = texts("nomad/jobs", "*.nomad.hcl")
 ENVIRONMENTS = texts("nomad/env", "*.hcl")
+POLICIES = texts("nomad/policies", "*.hcl")
 CONSUL = texts("consul", "**/*.hcl")
 SERVICE = "nomad/jobs/service.nomad.hcl"
 
@@ -21,6 +22,28 @@ def test_there_is_something_to_look_at():
 @pytest.mark.parametrize("path", JOBS)
 def test_a_job_keeps_the_rules(path):
     assert list(rules.of_job(path, JOBS[path])) == []
+
+
+def test_who_deploys_may_deploy_and_look():
+    assert POLICIES
+    assert not [each for path in POLICIES for each in rules.of_policy(path, POLICIES[path])]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (('"dispatch-job"]', '"dispatch-job", "alloc-exec"]'), "may alloc-exec"),
+        (('namespace "default"', 'namespace "*"'), "other namespaces"),
+        (("  capabilities", '  policy = "write"\n  capabilities'), "besides capabilities"),
+        (("namespace", 'node {\n  policy = "write"\n}\n\nnamespace'), "may touch node"),
+    ],
+)
+def test_each_offence_of_a_policy_is_told(change, told):
+    path, (good, bad) = "nomad/policies/cbs-deployer.hcl", change
+    head, block, rest = POLICIES[path].partition('namespace "')
+    planted = head + (block + rest).replace(good, bad, 1)
+
+    assert any(told in offence for offence in rules.of_policy(path, planted))
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS)

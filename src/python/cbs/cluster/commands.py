@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from cbs.cluster import artifacts, binaries
+from cbs.cluster import artifacts, binaries, laptop
 from cbs.cluster.agents import MANAGEMENT
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.binaries import NoBinary
@@ -269,10 +269,7 @@ def down(
 
 def _ports_of_dev(folder: Folder) -> dict[str, int]:
     """Of the `cluster dev` that is up in the folder, unless the environment names another."""
-    if "NOMAD_ADDR" in os.environ or state.read(folder.state) is None:
-        return {}
-    ports = folder.root / "cluster-ports.json"
-    return dict(json.loads(ports.read_text())) if ports.exists() else {}
+    return {} if "NOMAD_ADDR" in os.environ else laptop.ports_of(folder)
 
 
 def _jobs(data: Path | None) -> Jobs:

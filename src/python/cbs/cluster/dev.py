@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cbs.cluster import agents, artifacts, binaries, rules
+from cbs.cluster import agents, artifacts, binaries, laptop, rules
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.jobs import Jobs, NotConverged
 from cbs.cluster.settling import Settling, admin_url_of
@@ -111,7 +111,7 @@ class DevCluster:
         return found
 
     def claim_ports(self) -> None:
-        memory = self.folder.root / "cluster-ports.json"
+        memory = self.folder.root / laptop.PORTS
         last = json.loads(memory.read_text()) if memory.exists() else {}
         for name, usual in USUAL_PORTS.items():
             claim = choose(*((last[name], usual) if name in last else (usual,)))
@@ -184,6 +184,7 @@ class DevCluster:
         await supervisor.waiting("what was left running", asyncio.to_thread(self._stop_left))
         settling = self.settling(supervisor.say)
         state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
+        laptop.note(folder, settling.own)
         await _done(asyncio.to_thread(settling.run))
 
     def _artifacts(self, env: dict[str, str]) -> Program:

@@ -25,7 +25,11 @@ class Change:
 
 def read(path: Path, values: Mapping[str, str]) -> dict[str, Any]:
     """A file of consul/, with `${name}` replaced; `$${` stands for a literal `${`."""
-    found = hcl2.loads(path.read_text(), serialization_options=PLAIN)
+    return loaded(path.read_text(), values)
+
+
+def loaded(text: str, values: Mapping[str, str]) -> dict[str, Any]:
+    found = hcl2.loads(text, serialization_options=PLAIN)
     return {key: _filled(value, values) for key, value in found.items()}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from cbs.cluster import rules, variables
+from cbs.cluster import deployer, rules, variables
 from cbs.cluster.api import Api
 from cbs.cluster.artifacts import Artifact
 from cbs.cluster.jobs import ENVIRONMENTS, Job, Jobs, assigned
@@ -65,9 +65,15 @@ class Settling:
     def variables(self) -> Iterator[Change]:
         return variables.changes(self.nomad, variables.wanted(self.folder))
 
+    def changes(self) -> Iterator[Change]:
+        """Of what the jobs go by."""
+        yield from self.rules().changes()
+        yield from deployer.changes(self.consul, self.nomad, self.folder)
+        yield from self.variables()
+
     def plan(self) -> Iterator[tuple[str, str]]:
         """What `run` would do: of what, and how."""
-        for change in (*self.rules().changes(), *self.variables()):
+        for change in self.changes():
             yield change.what, change.how
         jobs = self.jobs
         for job in self._parsed(jobs):
@@ -85,7 +91,7 @@ class Settling:
     def run(self) -> list[tuple[str, str]]:
         """Do it, and say what was done; raises NotConverged, Declined, NoCluster."""
         done: list[tuple[str, str]] = []
-        for change in (*self.rules().changes(), *self.variables()):
+        for change in self.changes():
             change.make()
             self._note(done, change.what, change.how)
         jobs = self.jobs

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from cbs.cluster.api import Api
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, Data
-from cbs.platform.registry import FolderRegistry
 from cbs.release.gate import audit, environments, matrix, page, signing, stores
 from cbs.release.gate.environments import APPLICATIONS, LAPTOP, Environment
 from cbs.release.gate.gate import Gate
@@ -73,12 +73,10 @@ class Desk:
         place = stores.own_folder(history.first())
         return cls(history, stores.store(store, place, pacts=history.pacts), place)
 
-    def environment(self, name: str, registry: Path | None, folder: Folder) -> Environment:
-        observed = None
-        if registry is not None:
-            observed = environments.in_registry(FolderRegistry(registry))
-        elif name == LAPTOP:
-            observed = environments.laptop(folder)
+    def environment(
+        self, name: str, registry: Path | None, folder: Folder, *, consul: Api | None = None
+    ) -> Environment:
+        observed = environments.observed(name, folder, registry=registry, consul=consul)
         recorded = self.store.deployments(name)
         return environments.environment(name, recorded, observed, self.history)
 

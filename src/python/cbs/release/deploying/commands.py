@@ -4,172 +4,71 @@ import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, Data
-from cbs.release.commands import (
-    EXIT,
-    AsJson,
-    Desk,
-    Repository,
-    StorePlace,
-    To,
-    Version,
-    known,
-    named,
-    progress,
-    said_plainly,
-)
-from cbs.release.deploying import judge, watching
-from cbs.release.deploying.outfit import Outfit, alone, last_good, nomad
+from cbs.dev.folder import SERVICES
+from cbs.dev.running.commands import CANNOT_SAY, DONE, NO
+from cbs.release.commands import EXIT, Desk, To, Version, known, named, progress, said_plainly
+from cbs.release.deploying.options import Options, with_options
+from cbs.release.deploying.outfit import Outfit, alone, last_good
 from cbs.release.deploying.releases import Journal, Kind, Outcome, Release, Step, new_id, promoted
 from cbs.release.deploying.steps import CannotGoOn
-from cbs.release.gate import signing
 from cbs.release.gate.history import SHORT
 from cbs.release.gate.records import Answer, now
 
 Service = Annotated[str, typer.Argument(help="A service, or gateway.")]
-Pex = Annotated[
-    Path | None,
-    typer.Option(help="The PEX of the version.", show_default="dist/cbs/<service>.pex of HEAD"),
-]
-Artifacts = Annotated[
-    Path,
-    typer.Option(
-        envvar="CBS_RELEASE_ARTIFACTS", help="The folder from which artifacts are served."
-    ),
-]
-ArtifactsUrl = Annotated[
-    str, typer.Option(envvar="CBS_RELEASE_ARTIFACTS_URL", help="Where the nodes fetch from it.")
-]
-Values = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="CBS_RELEASE_VALUES",
-        help="The environment's values, in HCL, beside nomad/env/<env>.hcl of the version.",
-    ),
-]
-Postgres = Annotated[
-    str,
-    typer.Option(
-        envvar="CBS_RELEASE_POSTGRES_URL",
-        help="The server with the bank's databases, for the judge of money; its password is in"
-        " PGPASSFILE. Else the bank that is up in --data.",
-    ),
-]
-Key = Annotated[
-    Path | None,
-    typer.Option(envvar=signing.ENVIRONMENT, help="The operator's key: signs each step."),
-]
-Run = Annotated[bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")]
-Window = Annotated[float, typer.Option(min=1, help="Seconds for which a canary is watched.")]
-Requests = Annotated[int, typer.Option(min=0, help="A canary with fewer is not judged.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the release under way.")]
 Abort = Annotated[bool, typer.Option("--abort", help="Take the release under way back.")]
 
 
+@with_options
 def deploy(
     service: Service,
     to: To,
-    artifacts: Artifacts,
-    artifacts_url: ArtifactsUrl,
+    options: Options,
     version: Version = "HEAD",
     resume: Resume = False,
     abort: Abort = False,
-    pex: Pex = None,
-    values: Values = None,
-    postgres: Postgres = "",
-    window: Window = watching.WINDOW_SECONDS,
-    requests: Requests = judge.REQUESTS_MIN,
-    run: Run = True,
-    key: Key = None,
-    repository: Repository = None,
-    store: StorePlace = None,
-    data: Data = None,
-    as_json: AsJson = False,
 ) -> None:
     """Release a version: package, gate, artifact, migrations, canary, judge, promote or revert.
 
     It may be interrupted at any moment, and goes on there with --resume. Exit 0: promoted. 1: no,
-    and what was there is there alone. 3: it cannot be said, or goes on with --resume.
+    and what was there is there alone. 3: it cannot be said, or goes on with --resume. To the
+    `cbs cluster dev` of --data it goes by --to laptop-cluster, and needs to be told nothing else.
     """
     _checked(service, to)
     if resume and abort:
         raise typer.BadParameter("--resume and --abort say opposite things")
     with _said():
-        desk = Desk.at(repository, store)
+        desk = options.desk()
         with alone(desk.place, to):
             release = _under_way(desk, service, to, resume or abort)
             sha = release.version if release else desk.history.sha(version)
-            place = nomad(
-                desk, to, artifacts=artifacts, artifacts_url=artifacts_url, values=values, sha=sha
-            )
-            outfit = Outfit(
-                desk=desk,
-                folder=Folder.at(data),
-                environment=place,
-                key=key,
-                pex=pex,
-                postgres=postgres,
-                run=run,
-                window_seconds=window,
-                requests_min=requests,
-            )
-            release = release or _new(desk, service, to, sha, before=place.version(service))
-            _go_on(outfit, release, abort=abort, as_json=as_json)
+            outfit = options.outfit(desk, to, sha)
+            release = release or _new(outfit, service, to, sha)
+            _go_on(outfit, release, abort=abort, as_json=options.as_json)
 
 
-def rollback(
-    service: Service,
-    to: To,
-    artifacts: Artifacts,
-    artifacts_url: ArtifactsUrl,
-    pex: Pex = None,
-    values: Values = None,
-    postgres: Postgres = "",
-    window: Window = watching.WINDOW_SECONDS,
-    requests: Requests = judge.REQUESTS_MIN,
-    run: Run = True,
-    key: Key = None,
-    repository: Repository = None,
-    store: StorePlace = None,
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
+@with_options
+def rollback(service: Service, to: To, options: Options) -> None:
     """Release the last good version to which the gate still says yes, by the same steps.
 
     Exit codes as of deploy, and --resume and --abort are given to deploy. 1 if there is no such.
     """
     _checked(service, to)
     with _said():
-        desk = Desk.at(repository, store)
+        desk = options.desk()
         with alone(desk.place, to):
             _under_way(desk, service, to, False)
             earlier = promoted(Journal.of(desk.store).releases(), service, to)
             sha = earlier[0].version if earlier else desk.history.sha("HEAD")
-            place = nomad(
-                desk, to, artifacts=artifacts, artifacts_url=artifacts_url, values=values, sha=sha
-            )
-            outfit = Outfit(
-                desk=desk,
-                folder=Folder.at(data),
-                environment=place,
-                key=key,
-                pex=pex,
-                postgres=postgres,
-                run=run,
-                window_seconds=window,
-                requests_min=requests,
-            )
-            current = place.version(service)
-            good = _good(outfit, earlier, current)
-            release = _new(desk, service, to, good, before=current, kind=Kind.ROLLBACK)
-            _go_on(outfit, release, abort=False, as_json=as_json)
+            outfit = options.outfit(desk, to, sha)
+            good = _good(outfit, earlier, outfit.environment.version(service))
+            release = _new(outfit, service, to, good, kind=Kind.ROLLBACK)
+            _go_on(outfit, release, abort=False, as_json=options.as_json)
 
 
 def _good(outfit: Outfit, earlier: list[Release], current: str) -> str:
@@ -223,9 +122,7 @@ def _under_way(desk: Desk, service: str, to: str, wanted: bool) -> Release | Non
     return release
 
 
-def _new(
-    desk: Desk, service: str, to: str, sha: str, *, before: str, kind: Kind = Kind.DEPLOY
-) -> Release:
+def _new(outfit: Outfit, service: str, to: str, sha: str, *, kind: Kind = Kind.DEPLOY) -> Release:
     at = now()
     return Release(
         id=new_id(at),
@@ -233,8 +130,8 @@ def _new(
         application=service,
         version=sha,
         environment=to,
-        before=before,
-        committed=datetime.fromisoformat(desk.history.at(sha)),
+        before=outfit.environment.version(service),
+        committed=datetime.fromisoformat(outfit.desk.history.at(sha)),
         at=at,
         by=getpass.getuser(),
     )

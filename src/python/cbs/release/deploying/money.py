@@ -14,6 +14,8 @@ from cbs.dev.verifying.verify import UNANSWERED, Finding, findings
 from cbs.release.gate.records import Answer, Reason
 
 STUCK_SECONDS_MAX = 60
+# A step's reasons have to fit into the audit log.
+ROWS_NAMED_MAX = 5
 LETTERS_CHECK, MORE = "dead-letters", "and more"
 LETTERS = "SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL"
 # An id is a UUIDv7, which begins with the milliseconds of its making (RFC 9562, 5.7).
@@ -97,7 +99,9 @@ def _broken(name: str, before: Money, after: Money) -> list[Reason]:
         return [Reason(answer=Answer.UNKNOWN, why=why, todo="mend those first")]
     if not new:
         return []
-    why = f"{name} is violated by {len(new)} rows more than before the canary, the first: {new[0]}"
+    named = "; ".join(new[:ROWS_NAMED_MAX])
+    why = f"{name} is violated by {len(new)} rows more than before the canary: {named}"
+    why += "" if len(new) <= ROWS_NAMED_MAX else "; …"
     return [_no(why, "block what it wrote and reverse it; ./cbs verify shows all rows")]
 
 

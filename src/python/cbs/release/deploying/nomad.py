@@ -4,12 +4,13 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cbs.release.deploying.nomad_api import RELEASE, SHA, NomadApi, sha_of
 from cbs.release.deploying.releases import Release
+from cbs.release.deploying.routes import Routes
 from cbs.release.deploying.steps import Canary, CannotGoOn, Failed, State
 
 MIGRATE = "cbs-migrate"
@@ -29,6 +30,7 @@ class Nomad:
     values: str
     version_name: str
     migrates: bool = True
+    routes: Routes = field(default_factory=Routes)
 
     def version(self, application: str) -> str:
         job_id = job_of(application)
@@ -77,7 +79,14 @@ class Nomad:
             time.sleep(POLL_SECONDS)
         raise CannotGoOn(f"{job_id} is not done after {MIGRATE_SECONDS_MAX:.0f} s: see after it")
 
+    def before(self, release: Release) -> dict[str, str]:
+        return self.routes.before(release)
+
     def start_canary(self, release: Release) -> str:
+        share = self.routes.open(release)
+        return f"{self._registered(release)}; {share}"
+
+    def _registered(self, release: Release) -> str:
         job_id = job_of(release.application)
         if (ours := self.api.version_of(job_id, release.id)) is not None:
             return f"version {ours['Version']} of {job_id} is there already"
@@ -112,6 +121,8 @@ class Nomad:
         )
 
     def promote(self, release: Release) -> str:
+        # First: the bus would go on to send most calls to a version that is about to leave.
+        self.routes.close(release)
         job_id, job = job_of(release.application), self._ours(release)
         until = time.monotonic() + CONVERGE_SECONDS_MAX
         while time.monotonic() < until:
@@ -129,6 +140,12 @@ class Nomad:
         raise CannotGoOn(f"{job_id} did not converge in {CONVERGE_SECONDS_MAX:.0f} s: --resume")
 
     def revert(self, release: Release) -> str:
+        self.routes.starve(release)
+        said = self._reverted(release)
+        self.routes.close(release)
+        return said
+
+    def _reverted(self, release: Release) -> str:
         job_id = job_of(release.application)
         job = self.api.version_of(job_id, release.id)
         if job is None:

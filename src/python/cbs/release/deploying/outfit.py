@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cbs.cluster.api import Api, NoCluster
+from cbs.cluster.api import Api
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running import databases
 from cbs.dev.running.postgres import with_database
 from cbs.dev.verifying.snapshots import CannotSay, Place
 from cbs.dev.verifying.verify import places_of
-from cbs.platform.http import VERSION
 from cbs.release.commands import Desk, operators_key, progress
 from cbs.release.deploying.money import Money, looked
-from cbs.release.deploying.nomad import Nomad
-from cbs.release.deploying.nomad_api import NomadApi
 from cbs.release.deploying.releases import Done, Journal, Release, Step
 from cbs.release.deploying.samples import sampled
 from cbs.release.deploying.steps import CannotGoOn, Deploying, Environment
@@ -29,17 +26,16 @@ from cbs.release.gate.gate import Gate
 from cbs.release.gate.records import Deployment, Verdict, Way, now
 from cbs.release.gate.runner import Runner
 
-JOBS, ENVIRONMENTS = "nomad/jobs", "nomad/env"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outfit:
     """As the options and the environment's variables say. `pex` is the operator's word on where the
-    package is, `postgres` on where the bank's databases are."""
+    package is, `postgres` on where the bank's databases are; in `consul` it is seen what runs."""
 
     desk: Desk
     folder: Folder
     environment: Environment
+    consul: Api | None
     key: Path | None
     pex: Path | None
     postgres: str
@@ -67,7 +63,7 @@ class Outfit:
         return Gate(history=self.desk.history, store=self.desk.store, run=runner, say=progress)
 
     def verdict(self, release: Release) -> Verdict:
-        there = self.desk.environment(release.environment, None, self.folder)
+        there = self.desk.environment(release.environment, None, self.folder, consul=self.consul)
         return self.gate().can_i_deploy(
             release.application, release.version, there, pex_sha256=release.fact("pex_sha256")
         )
@@ -152,46 +148,6 @@ def places_at(postgres: str) -> dict[str, Place]:
         )
         for service in SERVICES
     }
-
-
-def nomad(
-    desk: Desk, to: str, *, artifacts: Path, artifacts_url: str, values: Path | None, sha: str
-) -> Nomad:
-    """The Nomad of NOMAD_ADDR; job file and values as the version's commit has them, and after
-    them those of the operator's own file. Raises CannotGoOn."""
-    known = desk.history.file(sha, f"{ENVIRONMENTS}/{to}.hcl")
-    try:
-        own = values.read_text() if values else ""
-    except OSError as error:
-        raise CannotGoOn(f"the values cannot be read: {error}") from None
-    if known is None and not own:
-        raise CannotGoOn(
-            f"{sha[:10]} has no {ENVIRONMENTS}/{to}.hcl: name the environment's values in HCL with"
-            " --values"
-        )
-
-    def text(release: Release) -> str:
-        name = "service" if release.application in SERVICES else release.application
-        found = desk.history.file(release.version, f"{JOBS}/{name}.nomad.hcl")
-        if found is None:
-            raise CannotGoOn(f"{release} has no {JOBS}/{name}.nomad.hcl")
-        return found.decode()
-
-    return Nomad(
-        api=NomadApi(_nomad_of_the_environment()),
-        folder=artifacts,
-        artifacts_url=artifacts_url,
-        text=text,
-        values=f"{(known or b'').decode()}\n{own}",
-        version_name=VERSION,
-    )
-
-
-def _nomad_of_the_environment() -> Api:
-    try:
-        return Api.of("nomad")
-    except NoCluster as error:
-        raise CannotGoOn(str(error)) from None
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Step(StrEnum):
     GATE = "gate"
     ARTIFACT = "artifact"
     MIGRATIONS = "migrations"
+    BASELINE = "baseline"
     CANARY = "canary"
     JUDGE = "judge"
     PROMOTE = "promote"
@@ -32,7 +33,15 @@ class Step(StrEnum):
     RECORD = "record"
 
 
-FORWARD = (Step.PACKAGE, Step.GATE, Step.ARTIFACT, Step.MIGRATIONS, Step.CANARY, Step.JUDGE)
+FORWARD = (
+    Step.PACKAGE,
+    Step.GATE,
+    Step.ARTIFACT,
+    Step.MIGRATIONS,
+    Step.BASELINE,
+    Step.CANARY,
+    Step.JUDGE,
+)
 
 
 class Kind(StrEnum):

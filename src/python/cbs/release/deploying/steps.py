@@ -43,6 +43,10 @@ class Environment(Protocol):
         """Bring its database to where the version wants it; returns what was done."""
         ...
 
+    def before(self, release: Release) -> dict[str, str]:
+        """What is to be put back when the canary is over."""
+        ...
+
     def start_canary(self, release: Release) -> str:
         """Start it beside what is there; returns what was started."""
         ...
@@ -131,9 +135,12 @@ class Deploying:
                 return yes(f"{url} has SHA-256 {sha256}", artifact_url=url)
             case Step.MIGRATIONS:
                 return yes(self.environment.migrate(release))
+            case Step.BASELINE:
+                # A step of its own: looked at again with a canary at work, it would be no baseline.
+                facts = self.before_canary(release) | self.environment.before(release)
+                return yes("what the canary is held against is known", **facts)
             case Step.CANARY:
-                facts = self.before_canary(release)
-                return yes(self.environment.start_canary(release), **facts)
+                return yes(self.environment.start_canary(release))
             case Step.JUDGE:
                 return self.judge(release)
             case Step.PROMOTE:

@@ -1,7 +1,10 @@
 """What is deployed is seen where it runs, and recorded; where the two disagree, both count."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from cbs.cluster.api import Api, Declined, NoCluster
+from cbs.cluster.laptop import Laptop, NotUp
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running import state
 from cbs.dev.running.plan import DIRTY
@@ -9,7 +12,8 @@ from cbs.platform.registry import FolderRegistry
 from cbs.release.gate.history import SHORT, History, NoSuchVersion
 from cbs.release.gate.records import Deployment
 
-LAPTOP = "laptop"
+# The bank of `cbs up`, and that of `cbs cluster dev`.
+LAPTOP, CLUSTER = "laptop", "laptop-cluster"
 # They come with the clone that the bank runs from.
 WITH_THE_BANK = ("gateway", "cbs-cli")
 APPLICATIONS = (*SERVICES, *WITH_THE_BANK, "partner")
@@ -93,6 +97,19 @@ def _versioned(
     return known
 
 
+def observed(
+    name: str, folder: Folder, *, registry: Path | None, consul: Api | None
+) -> list[There] | None:
+    """What is seen to be there; None where nobody can look."""
+    if registry is not None:
+        return in_registry(FolderRegistry(registry))
+    if name == LAPTOP:
+        return laptop(folder)
+    if name == CLUSTER:
+        return cluster(folder)
+    return None if consul is None else in_consul(consul)
+
+
 def laptop(folder: Folder) -> list[There] | None:
     """The bank that is up in a folder; None if none is."""
     running = state.read(folder.state) if folder.is_bank else None
@@ -110,3 +127,28 @@ def in_registry(registry: FolderRegistry) -> list[There]:
         for instance in registry.instances(service)
     )
     return list(dict.fromkeys(found))
+
+
+def cluster(folder: Folder) -> list[There] | None:
+    """The `cbs cluster dev` that is up in a folder; None if none is."""
+    running = state.read(folder.state) if folder.is_bank else None
+    try:
+        seen = in_consul(Laptop.of(folder).api("consul"))
+    except NotUp:
+        return None
+    if seen is None or running is None:
+        return None
+    return [There("cbs-cli", running.sha), *seen]
+
+
+def in_consul(consul: Api) -> list[There] | None:
+    """Every instance that is registered, once a version; None if Consul does not say."""
+    found: dict[There, None] = {}
+    try:
+        for application in (*SERVICES, "gateway"):
+            for entry in consul.get(f"/v1/health/service/cbs-{application}"):
+                sha = (entry["Service"]["Meta"] or {}).get("sha", "")
+                found[There(application, sha)] = None
+    except (NoCluster, Declined):
+        return None
+    return list(found)
