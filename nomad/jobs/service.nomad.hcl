@@ -65,7 +65,15 @@ variable "postgres" {
 }
 
 variable "nats_url" {
-  type = string
+  type        = string
+  default     = ""
+  description = "Where the bus is if Consul knows none: servers of your own, with commas between."
+}
+
+variable "nats_replicas" {
+  type        = number
+  default     = 1
+  description = "How many servers of the bus keep each fact: 1, 3 or 5, and no more than there are."
 }
 
 variable "log_level" {
@@ -193,8 +201,8 @@ job "service" {
         CBS_HTTP_HOST          = "${NOMAD_IP_http}"
         CBS_HTTP_PORT          = "${NOMAD_PORT_http}"
         CBS_POSTGRES_URL       = "postgresql://cbs_${var.service}@${var.postgres}/cbs_${var.service}"
-        CBS_NATS_URL           = var.nats_url
         CBS_NATS_NKEY_FILE     = "${NOMAD_SECRETS_DIR}/nkey"
+        CBS_NATS_REPLICAS      = var.nats_replicas
         CBS_JWKS_FILE          = "${NOMAD_SECRETS_DIR}/jwks"
         CBS_SERVICE_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/token"
         CBS_LOG_LEVEL          = var.log_level
@@ -206,7 +214,20 @@ job "service" {
         { for key in var.services[var.service].keys : "CBS_${upper(key)}_KEY_FILE" => "${NOMAD_SECRETS_DIR}/${key}" }
       )
 
-      # They are read once, at the start: new ones come with the next release.
+      # Asks Consul, as this job, where the servers of the bus are.
+      consul {}
+
+      # Those that are away may be back when they are asked. Of later ones the client hears from
+      # those it knows.
+      template {
+        destination = "${NOMAD_SECRETS_DIR}/nats.env"
+        env         = true
+        once        = true
+        data        = "CBS_NATS_URL={{ range $i, $_ := service \"cbs-nats|any\" }}{{ if $i }},{{ end }}nats://{{ .Address }}:{{ .Port }}{{ else }}${var.nats_url}{{ end }}"
+      }
+
+      # They are read once, at the start: new ones come with the next release. A template that went
+      # on looking would end the task when Nomad or Consul is away for some minutes.
       dynamic "template" {
         for_each = concat(["jwks", "nkey", "pgpass", "token"], var.services[var.service].keys)
 
@@ -216,7 +237,7 @@ job "service" {
           perms       = "0400"
           uid         = var.uid
           gid         = var.gid
-          change_mode = "noop"
+          once        = true
         }
       }
 
