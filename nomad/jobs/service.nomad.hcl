@@ -121,10 +121,11 @@ job "service" {
     shutdown_delay = "3s"
 
     restart {
-      attempts = 3
-      interval = "5m"
-      delay    = "5s"
-      mode     = "fail"
+      attempts         = 3
+      interval         = "5m"
+      delay            = "5s"
+      mode             = "fail"
+      render_templates = true
     }
 
     reschedule {
@@ -217,17 +218,16 @@ job "service" {
       # Asks Consul, as this job, where the servers of the bus are.
       consul {}
 
-      # Those that are away may be back when they are asked. Of later ones the client hears from
-      # those it knows.
+      # Those that are away may be back when they are asked. Of later ones a client hears from those
+      # it knows; a task that is started again is told anew.
       template {
         destination = "${NOMAD_SECRETS_DIR}/nats.env"
         env         = true
-        once        = true
+        change_mode = "noop"
         data        = "CBS_NATS_URL={{ range $i, $_ := service \"cbs-nats|any\" }}{{ if $i }},{{ end }}nats://{{ .Address }}:{{ .Port }}{{ else }}${var.nats_url}{{ end }}"
       }
 
-      # They are read once, at the start: new ones come with the next release. A template that went
-      # on looking would end the task when Nomad or Consul is away for some minutes.
+      # They are read once, at the start: new ones come with the next release.
       dynamic "template" {
         for_each = concat(["jwks", "nkey", "pgpass", "token"], var.services[var.service].keys)
 
@@ -237,7 +237,7 @@ job "service" {
           perms       = "0400"
           uid         = var.uid
           gid         = var.gid
-          once        = true
+          change_mode = "noop"
         }
       }
 

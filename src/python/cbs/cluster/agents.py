@@ -95,8 +95,8 @@ def nomad(
             "min_dynamic_port": first,
             "max_dynamic_port": first + DYNAMIC_PORTS - 1,
             "options": {"fingerprint.denylist": CLOUDS},
-            # By default it ends a task whose templates have not heard of Nomad or Consul for long.
-            "template": dict.fromkeys(("consul_retry", "nomad_retry"), {"attempts": 0}),
+            # By default it ends NATS when its template has had no answer for some minutes.
+            "template": {each: {"attempts": 0} for each in ("consul_retry", "nomad_retry")},
         },
         "consul": {
             "address": f"127.0.0.1:{ports['consul']}",
