@@ -30,6 +30,8 @@ from tests.signing import Signer
 STREAM = stream_name("ledger")
 # An election among those left takes NATS 4 to 9 s, a try of a call 2 s, and CI is a busy place.
 HEARD_SECONDS_MAX, PAUSE_SECONDS_MAX, FROZEN_SECONDS_MAX = 90, 10, 25
+# nats-py forgets to close what it gave up while it was connecting.
+SILENCE = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -220,8 +222,7 @@ async def test_with_one_replica_the_stream_is_away_with_its_server_and_comes_bac
     assert heard == [0, 1, 2]
 
 
-# nats-py forgets to close what it gave up while it was connecting.
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@SILENCE
 async def test_a_server_that_falls_silent_is_left(world):
     """Nobody closes the connection to a node that has lost its power: silence must say it."""
     place = world.line.caller._client.connected_url
@@ -269,17 +270,19 @@ async def keeps_three(streams: Any) -> bool:
     return all(len(some) == 2 and all(one.current for one in some) for some in others)
 
 
+@SILENCE
 async def test_who_loses_the_bus_while_it_begins_to_serve_serves_on_the_next(world):
     (only, *_), signer = world.cluster.servers, world.line.signer
     bus = await world.cluster.bus("ledger", signer, url=only.url)
-    await asyncio.to_thread(only.kill)
     await world.ledger.leave()
     cats = Endpoint(verb="cat", takes=Ask, gives=Ask, handle=answer, permission="cats.see")
+    only.freeze()
     try:
         await bus.serve(cats)
         async with Running(world.line):
             await world.line.goes_on(HEARD_SECONDS_MAX)
     finally:
+        only.thaw()
         await bus.leave()
         await bus.close()
 
