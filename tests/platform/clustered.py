@@ -75,6 +75,14 @@ class Server:
         except OSError:
             return False
 
+    def messages(self, stream: str) -> int:
+        """How many of a stream this server itself has."""
+        url = self.health_url.replace("/healthz", "/jsz?acc=BANK&streams=true")
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            (account,) = json.load(answer)["account_details"]
+        (found,) = (each for each in account["stream_detail"] if each["name"] == stream)
+        return int(found["state"]["messages"])
+
 
 @dataclass
 class Cluster:

@@ -1,6 +1,7 @@
 """Of three NATS servers any one may go: calls go on, no fact is lost or heard twice."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -234,6 +235,23 @@ async def test_a_server_that_falls_silent_is_left(world):
             await world.line.goes_on(FROZEN_SECONDS_MAX)
         finally:
             silent.thaw()
+
+
+async def test_a_server_that_comes_back_with_an_empty_disk_is_sent_what_it_lacks(world):
+    """As a new node under the name of one that is lost."""
+    async with world.cluster.administrator() as streams:
+        async with Running(world.house.relay):
+            await world.house.light(*range(300))
+            async with asyncio.timeout(HEARD_SECONDS_MAX):
+                while await world.house.relay.waiting():  # noqa: ASYNC110 (another database)
+                    await asyncio.sleep(0.1)
+        leader = await leader_of(streams, STREAM)
+    lost = next(each for each in world.cluster.servers if each.name != leader)
+    await asyncio.to_thread(lost.kill)
+    shutil.rmtree(lost.conf.with_suffix(""))
+    await asyncio.to_thread(world.cluster.all_well)
+
+    assert await asyncio.to_thread(lost.messages, STREAM) == 300
 
 
 @pytest.mark.parametrize("away", [False, True])
