@@ -13,10 +13,12 @@ artifacts_url = "https://artifacts.bank.example/cbs"
 
 postgres   = "postgres.bank.example:5432"
 consul_url = "http://127.0.0.1:8500"
-nats_url   = "nats://cbs-nats.service.consul:4222"
-nats_port  = 4222
 
-nats_volume = "cbs-nats"
+# Three servers keep every fact: any one may go, and the other two carry on.
+nats_replicas     = 3
+nats_volume       = "cbs-nats"
+nats_port         = 4222
+nats_cluster_port = 6222
 
 gateway_port = 8080
 

@@ -9,7 +9,14 @@ variable "nats" {
 }
 
 variable "nats_port" {
-  type = number
+  type        = number
+  description = "Of each server, on its node; 0 for any free one, where servers share a node."
+}
+
+variable "nats_cluster_port" {
+  type        = number
+  default     = 0
+  description = "Between the servers, as nats_port."
 }
 
 variable "nats_volume" {
@@ -21,7 +28,7 @@ variable "nats_volume" {
 variable "nats_folder" {
   type        = string
   default     = ""
-  description = "With raw_exec: a folder for the streams, which the user owns."
+  description = "With raw_exec, on one machine: a folder for the streams, which the user owns."
 }
 
 variable "datacenters" {
@@ -70,8 +77,9 @@ job "cbs-nats" {
     count          = var.nats.count
     shutdown_delay = "2s"
 
+    # On one's own machine, where there is no volume, the servers of a cluster share the node.
     constraint {
-      distinct_hosts = true
+      distinct_hosts = var.nats_volume != ""
     }
 
     # Its streams are on the node: it comes back there.
@@ -102,7 +110,10 @@ job "cbs-nats" {
         static = var.nats_port
       }
 
-      port "cluster" {}
+      port "cluster" {
+        static = var.nats_cluster_port
+      }
+
       port "monitor" {}
     }
 
@@ -111,6 +122,8 @@ job "cbs-nats" {
       provider = "consul"
       port     = "client"
 
+      # Well is who follows the leader, and has every stream of its own as new as the others have:
+      # only then the next one leaves.
       check {
         name     = "ready"
         type     = "http"
@@ -182,24 +195,27 @@ job "cbs-nats" {
         }
 
         data = <<-EOT
-          server_name: {{ env "node.unique.name" }}
+          {{- /* The name is where the streams are: by it the others know what it has. */}}
+          server_name: "%{if var.nats_volume == ""}nats-{{ env "NOMAD_ALLOC_INDEX" }}%{else}{{ env "node.unique.name" }}%{endif}"
           host: {{ env "NOMAD_IP_client" }}
           port: {{ env "NOMAD_PORT_client" }}
           http: {{ env "NOMAD_ADDR_monitor" }}
           max_payload: 1048576
           write_deadline: "10s"
+          ping_interval: "2s"
+          ping_max: 3
           lame_duck_duration: "30s"
           lame_duck_grace_period: "1s"
           jetstream {
-            store_dir: "${var.nats_volume == "" ? var.nats_folder : "/streams"}"
+            store_dir: "${var.nats_volume == "" ? var.nats_folder : "/streams"}%{if var.nats_volume == "" && var.nats.count > 1}/{{ env "NOMAD_ALLOC_INDEX" }}%{endif}"
             max_memory_store: 268435456
             max_file_store: 68719476736
           }
-          {{ with nomadVar "nomad/jobs/cbs-nats" }}
+          {{ with $bank := nomadVar "nomad/jobs/cbs-nats" }}
           accounts: {
             BANK: {
               jetstream: enabled
-              users: {{ .users }}
+              users: {{ $bank.users }}
               mappings: {
                 {{- range $service, $route := tree "cbs/routes" | byKey }}
                 {{- with index $route "stable" }}
@@ -239,12 +255,16 @@ job "cbs-nats" {
             listen: {{ env "NOMAD_ADDR_cluster" }}
             authorization {
               user: cluster
-              password: "{{ .cluster_password }}"
+              password: "{{ $bank.cluster_password }}"
             }
+            {{- /* Itself always: JetStream does not begin without a route, and Consul may not know. */}}
             routes: [
-              {{ range service "cbs-nats-cluster|any" }}
-              "nats://cluster:{{ $.cluster_password }}@{{ .Address }}:{{ .Port }}"
-              {{ end }}
+              "nats://cluster:{{ $bank.cluster_password }}@{{ env "NOMAD_ADDR_cluster" }}"
+              {{- range service "cbs-nats-cluster|any" }}
+              {{- if ne (printf "%s:%d" .Address .Port) (env "NOMAD_ADDR_cluster") }}
+              "nats://cluster:{{ $bank.cluster_password }}@{{ .Address }}:{{ .Port }}"
+              {{- end }}
+              {{- end }}
             ]
           }
           %{~endif}

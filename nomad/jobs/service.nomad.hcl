@@ -65,7 +65,15 @@ variable "postgres" {
 }
 
 variable "nats_url" {
-  type = string
+  type        = string
+  default     = ""
+  description = "Where the bus is if Consul knows none: servers of your own, with commas between."
+}
+
+variable "nats_replicas" {
+  type        = number
+  default     = 1
+  description = "How many servers of the bus keep each fact: 1, 3 or 5, and no more than there are."
 }
 
 variable "log_level" {
@@ -113,10 +121,11 @@ job "service" {
     shutdown_delay = "3s"
 
     restart {
-      attempts = 3
-      interval = "5m"
-      delay    = "5s"
-      mode     = "fail"
+      attempts         = 3
+      interval         = "5m"
+      delay            = "5s"
+      mode             = "fail"
+      render_templates = true
     }
 
     reschedule {
@@ -193,8 +202,8 @@ job "service" {
         CBS_HTTP_HOST          = "${NOMAD_IP_http}"
         CBS_HTTP_PORT          = "${NOMAD_PORT_http}"
         CBS_POSTGRES_URL       = "postgresql://cbs_${var.service}@${var.postgres}/cbs_${var.service}"
-        CBS_NATS_URL           = var.nats_url
         CBS_NATS_NKEY_FILE     = "${NOMAD_SECRETS_DIR}/nkey"
+        CBS_NATS_REPLICAS      = var.nats_replicas
         CBS_JWKS_FILE          = "${NOMAD_SECRETS_DIR}/jwks"
         CBS_SERVICE_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/token"
         CBS_LOG_LEVEL          = var.log_level
@@ -205,6 +214,18 @@ job "service" {
         },
         { for key in var.services[var.service].keys : "CBS_${upper(key)}_KEY_FILE" => "${NOMAD_SECRETS_DIR}/${key}" }
       )
+
+      # Asks Consul, as this job, where the servers of the bus are.
+      consul {}
+
+      # Those that are away may be back when they are asked. Of later ones a client hears from those
+      # it knows; a task that is started again is told anew.
+      template {
+        destination = "${NOMAD_SECRETS_DIR}/nats.env"
+        env         = true
+        change_mode = "noop"
+        data        = "CBS_NATS_URL={{ range $i, $_ := service \"cbs-nats|any\" }}{{ if $i }},{{ end }}nats://{{ .Address }}:{{ .Port }}{{ else }}${var.nats_url}{{ end }}"
+      }
 
       # They are read once, at the start: new ones come with the next release.
       dynamic "template" {

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cbs.dev.folder import SERVICES
+from cbs.dev.running.broker import LIMITS
 from cbs.platform.process import DRAIN_SECONDS_MAX
 from tests.jobs.declared import labelled, read, seconds
 
@@ -12,6 +13,8 @@ Block = dict[str, Any]
 READY = "/health/ready"
 IN_SECRETS = "${NOMAD_SECRETS_DIR}"
 SENSITIVE = re.compile(r"PASS|TOKEN|SEED|SECRET|NKEY|PRIVATE|_KEY")
+SERVERS_OF_NATS = (1, 3, 5)
+WELL_OF_NATS = "/healthz"  # with a question behind it, it would not look at what a server has
 PINNED = re.compile(r"sha256:(\$\{(var\.|NOMAD_META_)|[0-9a-f]{64}$)")
 SECRETS = re.compile(
     r"-----BEGIN|eyJ[\w-]{10,}\.|\bS[UAONCX][A-Z2-7]{56}\b|://[^/\s:$]+:[^/\s@$]+@"
@@ -23,7 +26,7 @@ def of_job(path: str, text: str) -> Iterator[str]:
     """Offences of a job's file against every rule, each with where it is."""
     file = read(text)
     for name, job in labelled(file["job"]).items():
-        for rule in (_anywhere, _released, _grouped, _found, _run, _fetched, _handed):
+        for rule in (_anywhere, _released, _grouped, _found, _run, _fetched, _handed, _bus):
             yield from (f"{path}, job {name}: {offence}" for offence in rule(job))
     for name, variable in labelled(file.get("variable", [])).items():
         if "type" not in variable:
@@ -45,6 +48,22 @@ def of_environment(path: str, text: str, jobs: Mapping[str, str]) -> Iterator[st
         if name not in known:
             yield f"{path}: no job has a variable {name}"
     yield from secrets_in(path, text)
+    for offence in _keeps_facts(read(text)):
+        yield f"{path}: {offence}"
+
+
+def _keeps_facts(values: Block) -> Iterator[str]:
+    """Where there are several nodes, any one may go and take no fact with it."""
+    servers, replicas = values.get("nats", {}).get("count", 1), values.get("nats_replicas", 1)
+    for name, number in (("nats.count", servers), ("nats_replicas", replicas)):
+        if number not in SERVERS_OF_NATS:
+            yield f"{name} is {number}: an even number loses no more servers than one less"
+    if replicas > servers:
+        yield f"nats_replicas is {replicas}, of {servers} servers: nothing could be kept"
+    if servers > 1 and replicas == 1:
+        yield f"each of {servers} servers has facts that go with it: nats_replicas"
+    if values.get("driver") == "exec" and servers < 3:
+        yield "one server of NATS, and the bank stands still with its node: nats.count"
 
 
 DEPLOYS = {"list-jobs", "parse-job", "read-job", "submit-job", "dispatch-job"}
@@ -224,6 +243,37 @@ def _templates(task: Block) -> Iterator[Block]:
         yield from dynamic.get("template", {}).get("content", [])
 
 
+def _bus(job: Block) -> Iterator[str]:
+    """NATS itself, and who asks Consul where it is."""
+    for name, group in groups(job):
+        (restart,) = group.get("restart") or [{}]
+        checks = [check for service in _services(group) for check in service.get("check", [])]
+        for _, task in labelled(group.get("task", [])).items():
+            for template in _templates(task):
+                data = str(template.get("data"))
+                if (
+                    template.get("env")
+                    and "service \\" in data
+                    and not restart.get("render_templates")
+                ):
+                    yield f"group {name} keeps to servers that it began with: render_templates"
+                if "lame_duck_duration" in data:
+                    yield from _of_nats(task, data, [str(check.get("path")) for check in checks])
+
+
+def _of_nats(task: Block, conf: str, asked: list[str]) -> Iterator[str]:
+    said = dict(re.findall(r"^ *(\w+): \"?(\w+)\"?$", conf, re.M))
+    for name, value in LIMITS.items():
+        if said.get(name) != str(value):
+            yield f"{name} of NATS is {said.get(name)} here, and {value} for ./cbs up"
+    if seconds(task.get("kill_timeout")) <= seconds(said.get("lame_duck_duration")):
+        yield "NATS is killed before it has sent its clients to the others: kill_timeout"
+    if "SIGUSR2" not in str(task.get("kill_signal")):
+        yield "NATS hangs up on all clients at once: kill_signal, where there are others"
+    if asked != [WELL_OF_NATS]:
+        yield f"the next server leaves before this one has caught up: check {WELL_OF_NATS}"
+
+
 def of_consul(files: Mapping[str, str]) -> Iterator[str]:
     """Offences of all of consul/ together: who may call whom, and who may do what."""
     entries = {path: read(text) for path, text in files.items() if "/config/" in path}
@@ -236,6 +286,9 @@ def of_consul(files: Mapping[str, str]) -> Iterator[str]:
             yield f"consul: {name} is not open to the gateway, and to it alone"
         if not any(e["Kind"] == "service-defaults" and e["Name"] == name for e in entries.values()):
             yield f"consul: {name} has no service-defaults"
+    rule = read(files["consul/binding-rules/cbs-service.hcl"])["Selector"]
+    if f"({'|'.join(SERVICES)})" not in rule:
+        yield "consul: some service may not ask where NATS is: binding-rules/cbs-service"
     for path, text in files.items():
         yield from secrets_in(path, text)
         if "/policies/" in path:

@@ -10,7 +10,8 @@ JOBS = texts("nomad/jobs", "*.nomad.hcl")
 ENVIRONMENTS = texts("nomad/env", "*.hcl")
 POLICIES = texts("nomad/policies", "*.hcl")
 CONSUL = texts("consul", "**/*.hcl")
-SERVICE = "nomad/jobs/service.nomad.hcl"
+SERVICE, NATS = "nomad/jobs/service.nomad.hcl", "nomad/jobs/nats.nomad.hcl"
+PRODUCTION = "nomad/env/production.hcl"
 
 
 def test_there_is_something_to_look_at():
@@ -97,18 +98,51 @@ OFFENCES = {
     ('perms       = "0400"', 'perms = "0644"'): "lets others read",
     ("postgresql://cbs_${var.service}@", "postgresql://cbs:geheim@"): "looks like a secret",
     ("  type = number\n", "  default = 1\n"): "has no type",
+    ("render_templates = true", ""): "servers that it began with",
+}
+OF_NATS = {
+    ('path     = "/healthz"', 'path     = "/healthz?js-enabled-only=true"'): "has caught up",
+    ('ping_interval: "2s"', 'ping_interval: "2m"'): "ping_interval of NATS is 2m here",
+    ("          max_payload: 1048576\n", ""): "max_payload of NATS is None here",
+    ('"SIGUSR2" : ', '"SIGTERM" : '): "hangs up on all clients",
+    ('kill_timeout = "45s"', 'kill_timeout = "30s"'): "killed before it has sent",
 }
 
 
-@pytest.mark.parametrize(("change", "told"), OFFENCES.items(), ids=lambda each: str(each)[:40])
-def test_each_offence_of_a_job_is_told(change, told):
+@pytest.mark.parametrize(
+    ("path", "change", "told"),
+    [
+        *((SERVICE, change, told) for change, told in OFFENCES.items()),
+        *((NATS, change, told) for change, told in OF_NATS.items()),
+    ],
+    ids=lambda each: str(each)[:40],
+)
+def test_each_offence_of_a_job_is_told(path, change, told):
     good, bad = change
-    assert good in JOBS[SERVICE]
-    planted = JOBS[SERVICE].replace(good, bad)
+    assert good in JOBS[path]
+    planted = JOBS[path].replace(good, bad)
 
-    offences = list(rules.of_job(SERVICE, planted))
+    offences = list(rules.of_job(path, planted))
 
     assert any(told in offence for offence in offences)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("nats_replicas     = 3", "nats_replicas = 5"), "of 3 servers: nothing could be kept"),
+        (("nats_replicas     = 3", "nats_replicas = 1"), "facts that go with it"),
+        (("nats_replicas     = 3", "nats_replicas = 2"), "nats_replicas is 2"),
+        (("nats    = { count = 3", "nats    = { count = 4"), "nats.count is 4"),
+        (("nats    = { count = 3", "nats    = { count = 1"), "stands still with its node"),
+    ],
+)
+def test_an_environment_in_which_a_fact_could_be_lost_is_told(change, told):
+    good, bad = change
+    assert good in ENVIRONMENTS[PRODUCTION]
+    planted = ENVIRONMENTS[PRODUCTION].replace(good, bad)
+
+    assert any(told in each for each in rules.of_environment(PRODUCTION, planted, JOBS))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +174,7 @@ def test_a_variable_that_no_job_has_is_told():
         ("config/intentions-default", ("deny", "allow"), "is not denied"),
         ("config/intentions-ledger", ("cbs-gateway", "cbs-payments"), "to it alone"),
         ("config/defaults-ledger", ("cbs-ledger", "ledger"), "has no service-defaults"),
+        ("binding-rules/cbs-service", ("|audit", ""), "some service may not ask"),
         ("policies/cbs-gateway", ('key_prefix "cbs/routes/"', 'operator = "write"\nx "y"'), "oper"),
         ("policies/cbs-gateway", ('"cbs-" {\n  policy = "read"', '"" {\n  policy = "write"'), "ev"),
     ],

@@ -7,11 +7,13 @@ from cbs.platform.bus import Bus
 from tests.signing import Signer
 
 
-async def bus_of(service: str, url: str, folder: Path, signer: Signer) -> Bus:
+async def bus_of(
+    service: str, url: str, folder: Path, signer: Signer, *, nkey_file: Path | None = None
+) -> Bus:
     bus = Bus(
         service=service,
         tokens=Tokens.of_file(signer.jwks(folder)),
         own_token=signer.token(service, "internal", kind="service"),
     )
-    await bus.open(url=url, nkey_file=None)
+    await bus.open(url=url, nkey_file=nkey_file)
     return bus

@@ -95,6 +95,8 @@ def nomad(
             "min_dynamic_port": first,
             "max_dynamic_port": first + DYNAMIC_PORTS - 1,
             "options": {"fingerprint.denylist": CLOUDS},
+            # By default it ends NATS when its template has had no answer for some minutes.
+            "template": {each: {"attempts": 0} for each in ("consul_retry", "nomad_retry")},
         },
         "consul": {
             "address": f"127.0.0.1:{ports['consul']}",

@@ -83,6 +83,16 @@ def dev(
         bool, typer.Option("--detach", "-d", help="Leave it running and return.")
     ] = False,
     dist: Dist = Path("dist"),
+    values: Annotated[
+        Path | None,
+        typer.Option(
+            "--values",
+            metavar="FILE",
+            help="Values in HCL that go before those of nomad/env/laptop.hcl, such as"
+            " nomad/env/three-natses.hcl.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Consul, Nomad, PostgreSQL, NATS and the whole bank on this machine; Ctrl-C ends all of it.
@@ -96,23 +106,26 @@ def dev(
         if state.read(folder.state) is None:
             folder.found()
             if detach:
-                place = str(_own(dist).resolve())
-                detached(folder, console, ["cluster", "dev", "--dist", place])
+                words = ["--dist", str(_own(dist).resolve())]
+                words += ["--values", str(_own(values).resolve())] if values else []
+                detached(folder, console, ["cluster", "dev", *words])
             else:
-                _in_foreground(folder, console, _own(dist).resolve())
+                text = _own(values).read_text() if values else ""
+                _in_foreground(folder, console, _own(dist).resolve(), text)
         elif not as_json and (now := state.read(folder.state)):
             console.print(summary(folder, now))
         if as_json and (now := state.read(folder.state)):
             typer.echo(json.dumps({"data": str(folder.root), "edge_url": now.edge_url}))
 
 
-def _in_foreground(folder: Folder, console: Console, dist: Path) -> None:
+def _in_foreground(folder: Folder, console: Console, dist: Path, values: str) -> None:
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.say(f"starting a cluster in {folder.root}")
         sweep(folder)
         cluster = DevCluster(folder=folder, dist=dist, supervisor=supervisor)
         try:
+            cluster.keep_values(values)
             found = cluster.prepare()
 
             async def bring_up(_: Supervisor) -> None:

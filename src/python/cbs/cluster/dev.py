@@ -42,7 +42,7 @@ USUAL_PORTS = {
 }
 NOBODY, POLL_SECONDS, NODE_SECONDS_MAX, STOP_SECONDS_MAX = 65534, 0.1, 60, 90
 PYTHONS = ("/usr/bin/python3.11", "/usr/local/bin/python3.11")
-LAPTOP = "laptop"
+LAPTOP, VALUES = "laptop", "cluster-values.hcl"
 
 
 class CannotHere(RuntimeError):
@@ -142,15 +142,26 @@ class DevCluster:
             say=say,
         )
 
+    def keep_values(self, text: str) -> None:
+        """Values of the user's own, in HCL, which go before those of the environment."""
+        write_whole(self.folder.root / VALUES, text)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        path = self.folder.root / VALUES
+        return rules.read(path, {}) if path.exists() else {}
+
     def _own(self, place: str) -> dict[str, Any]:
-        root = os.geteuid() == 0
+        root, values = os.geteuid() == 0, self.values
+        # Several servers on one machine take ports that Nomad chooses, and Consul tells.
+        alone = values.get("nats", {}).get("count", 1) == 1
         return {
             "artifacts_url": f"http://127.0.0.1:{self.ports['artifacts']}",
             "consul_url": f"http://127.0.0.1:{self.ports['consul']}",
             "gateway_port": self.ports["edge"],
             "nats_folder": str(self.folder["nats"]),
-            "nats_port": self.ports["nats"],
-            "nats_url": f"nats://127.0.0.1:{self.ports['nats']}",
+            "nats_port": self.ports["nats"] if alone else 0,
+            "nats_url": f"nats://127.0.0.1:{self.ports['nats']}" if alone else "",
             "pex_root": str(self.folder["pex"]),
             "postgres": place,
             "postgres_folder": str(self.folder["postgres"]),
@@ -159,6 +170,7 @@ class DevCluster:
             "user": "nobody" if root else "",
             "uid": NOBODY if root else os.geteuid(),
             "gid": NOBODY if root else os.getegid(),
+            **values,
         }
 
     async def bring_up(self, found: dict[str, Path]) -> None:
@@ -169,7 +181,6 @@ class DevCluster:
         env[MARK] = str(folder.root)
         state = supervisor.state
         state.edge_url = f"http://127.0.0.1:{self.ports['edge']}"
-        state.nats_url = f"nats://127.0.0.1:{self.ports['nats']}"
         gathering = asyncio.to_thread(
             artifacts.gather, self.dist, folder["artifacts"], servers=True
         )
@@ -186,6 +197,11 @@ class DevCluster:
         state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
         laptop.note(folder, settling.own)
         await _done(asyncio.to_thread(settling.run))
+        state.nats_url = await asyncio.to_thread(self._nats_url)
+
+    def _nats_url(self) -> str:
+        found = self.api("consul").get("/v1/catalog/service/cbs-nats") or []
+        return ",".join(f"nats://{each['ServiceAddress']}:{each['ServicePort']}" for each in found)
 
     def _artifacts(self, env: dict[str, str]) -> Program:
         port = self.ports["artifacts"]

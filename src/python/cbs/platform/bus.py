@@ -6,17 +6,17 @@ rest of the message (docs/decisions/0003-envelope-on-the-bus.md).
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
-import nats
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import FlushTimeoutError
 from nats.js import JetStreamContext
-from nats.micro import add_service
 from nats.micro.request import Request as MicroRequest
 from nats.micro.service import EndpointConfig, ServiceConfig
 from nats.micro.service import Service as MicroService
@@ -42,9 +42,11 @@ from cbs.platform.envelope import (
     reply_with,
 )
 from cbs.platform.pulling import Pull
+from cbs.platform.servers import connected
 
 CALL_SECONDS_MAX, TRY_SECONDS_MAX = 5.0, 2.0
 IN_FLIGHT_MAX, BREAKER_FAILURES_MAX, BREAKER_SECONDS = 512, 20, 2.0
+FLUSH_SECONDS_MAX = 2
 VERSION, INBOX = "1.0.0", "_INBOX"
 
 log = structlog.get_logger()
@@ -88,26 +90,14 @@ class Bus:
     )
 
     async def open(self, *, url: str, nkey_file: Path | None, patiently: bool = False) -> None:
-        pause = 0.1
-        while True:
-            try:
-                self._client = await nats.connect(
-                    url,
-                    name=f"cbs-{self.service}",
-                    nkeys_seed=str(nkey_file) if nkey_file else None,
-                    inbox_prefix=f"{INBOX}_{self.service}".encode(),
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.2,
-                    pending_size=8 * 1024 * 1024,
-                    error_cb=self._on_error,
-                )
-                return
-            except (TimeoutError, OSError, NatsError) as error:
-                if not patiently:
-                    raise
-                log.warning("bus-unreachable", error=repr(error), again_in_seconds=pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, CALL_SECONDS_MAX)
+        self._client = await connected(
+            url,
+            service=self.service,
+            nkey_file=nkey_file,
+            inbox=f"{INBOX}_{self.service}",
+            on_error=self._on_error,
+            patiently=patiently,
+        )
 
     async def _on_error(self, error: Exception) -> None:
         log.warning("bus-error", error=repr(error))
@@ -133,7 +123,10 @@ class Bus:
 
     async def serve(self, *endpoints: Endpoint[Any]) -> None:
         named = ServiceConfig(name=f"cbs-{self.service}", version=VERSION)
-        self._micro = await add_service(self._client, named)
+        self._micro = MicroService(self._client, named)
+        # What is lost in this moment is subscribed to anew on the server that comes next.
+        with suppress(FlushTimeoutError):
+            await self._micro.start()
         for endpoint in endpoints:
             accept = self._accepting(endpoint)
             for subject in subjects_of(f"cbs.{self.service}.{endpoint.verb}", self.sha):
@@ -142,8 +135,9 @@ class Bus:
                     EndpointConfig(name=name, subject=subject, handler=accept)
                 )
         # A flush's PING goes ahead of what is still to be written (nats-py 2.16): twice, then.
-        for _ in range(2):
-            await self._client.flush()
+        with suppress(FlushTimeoutError):
+            for _ in range(2):
+                await self._client.flush(FLUSH_SECONDS_MAX)
 
     def _accepting(self, endpoint: Endpoint[P]) -> Callable[[MicroRequest], Awaitable[None]]:
         decoder = msgspec.json.Decoder(endpoint.takes)

@@ -7,6 +7,7 @@ so to nobody: publishing is not answered. Such a stream is made anew, for it is 
 """
 
 import asyncio
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS = 0.5, 0.5
 # What is lost on a connection that breaks is not missed earlier; sent twice, it is stored once.
 ACK_SECONDS_MAX = 3.0
 NOT_STORED_MAX = 2
+UPDATE_AGAIN_SECONDS = 30.0
 
 LOCK = "SELECT pg_try_advisory_lock(hashtext('cbs relay'))"
 UNLOCK = "SELECT pg_advisory_unlock(hashtext('cbs relay'))"
@@ -48,10 +50,11 @@ def stream_name(service: str) -> str:
     return f"CBS_{service.upper()}"
 
 
-async def ensure_stream(bus: Bus, service: str) -> None:
+async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
     """A stream is a cache of the outbox: it is bounded, and may be lost and made anew.
 
-    One that an older release made gets today's window of duplicates.
+    One that an older release made gets today's window of duplicates and number of replicas. False
+    if the bus cannot do that at present (a server is away): what is there is of use meanwhile.
     """
     jetstream = bus.jetstream()
     wanted = StreamConfig(
@@ -63,14 +66,23 @@ async def ensure_stream(bus: Bus, service: str) -> None:
         max_bytes=STREAM_BYTES_MAX,
         max_age=STREAM_SECONDS_MAX,
         duplicate_window=DUPLICATE_SECONDS,
+        num_replicas=replicas,
     )
     try:
         found = await jetstream.stream_info(stream_name(service))
     except NotFoundError:
         await jetstream.add_stream(wanted)
-        return
-    if found.config.duplicate_window != wanted.duplicate_window:
-        await jetstream.update_stream(wanted)
+        return True
+    if (found.config.duplicate_window, found.config.num_replicas) != (
+        wanted.duplicate_window,
+        wanted.num_replicas,
+    ):
+        try:
+            await jetstream.update_stream(wanted)
+        except APIError as error:
+            log.warning("stream-not-updated", stream=wanted.name, error=repr(error))
+            return False
+    return True
 
 
 class NotStored(Exception):
@@ -83,6 +95,7 @@ class Relay:
 
     outbox: Outbox
     bus: Bus
+    replicas: int = 1
     not_stored: int = 0
 
     async def run(self) -> None:
@@ -105,7 +118,7 @@ class Relay:
             if not await connection.fetchval(LOCK):
                 return
             try:
-                await self._publish_for_ever(connection)
+                await self._publish_on(connection)
             finally:
                 # The connection goes back to the pool; if it is gone, so is its lock.
                 with suppress(*UNREACHABLE):
@@ -120,9 +133,14 @@ class Relay:
             log.warning("stream-renewed", stream=name)
         self.not_stored = 0
 
-    async def _publish_for_ever(self, connection: Any) -> None:
-        await ensure_stream(self.bus, self.outbox.service)
-        while True:
+    async def _ensure_stream(self) -> bool:
+        return await ensure_stream(self.bus, self.outbox.service, replicas=self.replicas)
+
+    async def _publish_on(self, connection: Any) -> None:
+        """For ever, or until it is time to see again whether the stream can be as it should."""
+        as_wanted, loop = await self._ensure_stream(), asyncio.get_running_loop()
+        until = math.inf if as_wanted else loop.time() + UPDATE_AGAIN_SECONDS
+        while loop.time() < until:
             self.outbox.written.clear()
             if await self.publish(connection) < FACTS_PAGE_MAX:
                 with suppress(TimeoutError):
@@ -150,7 +168,7 @@ class Relay:
             async with asyncio.timeout(ACK_SECONDS_MAX):
                 await asyncio.gather(*acks)
         except (NotFoundError, BadRequestError):
-            await ensure_stream(self.bus, self.outbox.service)
+            await self._ensure_stream()
             raise
         except TimeoutError:
             raise NotStored from None

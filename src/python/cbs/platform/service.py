@@ -188,7 +188,9 @@ def service_of(
         parts=parts,
         app=app,
         edge=Edge(app=app, tokens=plumbing.tokens),  # type: ignore[arg-type]
-        relay=Relay(outbox=plumbing.outbox, bus=plumbing.bus),
+        relay=Relay(
+            outbox=plumbing.outbox, bus=plumbing.bus, replicas=plumbing.settings.nats_replicas
+        ),
         listeners=listeners,
         letters=letters,
     )

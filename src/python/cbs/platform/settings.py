@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -11,7 +11,11 @@ PREFIX = "CBS_"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every service needs to run; field `http_port` is `CBS_HTTP_PORT`. Secrets are files."""
+    """What every service needs to run; field `http_port` is `CBS_HTTP_PORT`. Secrets are files.
+
+    `nats_url` may name several servers of a cluster, with commas between them; `nats_replicas` of
+    them keep the service's facts, so that a majority survives the loss of the rest.
+    """
 
     http_host: str = "127.0.0.1"
     http_port: int = 0
@@ -19,6 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     postgres_connections_max: int = 8
     nats_url: str
     nats_nkey_file: Path | None = None
+    nats_replicas: Literal[1, 3, 5] = 1
     jwks_file: Path
     service_token_file: Path | None = None
     registry_folder: Path | None = None

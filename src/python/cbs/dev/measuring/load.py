@@ -25,6 +25,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from cbs.platform.envelope import Call, RemoteRefusal, encode, received, reply_of
+from cbs.platform.servers import servers
 
 ANSWER_SECONDS_MAX = 10.0
 CREATED = 201
@@ -178,7 +179,7 @@ def bus_requests(job: Job) -> Iterator[bytes]:
 
 async def over_nats(job: Job, tally: Tally) -> None:
     client = await nats.connect(
-        job.nats_url,
+        servers(job.nats_url),
         nkeys_seed=job.nkey_file or None,
         inbox_prefix=f"_INBOX_{job.nats_user}".encode(),
         allow_reconnect=False,

@@ -8,6 +8,7 @@ import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,10 +18,21 @@ from nats.js.errors import NotFoundError
 from cbs.dev.running.ports import choose, is_open
 from cbs.dev.running.process import CannotStart, mortal, running
 from cbs.platform.connections import Permissions
+from cbs.platform.servers import servers
 
 ADMIN = "admin"
 EVERYTHING = Permissions(publish=(), subscribe=())
 GREETING_BYTES_MAX = 16_384
+# As in nomad/jobs/nats.nomad.hcl. By default a client or a server whose node is gone would for
+# minutes be sent its share of the requests: silence is noticed within 8 s.
+LIMITS = {
+    "max_payload": 1 << 20,
+    "write_deadline": "10s",
+    "ping_interval": "2s",
+    "ping_max": 3,
+    "lame_duck_duration": "30s",
+    "lame_duck_grace_period": "1s",
+}
 TEST_ACCOUNTS = 64
 TEST_PASSWORD = "test"  # of servers that live as long as a test run, on loopback
 
@@ -36,13 +48,40 @@ def program() -> str:
     raise CannotStart("nats-server is not installed: run ./cbs, which installs it")
 
 
-def bank_conf(*, port: int, store: Path, users: Mapping[str, tuple[str, Permissions]]) -> str:
-    """The server's file; `users` are service -> (public nkey, permissions). It holds no secret.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A server of a cluster on loopback: its name stays with its store. `others` are the ports."""
+
+    name: str
+    port: int
+    others: tuple[int, ...]
+    password: str
+
+    def conf(self) -> dict[str, object]:
+        """As in nomad/jobs/nats.nomad.hcl."""
+        who = {"user": "cluster", "password": self.password}
+        return {
+            "name": "cbs",
+            "listen": f"127.0.0.1:{self.port}",
+            "authorization": who,
+            "routes": [f"nats://cluster:{self.password}@127.0.0.1:{each}" for each in self.others],
+        }
+
+
+def bank_conf(
+    *,
+    port: int,
+    store: Path,
+    users: Mapping[str, tuple[str, Permissions]],
+    member: Member | None = None,
+) -> str:
+    """The server's file; `users` are service -> (public nkey, permissions). Alone, it holds no
+    secret; as a `member` of a cluster, the password that its servers share.
 
     A user without subjects to publish is the administrator, who may do anything.
     """
     bank = {"jetstream": "enabled", "users": users_of(users)}
-    return _conf(port=port, store=store, accounts={"BANK": bank})
+    return _conf(port=port, store=store, accounts={"BANK": bank}, member=member)
 
 
 def users_of(users: Mapping[str, tuple[str, Permissions]]) -> list[dict[str, object]]:
@@ -63,16 +102,15 @@ def _user(public: str, may: Permissions) -> dict[str, object]:
     }
 
 
-def _conf(*, port: int, store: Path, accounts: Mapping[str, object]) -> str:
+def _conf(
+    *, port: int, store: Path, accounts: Mapping[str, object], member: Member | None = None
+) -> str:
     # JetStream syncs to disk every two minutes by default and is left so: a service's outbox is
     # the source of truth, from which a stream that a power cut shortened is filled again.
     whole = {
         "host": "127.0.0.1",
         "port": port,
-        "max_payload": 1 << 20,
-        "write_deadline": "10s",
-        "lame_duck_duration": "30s",
-        "lame_duck_grace_period": "1s",
+        **LIMITS,
         "jetstream": {
             "store_dir": str(store),
             "max_memory_store": 256 << 20,
@@ -80,11 +118,24 @@ def _conf(*, port: int, store: Path, accounts: Mapping[str, object]) -> str:
         },
         "accounts": accounts,
     }
+    if member is not None:
+        whole |= {"server_name": member.name, "cluster": member.conf()}
     return json.dumps(whole, indent=1) + "\n"
 
 
 def wants_nkey(url: str) -> bool:
-    """Whether a server of the user's own asks for nkeys: then it holds our users' public keys."""
+    """Whether servers of the user's own ask for nkeys: then they hold our users' public keys.
+
+    The first that answers is asked; raises OSError if none does.
+    """
+    *first, last = servers(url)
+    for each in first:
+        with suppress(OSError):
+            return _asks_for_nkey(each)
+    return _asks_for_nkey(last)
+
+
+def _asks_for_nkey(url: str) -> bool:
     parts = urlsplit(url)
     if parts.username or parts.hostname is None:
         return False
@@ -96,7 +147,7 @@ def wants_nkey(url: str) -> bool:
 
 async def erase(url: str, services: Iterable[str], seed: Path | None) -> None:
     """Delete the streams of the services, with the facts in them."""
-    client = await nats.connect(url, nkeys_seed=str(seed) if seed else None)
+    client = await nats.connect(servers(url), nkeys_seed=str(seed) if seed else None)
     try:
         for service in services:
             with suppress(NotFoundError):

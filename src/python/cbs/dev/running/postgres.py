@@ -160,7 +160,8 @@ def is_ready(data: Path) -> bool:
 
 
 def without_user(url: str) -> str:
-    return re.sub(r"//[^@/]*@", "//", url, count=1)
+    """Of a list of servers, too."""
+    return re.sub(r"//[^@/]*@", "//", url)
 
 
 def with_database(url: str, database: str, user: str | None = None) -> str:

@@ -27,6 +27,7 @@ from cbs.dev.folder import Folder
 from cbs.dev.running import broker, databases, postgres, secrets, state
 from cbs.dev.running.bank import clear_up
 from cbs.dev.running.process import CannotStart, mortal, running
+from cbs.platform.servers import servers
 
 T = TypeVar("T")
 UP_SECONDS_MAX, ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 180, 8.0, 8.0
@@ -148,7 +149,7 @@ class World:
     async def _bus(self, user: str) -> Client:
         if user not in self._buses:
             self._buses[user] = await nats.connect(
-                self.state.nats_url,
+                servers(self.state.nats_url),
                 nkeys_seed=str(secrets.nkey_seed(self.folder, user)),
                 inbox_prefix=f"_INBOX_{user}".encode(),
             )
