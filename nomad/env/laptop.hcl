@@ -17,3 +17,7 @@ nats = { count = 1, cpu = 100, memory = 256 }
 postgres_trial = true
 
 gateway = { count = 1, cpu = 200, memory = 300 }
+
+verify    = { crons = ["30 2 * * *"], cpu = 100, memory = 300 }
+backup    = { crons = ["30 3 * * *"], cpu = 100, memory = 300, keep = 7 }
+time_zone = "Asia/Kolkata"

@@ -30,3 +30,11 @@ services = {
 
 nats    = { count = 3, cpu = 500, memory = 1024 }
 gateway = { count = 2, cpu = 1000, memory = 512 }
+
+# After the day's last clearing; verify finds listeners that are behind, and says so.
+verify    = { crons = ["30 2 * * *"], cpu = 500, memory = 400 }
+backup    = { crons = ["30 3 * * *"], cpu = 500, memory = 400, keep = 7 }
+time_zone = "Asia/Kolkata"
+
+# On the node that has the disk for backups, user nobody's. Without it the job of backups is left out.
+backup_volume = "cbs-backups"

@@ -129,6 +129,16 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def verify(
     data: Data = None,
+    postgres_url: Annotated[
+        str,
+        typer.Option(
+            envvar="CBS_VERIFY_POSTGRES_URL",
+            metavar="URL",
+            help="The PostgreSQL of a bank that is not of this machine, such as"
+            " postgresql://HOST:PORT: read as cbs_verify, whose password is in PGPASSFILE.",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
     """Check every invariant on the live data, only reading; the bank may go on working.
@@ -140,7 +150,7 @@ def verify(
     try:
         found = asyncio.run(
             findings(
-                places_of(Folder.at(data)),
+                places_at(postgres_url) if postgres_url else places_of(Folder.at(data)),
                 say=console.print,
                 tell=lambda finding: console.print(line(finding)),
             )
@@ -176,6 +186,16 @@ def places_of(folder: Folder) -> dict[str, Place]:
                 running.postgres_url, databases.runtime_of(service), databases.VERIFY
             ),
             passfile=passfile,
+        )
+        for service in SERVICES
+    }
+
+
+def places_at(postgres_url: str) -> dict[str, Place]:
+    """The databases of a bank on one server; libpq's PGPASSFILE has the password."""
+    return {
+        service: Place(
+            url=with_database(postgres_url, databases.runtime_of(service), databases.VERIFY)
         )
         for service in SERVICES
     }
