@@ -165,6 +165,10 @@ def verify(
         f"{len(found)} invariants: {outcomes.count('holds')} hold,"
         f" {outcomes.count('violated')} violated, {outcomes.count('unknown')} cannot be said"
     )
+    # Where only the last lines are kept or shown, they say what matters.
+    for finding in found:
+        if finding.outcome != "holds":
+            console.print(f"{finding.outcome}: {finding.service} {finding.check}{_first(finding)}")
     raise typer.Exit(verdict(found))
 
 
@@ -199,6 +203,13 @@ def places_at(postgres_url: str) -> dict[str, Place]:
         )
         for service in SERVICES
     }
+
+
+def _first(finding: Finding) -> str:
+    said = (
+        ", ".join(f"{k} {v}" for k, v in finding.rows[0].items()) if finding.rows else finding.why
+    )
+    return f": {said}" if said else ""
 
 
 def line(finding: Finding) -> str:
