@@ -280,6 +280,7 @@ def test_a_backup_with_secrets_is_all_that_another_machine_needs(town, noon):
 def copier_of(town):
     """What a cluster makes for its backups; returns the server's URL, without anybody's name."""
     now = state.read(town.folder.state)
+    assert now is not None
     admin = with_database(now.postgres_url, "postgres", postgres.ADMIN)
     word = secrets.password(town.folder, postgres.ADMIN)
     url = admin.replace("postgres@", f"postgres:{word}@")
