@@ -5,15 +5,19 @@ datacenters = ["dc1"]
 driver = "raw_exec"
 
 services = {
-  customers = { count = 1, cpu = 100, memory = 300, keys = ["vault"] }
-  accounts  = { count = 1, cpu = 100, memory = 300, keys = [] }
-  ledger    = { count = 1, cpu = 200, memory = 300, keys = [] }
-  payments  = { count = 1, cpu = 100, memory = 300, keys = [] }
-  audit     = { count = 1, cpu = 100, memory = 300, keys = [] }
+  customers = { count = 1, cpu = 100, memory = 200, keys = ["vault"] }
+  accounts  = { count = 1, cpu = 100, memory = 200, keys = [] }
+  ledger    = { count = 1, cpu = 200, memory = 200, keys = [] }
+  payments  = { count = 1, cpu = 100, memory = 200, keys = [] }
+  audit     = { count = 1, cpu = 100, memory = 200, keys = [] }
 }
 
 nats = { count = 1, cpu = 100, memory = 256 }
 
 postgres_trial = true
 
-gateway = { count = 1, cpu = 200, memory = 300 }
+gateway = { count = 1, cpu = 200, memory = 256 }
+
+verify    = { crons = ["30 2 * * *"], cpu = 100, memory = 256 }
+backup    = { crons = ["30 3 * * *"], cpu = 100, memory = 256, keep = 7 }
+time_zone = "Asia/Kolkata"

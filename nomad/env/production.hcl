@@ -22,13 +22,22 @@ nats_cluster_port = 6222
 
 gateway_port = 8080
 
+# From measurement, with headroom: docs/runbooks/production.md says what was measured.
 services = {
-  customers = { count = 2, cpu = 500, memory = 400, keys = ["vault"] }
-  accounts  = { count = 2, cpu = 500, memory = 400, keys = [] }
-  ledger    = { count = 2, cpu = 1000, memory = 512, keys = [] }
-  payments  = { count = 2, cpu = 500, memory = 400, keys = [] }
-  audit     = { count = 2, cpu = 500, memory = 400, keys = [] }
+  customers = { count = 2, cpu = 300, memory = 256, keys = ["vault"] }
+  accounts  = { count = 2, cpu = 300, memory = 256, keys = [] }
+  ledger    = { count = 2, cpu = 1000, memory = 256, keys = [] }
+  payments  = { count = 2, cpu = 1000, memory = 256, keys = [] }
+  audit     = { count = 2, cpu = 400, memory = 256, keys = [] }
 }
 
-nats    = { count = 3, cpu = 500, memory = 1024 }
-gateway = { count = 2, cpu = 1000, memory = 512 }
+nats    = { count = 3, cpu = 500, memory = 512 }
+gateway = { count = 2, cpu = 600, memory = 512 }
+
+# After the day's last clearing; verify finds listeners that are behind, and says so.
+verify    = { crons = ["30 2 * * *"], cpu = 300, memory = 256 }
+backup    = { crons = ["30 3 * * *"], cpu = 300, memory = 256, keep = 7 }
+time_zone = "Asia/Kolkata"
+
+# On the node that has the disk for backups, user nobody's. Without it the job of backups is left out.
+backup_volume = "cbs-backups"

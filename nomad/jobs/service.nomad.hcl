@@ -59,6 +59,21 @@ variable "sha" {
   description = "The commit that the PEX was made of."
 }
 
+variable "images" {
+  type = map(object({
+    name   = string
+    sha256 = string
+  }))
+  default     = {}
+  description = "Services that run from an image (./cbs images build), each by its digest, not from a PEX."
+}
+
+variable "image_driver" {
+  type        = string
+  default     = "docker"
+  description = "What runs an image: docker or podman."
+}
+
 variable "postgres" {
   type        = string
   description = "HOST:PORT of PostgreSQL."
@@ -175,27 +190,46 @@ job "service" {
     }
 
     task "service" {
-      driver      = var.driver
+      driver      = contains(keys(var.images), var.service) ? var.image_driver : var.driver
       user        = var.user
       kill_signal = "SIGTERM"
 
       # It drains for at most 10 s, and then says goodbye to the bus and the database.
       kill_timeout = "20s"
 
-      artifact {
-        source      = var.artifact_url
-        destination = "local/${var.service}.pex"
-        mode        = "file"
+      dynamic "artifact" {
+        for_each = contains(keys(var.images), var.service) ? [] : ["pex"]
 
-        options {
-          checksum = "sha256:${var.artifact_sha256}"
-          archive  = "false"
+        content {
+          source      = var.artifact_url
+          destination = "local/${var.service}.pex"
+          mode        = "file"
+
+          options {
+            checksum = "sha256:${var.artifact_sha256}"
+            archive  = "false"
+          }
         }
       }
 
-      config {
-        command = var.python
-        args    = ["${NOMAD_TASK_DIR}/${var.service}.pex", "serve"]
+      dynamic "config" {
+        for_each = contains(keys(var.images), var.service) ? [] : ["pex"]
+
+        content {
+          command = var.python
+          args    = ["${NOMAD_TASK_DIR}/${var.service}.pex", "serve"]
+        }
+      }
+
+      dynamic "config" {
+        for_each = [for name, image in var.images : image if name == var.service]
+
+        content {
+          image           = "${config.value.name}@sha256:${config.value.sha256}"
+          args            = ["serve"]
+          network_mode    = "host"
+          readonly_rootfs = true
+        }
       }
 
       env = merge({

@@ -9,11 +9,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import asyncpg
 import pytest
 
 from cbs.dev.folder import Folder
-from cbs.dev.keeping import recovery
-from cbs.dev.running import postgres
+from cbs.dev.keeping import manifest, recovery
+from cbs.dev.running import databases, postgres, secrets, state
+from cbs.dev.running.postgres import with_database
 from tests.backup.town import FUNDS_MINOR, Standing, Town, Traffic, administer, standing_behind
 
 PEOPLE, PAYMENTS = 6, 20
@@ -91,7 +93,7 @@ def place_of(town, name):
 
 def test_a_backup_says_what_it_has_and_holds_no_secret(town, noon):
     backup = noon.backup
-    secrets = {
+    words = {
         text
         for file in town.folder["secrets"].iterdir()
         if len(text := file.read_text().strip().rpartition(":")[2]) >= 32
@@ -100,11 +102,11 @@ def test_a_backup_says_what_it_has_and_holds_no_secret(town, noon):
     assert 0 < backup["facts"]["ledger"] <= noon.standing.facts["ledger"]
     assert backup["owed_minor"] == {"INR": PEOPLE * FUNDS_MINOR}
     assert backup["bank"] == town.folder.id
-    assert len(secrets) > 5
+    assert len(words) > 5
     for file in town.shelf.rglob("*"):
         if file.is_file() and file.stat().st_size < 1 << 20:
             content = file.read_bytes()
-            assert [s[:4] for s in secrets if s.encode() in content] == [], file
+            assert [s[:4] for s in words if s.encode() in content] == [], file
     assert {file.stat().st_mode & 0o77 for file in [town.shelf, *town.shelf.iterdir()]} == {0}
 
 
@@ -273,6 +275,54 @@ def test_a_backup_with_secrets_is_all_that_another_machine_needs(town, noon):
     assert standing_in(town, "third") == before
     mine, theirs = town.folder, Folder.at(town.root / "third")
     assert theirs.secret("vault.key").read_bytes() == mine.secret("vault.key").read_bytes()
+
+
+def copier_of(town):
+    """What a cluster makes for its backups; returns the server's URL, without anybody's name."""
+    now = state.read(town.folder.state)
+    assert now is not None
+    admin = with_database(now.postgres_url, "postgres", postgres.ADMIN)
+    word = secrets.password(town.folder, postgres.ADMIN)
+    url = admin.replace("postgres@", f"postgres:{word}@")
+    verifier = secrets.scram_verifier(secrets.password(town.folder, databases.BACKUP), b"salt" * 4)
+    key = manifest.recognised(town.folder.secret("vault.key").read_text())
+    asyncio.run(databases.make_backup_role(url, verifier, key))
+    return postgres.without_user(now.postgres_url)
+
+
+def test_a_server_elsewhere_is_copied_and_verified_by_roles_that_change_nothing(town, noon):
+    url, shelf, own = copier_of(town), town.root / "copies", town.folder
+    passfile = {
+        role: str(secrets.pgpass(own, role)) for role in (databases.BACKUP, databases.VERIFY)
+    }
+    before = town.standing()
+
+    words = ("--postgres-url", url, "--to", str(shelf), "--data", "nobodys", "--json")
+    for _ in range(2):
+        done = town.run("./cbs", "backup", *words, PGPASSFILE=passfile[databases.BACKUP])
+        assert done.returncode == 0, done.stderr
+    copy = json.loads(done.stdout)
+    town.cbs("restore", str(shelf), "--data", "fifth", "--vault-key", str(own.secret("vault.key")))
+    seen = {"CBS_VERIFY_POSTGRES_URL": url, "PGPASSFILE": passfile[databases.VERIFY]}
+    verified = town.run("./cbs", "verify", "--data", "nobodys", **seen)
+
+    assert (copy["bank"], copy["facts"]) == (own.id, before.facts)
+    assert standing_in(town, "fifth") == before
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    inside = with_database(url, "cbs_ledger", databases.BACKUP)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        administer(
+            inside,
+            secrets.pgpass(own, databases.BACKUP),
+            "SET default_transaction_read_only = off",
+            "UPDATE account SET balance_minor = 0",
+        )
+
+
+def test_a_copy_without_a_place_or_with_secrets_is_wrong_usage(town, noon):
+    url = ("backup", "--postgres-url", "postgresql://127.0.0.1:1")
+    assert town.refused(*url)[0] == 2
+    assert town.refused(*url, "--to", "x", "--with-secrets")[0] == 2
 
 
 def test_a_server_of_the_users_own_is_theirs_to_back_up_and_restore(town, noon):

@@ -195,6 +195,29 @@ def test_every_job_is_valid_in_every_environment(real, file, environment):
         assert not said["Warnings"], said
 
 
+def test_a_service_runs_from_its_image_where_an_environment_names_one(real):
+    image = {"name": "registry.bank.example/cbs-ledger", "sha256": "a" * 64}
+    text = values("production") + assigned({"images": {"ledger": image}})
+    said = {}
+    for service in ("ledger", "payments"):
+        named = text.replace('service = "ledger"', f'service = "{service}"')
+        body = Jobs(nomad=real.nomad, values=named).parse("service").body
+        assert not real.nomad.post("/v1/validate/job", {"Job": body})["ValidationErrors"]
+        said[service] = body["TaskGroups"][0]["Tasks"][0]
+
+    ledger, payments = said["ledger"], said["payments"]
+    assert (ledger["Driver"], payments["Driver"]) == ("docker", "exec")
+    assert ledger["Config"] == {
+        "image": f"{image['name']}@sha256:{image['sha256']}",
+        "args": ["serve"],
+        "network_mode": "host",
+        "readonly_rootfs": True,
+    }
+    assert payments["Config"]["command"] == "/usr/bin/python3.11"
+    assert (ledger["Artifacts"], len(payments["Artifacts"])) == (None, 1)
+    assert ledger["Env"].keys() == payments["Env"].keys()
+
+
 def test_a_plan_says_what_would_change_and_nothing_when_nothing_would(real, jobs):
     job = jobs.parse("migrate")
     how, index = jobs.plan(job)

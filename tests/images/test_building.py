@@ -100,36 +100,75 @@ def container(images, tmp_path):
     image = f"oci-archive:{images['ledger']['file']}"
     made = subprocess.run(buildah("from", image), capture_output=True, text=True, check=True)
     name = made.stdout.split()[-1]
-    yield lambda *words: buildah("run", "--isolation", "chroot", "--network", "host", *words), name
+    yield buildah, name
     subprocess.run(buildah("rm", name), capture_output=True, check=False)
 
 
-def test_a_ledger_from_its_image_is_nobody_and_answers_ready(
-    container, database, nats_url, tmp_path
-):
-    run, name = container
+@pytest.fixture
+def said(database, nats_url, tmp_path):
+    """What a ledger is told, and where its keys are outside."""
     keys = tmp_path / "keys"
     keys.mkdir(mode=0o755)
     Signer().jwks(keys).chmod(0o644)
-    port = free_port()
-    said = {
-        "CBS_HTTP_PORT": str(port),
+    return keys, {
+        "CBS_HTTP_PORT": str(free_port()),
         "CBS_POSTGRES_URL": database("ledger").runtime_url,
         "CBS_NATS_URL": nats_url,
         "CBS_JWKS_FILE": "/keys/jwks.json",
     }
-    env = [f"--env={name}={value}" for name, value in said.items()]
-    start = ["--", "/usr/bin/python3.11", "-I", "-B", "/opt/cbs", "serve"]
-    log = tmp_path / "log"
+
+
+START = ("/usr/bin/python3.11", "-I", "-B", "/opt/cbs", "serve")
+
+
+def answers_as_nobody(argv, port, log, meanwhile=lambda: None):
     with log.open("w") as out:
-        process = subprocess.Popen(
-            run(*env, f"--volume={keys}:/keys:ro", name, *start), stdout=out, stderr=out
-        )
+        process = subprocess.Popen(argv, stdout=out, stderr=out)
     try:
         assert ready(port, process) == 200, log.read_text()
         assert users_of(port) == {65534}
+        meanwhile()
     finally:
         stop(process, port)
+
+
+def test_a_ledger_from_its_image_is_nobody_and_answers_ready(container, said, tmp_path):
+    buildah, name = container
+    keys, told = said
+    env = [f"--env={name}={value}" for name, value in told.items()]
+    words = ["--isolation", "chroot", "--network", "host", *env, f"--volume={keys}:/keys:ro"]
+
+    argv = buildah("run", *words, name, "--", *START)
+
+    answers_as_nobody(argv, told["CBS_HTTP_PORT"], tmp_path / "log")
+
+
+# As an engine does it: the image read-only whole, and in it only what the kernel gives.
+READ_ONLY = """
+mount --bind "$1" "$1" && mount --bind "$2" "$1/keys" && mount -t proc proc "$1/proc"
+mount --rbind /dev "$1/dev" && mount -o remount,bind,ro "$1"
+shift 2; exec "$@"
+"""
+
+
+def test_a_ledger_runs_where_nothing_can_be_written(container, said, tmp_path):
+    buildah, name = container
+    keys, told = said
+    mounted = subprocess.run(buildah("mount", name), capture_output=True, text=True, check=True)
+    root = mounted.stdout.strip()
+    for folder in ("keys", "proc", "dev"):
+        (Path(root) / folder).mkdir(exist_ok=True)
+    env = ["env", "-i", *(f"{name}={value}" for name, value in told.items())]
+    enter = ["/usr/sbin/chroot", "--userspec=65534:65534", root]
+
+    def nothing_is_written():
+        (place,) = of_port(told["CBS_HTTP_PORT"])
+        rows = [row.split() for row in (place / "mountinfo").read_text().splitlines()]
+        assert [row[5].split(",")[0] for row in rows if row[4] == "/"] == ["ro"]
+
+    argv = ["unshare", "--mount", "sh", "-ec", READ_ONLY, "sh", root, str(keys)]
+    argv += [*env, *enter, *START]
+    answers_as_nobody(argv, told["CBS_HTTP_PORT"], tmp_path / "log", nothing_is_written)
 
 
 def free_port():

@@ -15,6 +15,8 @@ IN_SECRETS = "${NOMAD_SECRETS_DIR}"
 SENSITIVE = re.compile(r"PASS|TOKEN|SEED|SECRET|NKEY|PRIVATE|_KEY")
 SERVERS_OF_NATS = (1, 3, 5)
 WELL_OF_NATS = "/healthz"  # with a question behind it, it would not look at what a server has
+DRIVERS = re.compile(r"^\$\{(var\.driver|.* \? var\.image_driver : var\.driver)\}$")
+PINNED_IMAGE = re.compile(r"@sha256:\$\{[\w.]+\.sha256\}$")
 PINNED = re.compile(r"sha256:(\$\{(var\.|NOMAD_META_)|[0-9a-f]{64}$)")
 SECRETS = re.compile(
     r"-----BEGIN|eyJ[\w-]{10,}\.|\bS[UAONCX][A-Z2-7]{56}\b|://[^/\s:$]+:[^/\s@$]+@"
@@ -26,7 +28,8 @@ def of_job(path: str, text: str) -> Iterator[str]:
     """Offences of a job's file against every rule, each with where it is."""
     file = read(text)
     for name, job in labelled(file["job"]).items():
-        for rule in (_anywhere, _released, _grouped, _found, _run, _fetched, _handed, _bus):
+        rules = (_anywhere, _released, _timed, _grouped, _found, _run, _fetched, _handed, _bus)
+        for rule in rules:
             yield from (f"{path}, job {name}: {offence}" for offence in rule(job))
     for name, variable in labelled(file.get("variable", [])).items():
         if "type" not in variable:
@@ -121,6 +124,21 @@ def _released(job: Block) -> Iterator[str]:
             yield "nobody judges a canary: update needs auto_promote = false"
 
 
+def _timed(job: Block) -> Iterator[str]:
+    """What comes by itself comes once at a time, at the bank's hours, and its failure stays."""
+    for periodic in job.get("periodic", []):
+        if periodic.get("prohibit_overlap") is not True:
+            yield "a run begins while another goes on: periodic needs prohibit_overlap = true"
+        if not periodic.get("time_zone"):
+            yield "its hours are of no zone: periodic needs time_zone"
+        if not str(periodic.get("crons", "")).startswith("${var."):
+            yield "its hours are not a variable: periodic needs crons"
+        for name, group in groups(job):
+            (restart,) = group.get("restart") or [{}]
+            if not _keeps_to_its_node(group) or restart.get("attempts") != 0:
+                yield f"a failure of {name} is tried away: restart and reschedule attempts = 0"
+
+
 def _canaried(job: Block) -> bool:
     """A canary stands beside what is there: not on a port that a node has once."""
     return _is_ours(job) and not any(
@@ -133,7 +151,7 @@ def _canaried(job: Block) -> bool:
 
 def _is_ours(job: Block) -> bool:
     """It runs a PEX, which answers READY."""
-    artifacts = (a for _, task in tasks(job) for a in task.get("artifact", []))
+    artifacts = (a for _, task in tasks(job) for a in _blocks(task, "artifact"))
     return any(str(artifact.get("destination")).endswith(".pex") for artifact in artifacts)
 
 
@@ -195,7 +213,7 @@ def _run(job: Block) -> Iterator[str]:
             yield f"task {name} has no limit of cpu and memory"
         if seconds(task.get("kill_timeout")) <= DRAIN_SECONDS_MAX and _lasts(job):
             yield f"task {name} is killed while it drains: kill_timeout above {DRAIN_SECONDS_MAX}s"
-        if task.get("driver") != "${var.driver}":
+        if not DRIVERS.search(str(task.get("driver"))):
             yield f"task {name} does not leave its driver to the environment"
         if task.get("user", "root") in ("root", "0"):
             yield f"task {name} runs as root: it needs user"
@@ -205,7 +223,12 @@ def _run(job: Block) -> Iterator[str]:
 
 def _fetched(job: Block) -> Iterator[str]:
     for name, task in tasks(job):
-        for artifact in task.get("artifact", []):
+        for config in _blocks(task, "config"):
+            if "image" in config and not PINNED_IMAGE.search(str(config["image"])):
+                yield f"the image of task {name} is not pinned by its sha256"
+            if "image" in config and config.get("readonly_rootfs") is not True:
+                yield f"task {name} may write into its image: it needs readonly_rootfs = true"
+        for artifact in _blocks(task, "artifact"):
             (options,) = artifact.get("options") or [{}]
             if not PINNED.match(str(options.get("checksum"))):
                 yield f"an artifact of task {name} is not pinned by its sha256"
@@ -219,7 +242,7 @@ def _handed(job: Block) -> Iterator[str]:
         for variable, value in _environment(task):
             if SENSITIVE.search(variable) and not (IN_SECRETS in value or "/dev/null" in value):
                 yield f"task {name} has {variable}, which leads to no file in {IN_SECRETS}"
-        for template in _templates(task):
+        for template in _blocks(task, "template"):
             if "nomadVar" in str(template) or "vault" in str(template).lower():
                 if not str(template.get("destination")).startswith((IN_SECRETS, "secrets/")):
                     yield f"a template of task {name} puts a secret outside {IN_SECRETS}"
@@ -237,10 +260,11 @@ def _environment(task: Block) -> Iterator[tuple[str, str]]:
             yield from ((name, str(value)) for name, value in each.items())
 
 
-def _templates(task: Block) -> Iterator[Block]:
-    yield from task.get("template", [])
+def _blocks(task: Block, kind: str) -> Iterator[Block]:
+    """Of a kind, and what is made of them by `dynamic`."""
+    yield from task.get(kind, [])
     for dynamic in task.get("dynamic", []):
-        yield from dynamic.get("template", {}).get("content", [])
+        yield from dynamic.get(kind, {}).get("content", [])
 
 
 def _bus(job: Block) -> Iterator[str]:
@@ -249,7 +273,7 @@ def _bus(job: Block) -> Iterator[str]:
         (restart,) = group.get("restart") or [{}]
         checks = [check for service in _services(group) for check in service.get("check", [])]
         for _, task in labelled(group.get("task", [])).items():
-            for template in _templates(task):
+            for template in _blocks(task, "template"):
                 data = str(template.get("data"))
                 if (
                     template.get("env")

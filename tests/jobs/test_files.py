@@ -85,7 +85,9 @@ OFFENCES = {
     ('canary  = "true"', 'canary = "false"'): "do not say that they are",
     ("memory = var.services[var.service].memory", ""): "no limit of cpu and memory",
     ('kill_timeout = "20s"', 'kill_timeout = "10s"'): "killed while it drains",
-    ("= var.driver", '= "raw_exec"'): "leave its driver",
+    (": var.driver", ': "raw_exec"'): "leave its driver",
+    ("@sha256:${config.value.sha256}", ":latest"): "image of task service is not pinned",
+    ("readonly_rootfs = true", ""): "may write into its image",
     ("= var.user", '= "root"'): "runs as root",
     ("      logs {", "      lifecycle {"): "log without end",
     ('checksum = "sha256:${var.artifact_sha256}"', ""): "not pinned",
@@ -125,6 +127,25 @@ def test_each_offence_of_a_job_is_told(path, change, told):
     offences = list(rules.of_job(path, planted))
 
     assert any(told in offence for offence in offences)
+
+
+UPKEEP_OFFENCES = {
+    ("prohibit_overlap = true", ""): "while another goes on",
+    ("time_zone        = var.time_zone", ""): "of no zone",
+    ("crons            = var.verify.crons", 'crons = ["@daily"]'): "hours are not a variable",
+    ("    restart {\n      attempts = 0", "    restart {\n      attempts = 2"): "is tried away",
+    ("    reschedule {\n      attempts  = 0", "    reschedule {\n      attempts = 1"): "tried away",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), UPKEEP_OFFENCES.items(), ids=lambda each: str(each)[:40]
+)
+def test_each_offence_of_what_comes_by_itself_is_told(change, told):
+    path, (good, bad) = "nomad/jobs/verify.nomad.hcl", change
+    assert good in JOBS[path]
+
+    assert any(told in offence for offence in rules.of_job(path, JOBS[path].replace(good, bad)))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 from cbs.dev.folder import SERVICES, write_whole
 from cbs.dev.running import broker, postgres
 
-INDEX, PROGRAMS = "index.json", (*SERVICES, "gateway")
+INDEX, PROGRAMS = "index.json", (*SERVICES, "gateway", "cli")
 CHUNK_BYTES = 1 << 20
 
 

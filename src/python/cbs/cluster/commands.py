@@ -60,7 +60,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
 @contextmanager
-def _said_plainly() -> Iterator[None]:
+def said_plainly() -> Iterator[None]:
     """What the user can act on is said without a traceback: no (1), or cannot say (3)."""
     try:
         yield
@@ -102,7 +102,7 @@ def dev(
     """
     folder = default_folder(data, ROOT)
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    with _said_plainly():
+    with said_plainly():
         if state.read(folder.state) is None:
             folder.found()
             if detach:
@@ -147,7 +147,7 @@ def tools(as_json: AsJson = False) -> None:
 
     Exit 3: one is missing and cannot be built; where to get it is said.
     """
-    with _said_plainly():
+    with said_plainly():
         found = {
             tool.name: str(binaries.find(tool, say=lambda text: typer.echo(text, err=True)))
             for tool in (binaries.CONSUL, binaries.NOMAD)
@@ -162,7 +162,7 @@ def gather(
     dist: Dist = Path("dist"),
 ) -> None:
     """Gather what the nodes fetch, each file named after its SHA-256, and an index of it."""
-    with _said_plainly():
+    with said_plainly():
         found = artifacts.gather(_own(dist), folder, servers=True)
         for name, each in sorted(found.items()):
             typer.echo(f"{name:10} {each.file}")
@@ -213,7 +213,7 @@ def plan(
     the data folder.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    with _said_plainly():
+    with said_plainly():
         rows = list(_settling(environment, data, place, console).plan())
         _told(rows, as_json, "nothing differs")
 
@@ -231,7 +231,7 @@ def up(
     Exit 1: a job did not converge, and what is wrong with it is said.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    with _said_plainly():
+    with said_plainly():
         settling = _settling(environment, data, place, console)
         rows = list(settling.plan())
         for what, how in rows:
@@ -247,8 +247,8 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
 
     Of the cluster that NOMAD_ADDR names, or of `cluster dev` in the data folder.
     """
-    with _said_plainly():
-        jobs = _jobs(data)
+    with said_plainly():
+        jobs = jobs_of(data)
         rows = [jobs.state(job_id) for job_id in jobs.ours()]
         if as_json:
             typer.echo(json.dumps(rows, indent=1))
@@ -256,7 +256,7 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
             for row in rows:
                 typer.echo(f"{row['job']:15} {row['said']}")
                 if row["failed"]:
-                    typer.echo(f"{'':15} {jobs.wrong_with(row['job'])}")
+                    typer.echo(f"{'':15} {jobs.wrong_with(row.get('run') or row['job'])}")
         raise typer.Exit(DONE if rows and all(_well(row) for row in rows) else NO)
 
 
@@ -271,8 +271,8 @@ def down(
     as_json: AsJson = False,
 ) -> None:
     """Stop every job of the bank in Nomad, the gateway first; data, secrets and rules stay."""
-    with _said_plainly():
-        jobs = _jobs(data)
+    with said_plainly():
+        jobs = jobs_of(data)
         ours = [job_id for job_id in jobs.ours() if jobs.state(job_id)["said"] != "not running"]
         if ours and not yes and not typer.confirm(f"Stop {', '.join(ours)}?", err=True):
             raise typer.Exit(NO)
@@ -285,7 +285,7 @@ def _ports_of_dev(folder: Folder) -> dict[str, int]:
     return {} if "NOMAD_ADDR" in os.environ else laptop.ports_of(folder)
 
 
-def _jobs(data: Path | None) -> Jobs:
+def jobs_of(data: Path | None) -> Jobs:
     folder = default_folder(data, ROOT)
     if not (ports := _ports_of_dev(folder)):
         return Jobs(nomad=Api.of("nomad"), values="")

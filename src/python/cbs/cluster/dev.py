@@ -19,6 +19,7 @@ from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.jobs import Jobs, NotConverged
 from cbs.cluster.settling import Settling, admin_url_of
 from cbs.dev.folder import Folder, write_whole
+from cbs.dev.keeping.backup import shelf_beside
 from cbs.dev.running import secrets
 from cbs.dev.running.parts import MARK
 from cbs.dev.running.plan import PASSED_ON, SOURCE, version_of
@@ -102,11 +103,13 @@ class DevCluster:
             # Nobody passes through to what is its own; what is not stays shut by its own mode.
             self.folder.root.chmod(0o711)
             self.folder["nomad"].chmod(0o711)
-        for name in ("postgres", "nats", "pex"):
+        backups = shelf_beside(self.folder)
+        backups.mkdir(mode=0o700, exist_ok=True)
+        for path in (*map(self.folder.__getitem__, ("postgres", "nats", "pex")), backups):
             if os.geteuid() == 0:
-                os.chown(self.folder[name], NOBODY, NOBODY)
+                os.chown(path, NOBODY, NOBODY)
             else:
-                self.folder[name].chmod(0o700)
+                path.chmod(0o700)
         self.claim_ports()
         return found
 
@@ -156,6 +159,7 @@ class DevCluster:
         # Several servers on one machine take ports that Nomad chooses, and Consul tells.
         alone = values.get("nats", {}).get("count", 1) == 1
         return {
+            "backup_folder": str(shelf_beside(self.folder)),
             "artifacts_url": f"http://127.0.0.1:{self.ports['artifacts']}",
             "consul_url": f"http://127.0.0.1:{self.ports['consul']}",
             "gateway_port": self.ports["edge"],

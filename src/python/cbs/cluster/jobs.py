@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cbs.cluster import periodic
 from cbs.cluster.api import Api, Declined
 
 ROOT = Path(__file__).parents[4]
 FOLDER, ENVIRONMENTS = ROOT / "nomad" / "jobs", ROOT / "nomad" / "env"
 CONVERGE_SECONDS_MAX, POLL_SECONDS, SAY_SECONDS = 300, 0.5, 10
-EVENTS_SHOWN, LOG_LINES_SHOWN, LOG_BYTES = 3, 5, 4000
+EVENTS_SHOWN, LOG_LINES_SHOWN, LOG_BYTES = 3, 5, 20_000
 UNCHANGED, RESTARTS_MAX = "None", 3
 EDGE, SERVERS = "cbs-gateway", ("cbs-postgres", "cbs-nats")
 
@@ -36,6 +37,11 @@ class Job:
     def wanted(self) -> bool:
         """A job of which an environment wants none is not registered at all."""
         return any(group["Count"] for group in self.body["TaskGroups"])
+
+    @property
+    def lasts(self) -> bool:
+        """It runs on from when it is registered: there is something to wait for."""
+        return not (self.body.get("ParameterizedJob") or self.body.get("Periodic"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +124,9 @@ class Jobs:
         job = self.nomad.get(f"/v1/job/{job_id}")
         if job is None or job["Stop"]:
             return {"job": job_id, "well": False, "failed": False, "said": "not running"}
-        if job["ParameterizedJob"] or job["Periodic"]:
+        if job["Periodic"]:
+            return periodic.state(self.nomad, job_id)
+        if job["ParameterizedJob"]:
             return {"job": job_id, "well": True, "failed": False, "said": "waits to be asked"}
         wanted = sum(group["Count"] for group in job["TaskGroups"])
         allocs = [
@@ -152,7 +160,7 @@ class Jobs:
         for task, state in (newest["TaskStates"] or {}).items():
             events = [event["DisplayMessage"] for event in state["Events"] or ()]
             said += events[-EVENTS_SHOWN:]
-            said += self._last_lines(newest["ID"], task)
+            said += self._last_lines(newest["ID"], task, LOG_LINES_SHOWN)
         return "; ".join(line for line in said if line)
 
     def _unplaced(self, job_id: str) -> str:
@@ -164,7 +172,14 @@ class Jobs:
         ]
         return "; ".join(sorted(set(why))) or "nothing was started for it"
 
-    def _last_lines(self, alloc_id: str, task: str) -> list[str]:
+    def last_lines(self, job_id: str, lines: int) -> list[str]:
+        """What the newest allocation wrote last."""
+        allocs = self.nomad.get(f"/v1/job/{job_id}/allocations") or []
+        newest: dict[str, Any] = max(allocs, key=lambda each: each["CreateIndex"], default={})
+        tasks = newest.get("TaskStates") or {}
+        return [line for task in tasks for line in self._last_lines(newest["ID"], task, lines)]
+
+    def _last_lines(self, alloc_id: str, task: str, count: int) -> list[str]:
         lines: list[str] = []
         for kind in ("stdout", "stderr"):
             try:
@@ -179,7 +194,7 @@ class Jobs:
                 continue
             if isinstance(said, dict):
                 text = base64.b64decode(said.get("Data", "")).decode(errors="replace")
-                lines += text.splitlines()[-LOG_LINES_SHOWN:]
+                lines += text.splitlines()[-count:]
         return lines
 
     def ours(self, *, dispatched: bool = False) -> list[str]:

@@ -14,8 +14,10 @@ from cbs.cluster import deployer, rules, variables
 from cbs.cluster.api import Api
 from cbs.cluster.artifacts import Artifact
 from cbs.cluster.jobs import ENVIRONMENTS, Job, Jobs, assigned
+from cbs.cluster.periodic import Upkeep
 from cbs.cluster.rules import Change, Rules
 from cbs.dev.folder import SERVICES, Folder
+from cbs.dev.keeping import manifest
 from cbs.dev.running import databases, postgres, secrets
 from cbs.platform.http import VERSION
 
@@ -76,17 +78,19 @@ class Settling:
         for change in self.changes():
             yield change.what, change.how
         jobs = self.jobs
-        for job in self._parsed(jobs):
+        parsed = list(self._parsed(jobs))
+        for job in parsed:
             if how := jobs.plan(job)[0]:
                 yield f"job {job.id}", how
-        for service in SERVICES:
-            try:
-                known = asyncio.run(databases.program_of(self.admin_url, service))
-            except UNREACHED:
-                yield "databases", "not there yet to be looked at"
-                return
-            if known != self._fingerprint(service):
-                yield f"database cbs_{service}", "migrate"
+        try:
+            left = asyncio.run(self._unmigrated())
+            copier = not self._is_copied(parsed) or asyncio.run(self._copier_is_there())
+        except UNREACHED:
+            yield "databases", "not there yet to be looked at"
+            return
+        yield from ((f"database cbs_{service}", "migrate") for service in left)
+        if not copier:
+            yield f"role {databases.BACKUP}", "make"
 
     def run(self) -> list[tuple[str, str]]:
         """Do it, and say what was done; raises NotConverged, Declined, NoCluster."""
@@ -95,13 +99,19 @@ class Settling:
             change.make()
             self._note(done, change.what, change.how)
         jobs = self.jobs
-        parsed = {job.id: job for job in self._parsed(jobs)}
+        found = list(self._parsed(jobs))
+        parsed = {job.id: job for job in found}
         servers = [parsed[f"cbs-{name}"] for name in SERVERS if f"cbs-{name}" in parsed]
         self._registered(jobs, servers, done)
         self._registered(jobs, [parsed["cbs-migrate"]], done)
         self._databases(jobs, done)
+        if self._is_copied(found) and not asyncio.run(self._copier_is_there()):
+            asyncio.run(self._copier_made())
+            self._note(done, f"role {databases.BACKUP}", "made")
         self._registered(jobs, [parsed[f"cbs-{service}"] for service in SERVICES], done)
         self._registered(jobs, [parsed["cbs-gateway"]], done)
+        upkeep = [parsed[f"cbs-{each}"] for each in Upkeep if f"cbs-{each}" in parsed]
+        self._registered(jobs, upkeep, done)
         return done
 
     def _note(self, done: list[tuple[str, str]], what: str, how: str) -> None:
@@ -120,6 +130,11 @@ class Settling:
             more |= {"artifact_url": url, "artifact_sha256": sha256, "version": VERSION}
             file = "service" if name in SERVICES else name
             yield jobs.parse(file, sha=self.sha, **more)
+        url, sha256 = self._place(values, "cli")
+        for each in Upkeep:
+            job = jobs.parse(each, artifact_url=url, artifact_sha256=sha256)
+            if job.wanted:
+                yield job
 
     def _place(self, values: Mapping[str, Any], name: str) -> tuple[str, str]:
         artifact = self.artifacts[name]
@@ -133,7 +148,7 @@ class Settling:
             if how:
                 jobs.register(job, index)
                 self._note(done, f"job {job.id}", how)
-        jobs.converge([job.id for job in wanted])
+        jobs.converge([job.id for job in wanted if job.lasts])
 
     def _fingerprint(self, service: str) -> str:
         return hashlib.sha256(self.artifacts[service].sha256.encode()).hexdigest()
@@ -153,6 +168,21 @@ class Settling:
             note = databases.note_program(self.admin_url, service, self._fingerprint(service))
             asyncio.run(note)
             self._note(done, f"database cbs_{service}", "migrated")
+
+    def _is_copied(self, jobs: list[Job]) -> bool:
+        return any(job.id == "cbs-backup" for job in jobs)
+
+    @property
+    def _vault_mark(self) -> str:
+        return manifest.recognised(secrets.vault_key(self.folder).read_text())
+
+    async def _copier_is_there(self) -> bool:
+        return await databases.noted(self.admin_url, databases.BACKUP) == [self._vault_mark]
+
+    async def _copier_made(self) -> None:
+        word = secrets.password(self.folder, databases.BACKUP)
+        verifier = secrets.scram_verifier(word, token_bytes(16))
+        await databases.make_backup_role(self.admin_url, verifier, self._vault_mark)
 
     async def _unmigrated(self) -> list[str]:
         return [

@@ -29,6 +29,8 @@ def wanted(folder: Folder) -> dict[str, dict[str, str]]:
         },
         "cbs-postgres": {"password": secrets.password(folder, postgres.ADMIN)},
         "cbs-gateway": {"jwks": folder.jwks.read_text()},
+        "cbs-verify": {"pgpass": secrets.pgpass(folder, databases.VERIFY).read_text()},
+        "cbs-backup": {"pgpass": secrets.pgpass(folder, databases.BACKUP).read_text()},
     }
 
 

@@ -2,6 +2,7 @@
 
 import typer
 
+from cbs.cluster import nightly
 from cbs.cluster.commands import app as cluster
 from cbs.dev import dead_letters
 from cbs.dev.breaking import chaos, simulate
@@ -37,6 +38,7 @@ app.command("overload")(overload.overload)
 app.command("soak")(soak.soak)
 app.command("chaos")(chaos.chaos)
 app.command("simulate")(simulate.simulate)
+cluster.command("run")(nightly.run)
 release.command("review")(review.review)
 release.command("deploy")(deploying.deploy)
 release.command("rollback")(deploying.rollback)

@@ -101,7 +101,8 @@ def recovered(
     log = log_of(draft)
     log.unlink(missing_ok=True)
     log.touch(mode=0o600)
-    folders = [backup.wal, *([tail] if tail else [])]
+    # A folder that is not there is not looked into: another user's rights could forbid even that.
+    folders = [place for place in (backup.wal, tail) if place and place.is_dir()]
     script = [sys.executable, "-I", segment.__file__, "fetch"]
     fetch = shlex.join(script).replace("%", "%%") + " %f %p "
     settings = {

@@ -10,7 +10,7 @@ import asyncpg
 from cbs.dev.running.postgres import with_database, without_user
 
 T = TypeVar("T")
-VERIFY = "cbs_verify"
+VERIFY, BACKUP = "cbs_verify", "cbs_backup"
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
@@ -76,7 +76,7 @@ async def erase(admin_url: str, services: tuple[str, ...]) -> None:
     try:
         for service in services:
             await admin.execute(f"DROP DATABASE IF EXISTS {runtime_of(service)} WITH (FORCE)")
-        for role in roles_of(services):
+        for role in (BACKUP, *roles_of(services)):
             await admin.execute(f"DROP ROLE IF EXISTS {role}")
     finally:
         await admin.close()
@@ -95,6 +95,34 @@ async def make_roles(admin_url: str, verifiers: dict[str, str | None]) -> None:
             if role.endswith("_owner"):
                 await connection.execute(f"GRANT {role} TO CURRENT_USER")
         await connection.execute(f"ALTER ROLE {VERIFY} SET default_transaction_read_only = on")
+    finally:
+        await connection.close()
+
+
+async def make_backup_role(admin_url: str, verifier: str, vault_key: str) -> None:
+    """A role that may copy the server whole, and ask what `verify` may.
+
+    `vault_key` recognises the key of this bank's customers: it is noted with the role, so that
+    a backup can say which key it needs, and whoever makes it need not have the key.
+    """
+    assert vault_key.isalnum(), vault_key
+    await make_roles(admin_url, {BACKUP: verifier})
+    admin = await asyncpg.connect(admin_url)
+    try:
+        await admin.execute(f"ALTER ROLE {BACKUP} REPLICATION")
+        await admin.execute(f"GRANT {VERIFY} TO {BACKUP}")
+        await admin.execute(f"ALTER ROLE {BACKUP} SET default_transaction_read_only = on")
+        await admin.execute(f"COMMENT ON ROLE {BACKUP} IS '{vault_key}'")
+    finally:
+        await admin.close()
+
+
+async def noted(url: str, *roles: str) -> list[str | None]:
+    """What was noted with each of the roles; None where there is no such role."""
+    asked = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1"
+    connection = await asyncpg.connect(url)
+    try:
+        return [await connection.fetchval(asked, role) for role in roles]
     finally:
         await connection.close()
 

@@ -21,7 +21,7 @@ VAULT_OF = "customers"
 
 def make_all(folder: Folder) -> None:
     """Make what is missing; renew tokens that wear out. What exists is otherwise left alone."""
-    for role in (postgres.ADMIN, *databases.roles_of(SERVICES)):
+    for role in (postgres.ADMIN, databases.BACKUP, *databases.roles_of(SERVICES)):
         _once(pgpass(folder, role), partial(_pgpass_line, role))
     for user in (*SERVICES, broker.ADMIN):
         # Without a line end: the client takes the whole file for the seed.

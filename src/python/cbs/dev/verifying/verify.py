@@ -129,6 +129,16 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def verify(
     data: Data = None,
+    postgres_url: Annotated[
+        str,
+        typer.Option(
+            envvar="CBS_VERIFY_POSTGRES_URL",
+            metavar="URL",
+            help="The PostgreSQL of a bank that is not of this machine, such as"
+            " postgresql://HOST:PORT: read as cbs_verify, whose password is in PGPASSFILE.",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
     """Check every invariant on the live data, only reading; the bank may go on working.
@@ -140,7 +150,7 @@ def verify(
     try:
         found = asyncio.run(
             findings(
-                places_of(Folder.at(data)),
+                places_at(postgres_url) if postgres_url else places_of(Folder.at(data)),
                 say=console.print,
                 tell=lambda finding: console.print(line(finding)),
             )
@@ -155,6 +165,10 @@ def verify(
         f"{len(found)} invariants: {outcomes.count('holds')} hold,"
         f" {outcomes.count('violated')} violated, {outcomes.count('unknown')} cannot be said"
     )
+    # Where only the last lines are kept or shown, they say what matters.
+    for finding in found:
+        if finding.outcome != "holds":
+            console.print(f"{finding.outcome}: {finding.service} {finding.check}{_first(finding)}")
     raise typer.Exit(verdict(found))
 
 
@@ -179,6 +193,23 @@ def places_of(folder: Folder) -> dict[str, Place]:
         )
         for service in SERVICES
     }
+
+
+def places_at(postgres_url: str) -> dict[str, Place]:
+    """The databases of a bank on one server; libpq's PGPASSFILE has the password."""
+    return {
+        service: Place(
+            url=with_database(postgres_url, databases.runtime_of(service), databases.VERIFY)
+        )
+        for service in SERVICES
+    }
+
+
+def _first(finding: Finding) -> str:
+    said = (
+        ", ".join(f"{k} {v}" for k, v in finding.rows[0].items()) if finding.rows else finding.why
+    )
+    return f": {said}" if said else ""
 
 
 def line(finding: Finding) -> str:

@@ -1,0 +1,32 @@
+"""What runs every night can be run now: before an upgrade, or to see whether it would."""
+
+from typing import Annotated
+
+import typer
+
+from cbs.cluster import periodic
+from cbs.cluster.commands import Data, jobs_of, said_plainly
+from cbs.cluster.periodic import NotStarted, Upkeep
+from cbs.dev.running.commands import NO
+
+RUN_SECONDS_MAX, LINES_SHOWN = 12 * 3600, 100
+
+
+def run(name: Annotated[Upkeep, typer.Argument()], data: Data = None) -> None:
+    """Run now what else runs every night, and show what it wrote; exit 1 if it failed.
+
+    On the cluster that NOMAD_ADDR names, or on the `cluster dev` of the data folder.
+    """
+    with said_plainly():
+        jobs = jobs_of(data)
+        try:
+            run_id = periodic.force(jobs.nomad, f"cbs-{name}")
+        except NotStarted as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(NO) from None
+        typer.echo(f"{run_id} is under way", err=True)
+        try:
+            jobs.finish(run_id, RUN_SECONDS_MAX)
+        finally:
+            for line in jobs.last_lines(run_id, LINES_SHOWN):
+                typer.echo(line)
