@@ -5,14 +5,22 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from cbs.cluster import binaries
 from cbs.cluster.api import Api
+from cbs.cluster.artifacts import PROGRAMS
 from cbs.dev import __main__ as program
 from cbs.dev.folder import Folder
+from tests.cluster.conftest import found
 
-RUNBOOK = Path(__file__).parents[2] / "docs" / "runbooks" / "cluster.md"
+ROOT = Path(__file__).parents[2]
+RUNBOOK = ROOT / "docs" / "runbooks" / "cluster.md"
 SECONDS_MAX = 600
 assert program  # run as `python -m cbs.dev` below
 
@@ -99,3 +107,24 @@ class Operator:
         """Of the instances that Consul would send somebody to."""
         found = self.api("consul").get(f"/v1/health/service/cbs-{service}", passing="1")
         return {instance["Service"]["Meta"]["sha"] for instance in found}
+
+
+def pexes() -> Path:
+    """The folder of all PEXes; skips a test where they are not built."""
+    for place in (ROOT, ROOT / "dist"):
+        if all((place / "cbs" / f"{name}.pex").is_file() for name in PROGRAMS):
+            return place
+    pytest.skip("no PEXes: run this through ./pants, or ./pants package :: first")
+
+
+@contextmanager
+def operating() -> Iterator[Operator]:
+    """Where nobody may pass: tasks are nobody's. What was started in the clone is ended."""
+    programs = {tool.variable: str(found(tool)) for tool in (binaries.NOMAD, binaries.CONSUL)}
+    with tempfile.TemporaryDirectory(prefix="cbs-cluster-") as root:
+        Path(root).chmod(0o711)
+        operator = Operator(Path(root), pexes(), programs)
+        try:
+            yield operator
+        finally:
+            operator.run("./cbs", "down", "--data", ".cbs-cluster")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,40 +9,22 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cbs.cluster import binaries
-from cbs.cluster.artifacts import PROGRAMS
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running import databases, postgres, secrets
 from cbs.dev.running.parts import MARK
 from cbs.dev.running.process import left_behind
-from tests.cluster.clone import Operator
-from tests.cluster.conftest import found
+from tests.cluster.clone import Operator, operating
 
-ROOT = Path(__file__).parents[2]
 OLD, NEW = "0" * 40, "1" * 40
 pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
-def dist() -> Path:
-    for place in (ROOT, ROOT / "dist"):
-        if all((place / "cbs" / f"{name}.pex").is_file() for name in PROGRAMS):
-            return place
-    pytest.skip("no PEXes: run this through ./pants, or ./pants package :: first")
-
-
-@pytest.fixture(scope="module")
-def operator(dist: Path) -> Iterator[Operator]:
-    """One start for all tests here, in their order, where nobody may pass: tasks are nobody's."""
-    programs = {tool.variable: str(found(tool)) for tool in (binaries.NOMAD, binaries.CONSUL)}
-    with tempfile.TemporaryDirectory(prefix="cbs-cluster-") as root:
-        Path(root).chmod(0o711)
-        operator = Operator(Path(root), dist, programs)
-        try:
-            operator.follow("On this machine")
-            yield operator
-        finally:
-            operator.run("./cbs", "down", "--data", ".cbs-cluster")
+def operator() -> Iterator[Operator]:
+    """One start for all tests here, in their order."""
+    with operating() as operator:
+        operator.follow("On this machine")
+        yield operator
 
 
 def secrets_of(folder: Folder) -> list[str]:

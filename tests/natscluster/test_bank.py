@@ -2,35 +2,34 @@
 
 import asyncio
 import json
-import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cbs.dev.folder import Folder
 from cbs.platform.relay import stream_name
-from tests.cluster.test_bank import UP_SECONDS_MAX, api, cbs, dist, folder
+from tests.cluster.clone import Operator, operating
 from tests.natscluster.bank import Bank, Load, kept_by_all
 from tests.platform.clustered import leader_of
 
 SERVERS, STREAM = 3, stream_name("ledger")
 VALUES = Path(__file__).parents[2] / "nomad" / "env" / "three-natses.hcl"
 pytestmark = pytest.mark.timeout(800)
-assert cbs and dist and folder  # fixtures
 
 
 @pytest.fixture(scope="module")
-def bank(
-    cbs: Callable[..., "subprocess.CompletedProcess[str]"], dist: Path, folder: Folder
-) -> Bank:
-    words = ("--detach", "--dist", str(dist), "--values", str(VALUES))
-    done = cbs("cluster", "dev", *words, seconds=UP_SECONDS_MAX, CBS_SHA="0" * 40)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Bank(folder=folder, nomad=api(folder, "nomad"), consul=api(folder, "consul"))
+def operator() -> Iterator[Operator]:
+    with operating() as operator:
+        operator.cbs("cluster", "dev", "--detach", "--values", str(VALUES))
+        yield operator
 
 
-async def test_the_leader_is_killed_under_load_and_nothing_is_lost(bank, cbs, capsys):
+@pytest.fixture
+def bank(operator: Operator) -> Bank:
+    return Bank(folder=operator.folder, nomad=operator.api("nomad"), consul=operator.api("consul"))
+
+
+async def test_the_leader_is_killed_under_load_and_nothing_is_lost(bank, operator, capsys):
     async with Load.on(bank.folder, "leader") as load, bank.streams() as streams:
         await kept_by_all(streams, SERVERS)
         await load.goes_on(100)
@@ -44,10 +43,10 @@ async def test_the_leader_is_killed_under_load_and_nothing_is_lost(bank, cbs, ca
         print(f"\n{killed} killed, then {leader} led: {said}")  # noqa: T201 (measured)
 
     assert not violations
-    verified(cbs)
+    verified(operator)
 
 
-async def test_the_servers_are_replaced_one_after_the_other_under_load(bank, cbs, capsys):
+async def test_the_servers_are_replaced_one_after_the_other_under_load(bank, operator, capsys):
     async with Load.on(bank.folder, "replaced") as load:
         await load.goes_on(50)
         await asyncio.to_thread(bank.replaced)
@@ -61,10 +60,8 @@ async def test_the_servers_are_replaced_one_after_the_other_under_load(bank, cbs
 
     assert not violations
     assert kept
-    verified(cbs)
+    verified(operator)
 
 
-def verified(cbs: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
-    done = cbs("verify", "--json", seconds=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)
+def verified(operator: Operator) -> None:
+    assert json.loads(operator.cbs("verify", "--json", "--data", ".cbs-cluster"))
