@@ -174,7 +174,14 @@ job "cbs-nats" {
         change_mode   = "signal"
         change_signal = "SIGHUP"
         splay         = "1s"
-        data          = <<-EOT
+
+        # Nomad's own patience is 5 s and more, in which a bad canary would be asked.
+        wait {
+          min = "500ms"
+          max = "2s"
+        }
+
+        data = <<-EOT
           server_name: {{ env "node.unique.name" }}
           host: {{ env "NOMAD_IP_client" }}
           port: {{ env "NOMAD_PORT_client" }}
