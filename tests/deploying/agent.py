@@ -73,8 +73,10 @@ job "service" {
       mode     = "fail"
     }
     reschedule {
-      attempts  = 0
-      unlimited = false
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "2m"
+      unlimited      = true
     }
     network {
       port "http" {}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,8 +19,7 @@ from tests.releasing.load import Load, Meter
 from tests.releasing.pexes import GOOD, Fault, remade
 
 COMMAND_SECONDS_MAX = 600
-TO = "laptop-cluster"
-STATUS = re.compile(r"(\d+) of (\d+)")
+TO, PERCENT = "laptop-cluster", 20
 
 
 Ran = subprocess.CompletedProcess[str]
@@ -110,7 +108,9 @@ class Bank:
     def deploying(self, *words: str, command: str = "deploy") -> list[str]:
         data = str(self.folder.root)
         first = [command, "ledger", "--to", TO, "--data", data, "--json"]
-        return self.words(*first, "--window", "8", "--requests", "30", *words)
+        # So many are needed to be sure of one in ten.
+        judged = ("--window", "8", "--requests", "60", "--canary-percent", str(PERCENT))
+        return self.words(*first, *judged, *words)
 
     def deploy(self, *words: str, command: str = "deploy") -> Told:
         done = self.run(*self.deploying(*words, command=command))

@@ -20,7 +20,7 @@ from cbs.dev.verifying.verify import places_of
 from tests.cluster.conftest import found
 from tests.gate.clone import ROOT
 from tests.releasing import pexes
-from tests.releasing.bank import TO, Bank, Told, made, note
+from tests.releasing.bank import PERCENT, TO, Bank, Told, made, note
 from tests.releasing.load import Load, Meter, opened
 from tests.releasing.pexes import PLANTED
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(1500)
 assert program  # run as `python -m cbs.dev`
 REFUSED = r"refuses this token|Permission denied"
 UP_SECONDS_MAX, DOWN_SECONDS_MAX, FORGET_SECONDS_MAX = 600, 180, 30
-PERCENT, QUIET = 10, {"stable": None, "canary": None, "canary-percent": "10"}
+QUIET = {"stable": None, "canary": None, "canary-percent": "10"}
 EXPANDS = '''"""Room for a note."""
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
@@ -179,8 +179,9 @@ def test_a_good_version_takes_over_and_nobody_notices(bank):
     assert (release["before"], release["outcome"]) == (base, "promoted")
     assert all(each["told"] for each in release["steps"])
     verdicts = json.loads(bank.run(*bank.words("verdicts", "--json")).stdout)
-    assert len(verdicts) == len(release["steps"])
     assert all(each["valid"] and each["audited"] for each in verdicts)
+    steps = [each["signed"]["verdict"].get("step") for each in verdicts]
+    assert [each for each in steps if each] == [each["step"] for each in release["steps"]]
     dora = bank.run(*bank.words("dora", "--env", TO, "--json"))
     assert json.loads(dora.stdout)["deployments"] == 1, dora.stderr
 
@@ -263,7 +264,7 @@ def test_interrupted_it_can_be_aborted_and_killed_it_can_be_resumed(bank):
 
         said = bank.ended("judge: ", signal.SIGKILL, *pex)
         assert said.endswith(f"exit -{signal.SIGKILL}")
-        assert bank.routes() == {"stable": before, "canary": sha, "canary-percent": "10"}
+        assert bank.routes() == {"stable": before, "canary": sha, "canary-percent": str(PERCENT)}
         told = bank.deploy(*pex, "--resume")
 
     assert (told.code, told.outcome) == (0, "promoted"), told.why

@@ -111,6 +111,10 @@ class Nomad:
         if deployment is not None and deployment["Status"] in OVER:
             state = State.FAILED
             why = f"{deployment['StatusDescription']}; {self.api.wrong_with(job_id, job)}"
+        elif deployment is not None and _unhealthy(deployment):
+            # Nomad would start it elsewhere again and again, until its progress deadline.
+            state = State.FAILED
+            why = f"it did not become healthy in time; {self.api.wrong_with(job_id, job)}"
         elif deployment is not None and _healthy(deployment):
             state = State.HEALTHY
         return Canary(
@@ -218,6 +222,10 @@ def _healthy(deployment: Mapping[str, Any]) -> bool:
         group["HealthyAllocs"] >= (group["DesiredCanaries"] or group["DesiredTotal"])
         for group in deployment["TaskGroups"].values()
     )
+
+
+def _unhealthy(deployment: Mapping[str, Any]) -> bool:
+    return any(group["UnhealthyAllocs"] for group in deployment["TaskGroups"].values())
 
 
 def _waits(deployment: Mapping[str, Any]) -> bool:
