@@ -20,4 +20,4 @@ gateway = { count = 1, cpu = 200, memory = 256 }
 
 verify    = { crons = ["30 2 * * *"], cpu = 100, memory = 256 }
 backup    = { crons = ["30 3 * * *"], cpu = 100, memory = 256, keep = 7 }
-time_zone = "Asia/Kolkata"
+time_zone = "UTC"

@@ -74,6 +74,7 @@ def test_every_job_is_well_and_no_secret_is_seen(operator):
     folder = operator.folder
 
     assert set(rows) >= {"cbs-gateway", "cbs-ledger", "cbs-verify", "cbs-backup"}
+    assert json.loads(operator.cbs("cluster", "plan", "--env", "laptop", "--json")) == []
     assert operator.shas("ledger") == {OLD}
     seen = shown(folder)
     assert not [secret for secret in secrets_of(folder) if secret in seen]

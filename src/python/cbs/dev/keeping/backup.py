@@ -57,17 +57,30 @@ def shelf_beside(folder: Folder) -> Path:
     return folder.root.with_name(f"{folder.root.name}-backups")
 
 
+To = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where backups and archived WAL go, best on another disk; by default beside the"
+        " bank's folder, with -backups at the end of its name.",
+        show_default=False,
+    ),
+]
+PostgresUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="CBS_BACKUP_POSTGRES_URL",
+        metavar="URL",
+        help="The PostgreSQL of a bank on a cluster, such as postgresql://HOST:PORT: copied as"
+        " cbs_backup, whose password is in PGPASSFILE. Its WAL is not archived by this.",
+        show_default=False,
+    ),
+]
+
+
 def backup(
     data: Data = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where backups and archived WAL go, best on another disk; by default beside the"
-            " bank's folder, with -backups at the end of its name.",
-            show_default=False,
-        ),
-    ] = None,
+    to: To = None,
     keep: Annotated[
         int, typer.Option(min=1, max=KEPT_MAX, help="Older backups are removed.")
     ] = KEPT_DEFAULT,
@@ -75,22 +88,13 @@ def backup(
         bool,
         typer.Option("--with-secrets", help="Put the bank's secrets in: guard it like the bank."),
     ] = False,
-    postgres_url: Annotated[
-        str,
-        typer.Option(
-            envvar="CBS_BACKUP_POSTGRES_URL",
-            metavar="URL",
-            help="The PostgreSQL of a bank on a cluster, such as postgresql://HOST:PORT: copied as"
-            " cbs_backup, whose password is in PGPASSFILE. Its WAL is not archived by this.",
-            show_default=False,
-        ),
-    ] = "",
+    postgres_url: PostgresUrl = "",
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
     """Back the bank up while it works; from then on its changes are archived beside the backup.
 
-    Any moment after it can then be restored, up to a minute ago at the worst. Exit 3: the bank is
-    not up, or its PostgreSQL is one of your own.
+    Any moment after it can then be restored, up to a minute ago at the worst; of a server named by
+    --postgres-url only the copy. Exit 3: the bank is not up, or its PostgreSQL is one of your own.
     """
     folder = Folder.at(data)
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
