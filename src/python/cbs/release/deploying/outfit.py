@@ -1,7 +1,6 @@
 """What a release needs beside its own steps: the gate, the judge, the audit log, and a place."""
 
 import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from cbs.cluster.api import Api
-from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running import databases
-from cbs.dev.running.postgres import with_database
-from cbs.dev.verifying.snapshots import CannotSay, Place
-from cbs.dev.verifying.verify import places_of
+from cbs.dev.folder import Folder
+from cbs.dev.verifying.snapshots import CannotSay
+from cbs.dev.verifying.verify import places_at, places_of
 from cbs.release.commands import Desk, operators_key, progress
 from cbs.release.deploying.money import Money, looked
 from cbs.release.deploying.releases import Done, Journal, Release, Step
@@ -136,18 +133,6 @@ def _kept_by_an_earlier(release: Release, journal: Journal) -> Path | None:
         if same and each.is_promoted and kept.is_file():
             return kept
     return None
-
-
-def places_at(postgres: str) -> dict[str, Place]:
-    """The services' databases on one server; a password comes from PGPASSFILE alone."""
-    passfile = os.environ.get("PGPASSFILE")
-    return {
-        service: Place(
-            url=with_database(postgres, databases.runtime_of(service), databases.VERIFY),
-            passfile=Path(passfile) if passfile else None,
-        )
-        for service in SERVICES
-    }
 
 
 @contextmanager
