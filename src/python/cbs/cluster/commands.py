@@ -16,11 +16,11 @@ from cbs.cluster import artifacts, binaries
 from cbs.cluster.agents import MANAGEMENT
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.binaries import NoBinary
-from cbs.cluster.dev import CannotHere, DevCluster, sweep
+from cbs.cluster.dev import OWN_VALUES, CannotHere, DevCluster, sweep
 from cbs.cluster.jobs import Jobs, NotConverged
 from cbs.cluster.rules import ROOT
 from cbs.cluster.settling import UNREACHED, Settling, Unsettled, admin_url_of, default_folder
-from cbs.dev.folder import Folder, InUse, NotABank
+from cbs.dev.folder import Folder, InUse, NotABank, write_whole
 from cbs.dev.running import state
 from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, detached, summary
 from cbs.dev.running.databases import AnothersBank, NotDurable
@@ -83,6 +83,19 @@ def dev(
         bool, typer.Option("--detach", "-d", help="Leave it running and return.")
     ] = False,
     dist: Dist = Path("dist"),
+    values: Annotated[
+        Path | None,
+        typer.Option(
+            "--values",
+            metavar="FILE",
+            help="Values over those of nomad/env/laptop.hcl; kept until others are named.",
+            show_default=False,
+        ),
+    ] = None,
+    clients: Annotated[
+        int,
+        typer.Option("--clients", min=1, max=9, help="How many nodes to run, each with agents."),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Consul, Nomad, PostgreSQL, NATS and the whole bank on this machine; Ctrl-C ends all of it.
@@ -95,23 +108,26 @@ def dev(
     with _said_plainly():
         if state.read(folder.state) is None:
             folder.found()
+            if values is not None:
+                write_whole(folder.root / OWN_VALUES, values.read_text())
+            place = _own(dist).resolve()
             if detach:
-                place = str(_own(dist).resolve())
-                detached(folder, console, ["cluster", "dev", "--dist", place])
+                words = ["--dist", str(place), "--clients", str(clients)]
+                detached(folder, console, ["cluster", "dev", *words])
             else:
-                _in_foreground(folder, console, _own(dist).resolve())
+                _in_foreground(folder, console, place, clients)
         elif not as_json and (now := state.read(folder.state)):
             console.print(summary(folder, now))
         if as_json and (now := state.read(folder.state)):
             typer.echo(json.dumps({"data": str(folder.root), "edge_url": now.edge_url}))
 
 
-def _in_foreground(folder: Folder, console: Console, dist: Path) -> None:
+def _in_foreground(folder: Folder, console: Console, dist: Path, clients: int) -> None:
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.say(f"starting a cluster in {folder.root}")
         sweep(folder)
-        cluster = DevCluster(folder=folder, dist=dist, supervisor=supervisor)
+        cluster = DevCluster(folder=folder, dist=dist, supervisor=supervisor, clients=clients)
         try:
             found = cluster.prepare()
 

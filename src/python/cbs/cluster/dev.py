@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cbs.cluster import agents, artifacts, binaries, rules
+from cbs.cluster import agents, artifacts, binaries, nodes, rules
 from cbs.cluster.api import Api, Declined, NoCluster
-from cbs.cluster.jobs import Jobs, NotConverged
+from cbs.cluster.jobs import ENVIRONMENTS, Jobs, NotConverged
 from cbs.cluster.settling import Settling, admin_url_of
 from cbs.dev.folder import Folder, write_whole
 from cbs.dev.running import secrets
@@ -42,7 +42,7 @@ USUAL_PORTS = {
 }
 NOBODY, POLL_SECONDS, NODE_SECONDS_MAX, STOP_SECONDS_MAX = 65534, 0.1, 60, 90
 PYTHONS = ("/usr/bin/python3.11", "/usr/local/bin/python3.11")
-LAPTOP = "laptop"
+LAPTOP, OWN_VALUES = "laptop", "values.hcl"
 
 
 class CannotHere(RuntimeError):
@@ -81,11 +81,12 @@ def sweep(folder: Folder) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class DevCluster:
-    """Everything lies in the folder; `dist` has the PEXes."""
+    """Everything lies in the folder; `dist` has the PEXes. There are `clients` nodes."""
 
     folder: Folder
     dist: Path
     supervisor: Supervisor
+    clients: int = 1
     ports: dict[str, int] = field(default_factory=dict)
     _claims: list[Claim] = field(default_factory=list)
 
@@ -113,7 +114,7 @@ class DevCluster:
     def claim_ports(self) -> None:
         memory = self.folder.root / "cluster-ports.json"
         last = json.loads(memory.read_text()) if memory.exists() else {}
-        for name, usual in USUAL_PORTS.items():
+        for name, usual in (USUAL_PORTS | nodes.usual_ports(self.clients)).items():
             claim = choose(*((last[name], usual) if name in last else (usual,)))
             self._claims.append(claim)
             self.ports[name] = claim.port
@@ -159,7 +160,16 @@ class DevCluster:
             "user": "nobody" if root else "",
             "uid": NOBODY if root else os.geteuid(),
             "gid": NOBODY if root else os.getegid(),
+            **self._chosen(),
         }
+
+    def _chosen(self) -> dict[str, Any]:
+        """What the user's own file of values says; of a map, the rest is as it is on a laptop."""
+        path = self.folder.root / OWN_VALUES
+        if not path.exists():
+            return {}
+        usual, own = rules.read(ENVIRONMENTS / f"{LAPTOP}.hcl", {}), rules.read(path, {})
+        return {name: merged(usual.get(name), value) for name, value in own.items()}
 
     async def bring_up(self, found: dict[str, Path]) -> None:
         """Returns when the whole bank answers; raises what `Settling.run` does, and CannotStart."""
@@ -178,13 +188,20 @@ class DevCluster:
             agents.consul(folder, found["consul"], self.ports, env), self._artifacts(env)
         )
         await supervisor.waiting("tokens", asyncio.to_thread(self.admit))
-        await supervisor.start(agents.nomad(folder, found["nomad"], self.ports, env))
+        await self._start_nodes(found, env)
         supervisor.leave = self.leave
         await supervisor.waiting("node", asyncio.to_thread(self.node))
         await supervisor.waiting("what was left running", asyncio.to_thread(self._stop_left))
         settling = self.settling(supervisor.say)
         state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
         await _done(asyncio.to_thread(settling.run))
+
+    async def _start_nodes(self, found: dict[str, Path], env: dict[str, str]) -> None:
+        folder, ports, further = self.folder, self.ports, nodes.numbers(self.clients)
+        consuls = [nodes.consul(folder, found["consul"], ports, env, n) for n in further]
+        await self.supervisor.start(agents.nomad(folder, found["nomad"], ports, env), *consuls)
+        nomads = [nodes.nomad(folder, found["nomad"], ports, env, n) for n in further]
+        await self.supervisor.start(*nomads)
 
     def _artifacts(self, env: dict[str, str]) -> Program:
         port = self.ports["artifacts"]
@@ -214,16 +231,18 @@ class DevCluster:
         )
 
     def node(self) -> None:
-        """Nomad has its management token, and a node that can run something."""
+        """Nomad has its management token, and every node can run something."""
         nomad = self.api("nomad")
         agents.bootstrap(nomad, self.folder)
         deadline = time.monotonic() + NODE_SECONDS_MAX
         while True:
-            nodes = nomad.get("/v1/nodes", resources="true") or []
-            if any(_able(node) for node in nodes):
+            found = nomad.get("/v1/nodes", resources="true") or []
+            if sum(_able(node) for node in found) >= self.clients:
                 return
             if time.monotonic() > deadline:
-                raise CannotStart(f"Nomad has no node that can run raw_exec: {nodes}")
+                raise CannotStart(
+                    f"of Nomad's nodes fewer than {self.clients} can run raw_exec: {found}"
+                )
             time.sleep(POLL_SECONDS)
 
     async def leave(self) -> None:
@@ -243,6 +262,13 @@ class DevCluster:
             jobs.stop_in_order(jobs.ours(dispatched=True), STOP_SECONDS_MAX)
         except (NoCluster, Declined, NotConverged) as error:
             say(f"not everything ended through Nomad ({error}): what is left is killed")
+
+
+def merged(usual: Any, own: Any) -> Any:
+    """Maps key by key, anything else whole."""
+    if not (isinstance(usual, dict) and isinstance(own, dict)):
+        return own
+    return usual | {key: merged(usual.get(key), value) for key, value in own.items()}
 
 
 def _able(node: dict[str, Any]) -> bool:

@@ -52,7 +52,7 @@ class Settling:
     @property
     def jobs(self) -> Jobs:
         values = self.values
-        text = (ENVIRONMENTS / f"{self.environment}.hcl").read_text() + assigned(self.own)
+        text = assigned(values)
         for name in SERVERS:
             if name in self.artifacts:
                 url, sha256 = self._place(values, name)
