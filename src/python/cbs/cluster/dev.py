@@ -102,7 +102,8 @@ class DevCluster:
         if os.geteuid() == 0:
             # Nobody passes through to what is its own; what is not stays shut by its own mode.
             self.folder.root.chmod(0o711)
-            self.folder["nomad"].chmod(0o711)
+            for name in ("nomad", *(f"nomad-{n}" for n in nodes.numbers(self.clients))):
+                self.folder[name].chmod(0o711)
         for name in ("postgres", "nats", "pex"):
             if os.geteuid() == 0:
                 os.chown(self.folder[name], NOBODY, NOBODY)
