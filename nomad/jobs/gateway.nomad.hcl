@@ -9,7 +9,8 @@ variable "gateway" {
 }
 
 variable "gateway_port" {
-  type = number
+  type        = number
+  description = "0: any that is free, which is found in Consul, and then more than one fits a node."
 }
 
 variable "consul_url" {
@@ -67,8 +68,11 @@ job "cbs-gateway" {
   type        = "service"
   datacenters = var.datacenters
 
-  # The port is the node's: the old one leaves before the new one comes, node after node.
+  # A port that is the node's the old one leaves before the new one comes, node after node; where
+  # any will do, a new version runs beside the old until it is judged and promoted.
   update {
+    canary            = var.gateway_port == 0 ? 1 : 0
+    auto_promote      = false
     max_parallel      = 1
     health_check      = "checks"
     min_healthy_time  = "5s"
@@ -88,7 +92,8 @@ job "cbs-gateway" {
     shutdown_delay = "3s"
 
     constraint {
-      distinct_hosts = true
+      operator = "distinct_hosts"
+      value    = var.gateway_port == 0 ? "false" : "true"
     }
 
     restart {
@@ -129,6 +134,12 @@ job "cbs-gateway" {
       meta {
         version = var.version
         sha     = var.sha
+      }
+
+      canary_meta {
+        version = var.version
+        sha     = var.sha
+        canary  = "true"
       }
 
       check {

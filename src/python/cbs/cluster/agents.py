@@ -35,22 +35,10 @@ def token(folder: Folder, name: str) -> str:
 def consul(
     folder: Folder, binary: Path, ports: Mapping[str, int], env: Mapping[str, str]
 ) -> Program:
-    conf = folder["consul"] / "agent.json"
     settings = {
-        "datacenter": DATACENTER,
-        "node_name": NODE,
+        **consul_node(NODE, {"http": ports["consul"], "serf_lan": ports["consul-serf"]}),
         "server": True,
         "bootstrap_expect": 1,
-        "data_dir": str(conf.parent / "data"),
-        "bind_addr": "127.0.0.1",
-        "client_addr": "127.0.0.1",
-        "ports": {
-            "http": ports["consul"],
-            "serf_lan": ports["consul-serf"],
-            "server": ports["consul-rpc"],
-            **dict.fromkeys(("dns", "grpc", "grpc_tls", "serf_wan"), -1),
-        },
-        "disable_update_check": True,
         "performance": {"raft_multiplier": 1},
         "acl": {
             "enabled": True,
@@ -61,33 +49,48 @@ def consul(
             },
         },
     }
-    write_whole(conf, json.dumps(settings, indent=1) + "\n")
-    api = Api.at("consul", f"http://127.0.0.1:{ports['consul']}", "")
-    return _agent(folder, "consul", [str(binary), "agent", "-config-file", str(conf)], api, env)
+    settings["ports"]["server"] = ports["consul-rpc"]
+    return agent(folder, "consul", binary, settings, ports["consul"], env)
+
+
+def consul_node(name: str, ports: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "datacenter": DATACENTER,
+        "node_name": name,
+        "bind_addr": "127.0.0.1",
+        "client_addr": "127.0.0.1",
+        "ports": {**ports, **dict.fromkeys(("dns", "grpc", "grpc_tls", "serf_wan"), -1)},
+        "disable_update_check": True,
+    }
 
 
 def nomad(
     folder: Folder, binary: Path, ports: Mapping[str, int], env: Mapping[str, str]
 ) -> Program:
-    conf = folder["nomad"] / "agent.json"
-    data = conf.parent / "data"
-    first = DYNAMIC_FROM + ports["nomad"] % DYNAMIC_RANGES * DYNAMIC_PORTS
-    identity = {"aud": [AUDIENCE], "ttl": "1h"}
-    settings: dict[str, Any] = {
-        "name": NODE,
+    settings = {
+        **nomad_node(folder, NODE, ports["nomad"], f"127.0.0.1:{ports['consul']}"),
         "region": REGION,
-        "datacenter": DATACENTER,
-        "data_dir": str(data),
-        "bind_addr": "127.0.0.1",
-        "advertise": dict.fromkeys(("http", "rpc", "serf"), "127.0.0.1"),
         "ports": {
             "http": ports["nomad"],
             "rpc": ports["nomad-rpc"],
             "serf": ports["nomad-serf"],
         },
+        "server": {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1},
+    }
+    return agent(folder, "nomad", binary, settings, ports["nomad"], env)
+
+
+def nomad_node(folder: Folder, name: str, port: int, consul_address: str) -> dict[str, Any]:
+    """What every node's agent is told: it runs tasks, and has a Consul agent of its own."""
+    first = DYNAMIC_FROM + port % DYNAMIC_RANGES * DYNAMIC_PORTS
+    identity = {"aud": [AUDIENCE], "ttl": "1h"}
+    return {
+        "name": name,
+        "datacenter": DATACENTER,
+        "advertise": dict.fromkeys(("http", "rpc", "serf"), "127.0.0.1"),
+        "bind_addr": "127.0.0.1",
         "disable_update_check": True,
         "acl": {"enabled": True},
-        "server": {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1},
         "client": {
             "enabled": True,
             "network_interface": "lo",
@@ -99,7 +102,7 @@ def nomad(
             "template": {each: {"attempts": 0} for each in ("consul_retry", "nomad_retry")},
         },
         "consul": {
-            "address": f"127.0.0.1:{ports['consul']}",
+            "address": consul_address,
             "token": token(folder, NOMAD_AGENT),
             "service_auth_method": AUTH_METHOD,
             "task_auth_method": AUTH_METHOD,
@@ -108,22 +111,33 @@ def nomad(
         },
         "plugin": [{"raw_exec": {"config": {"enabled": True}}}],
     }
-    write_whole(conf, json.dumps(settings, indent=1) + "\n")
-    api = Api.at("nomad", f"http://127.0.0.1:{ports['nomad']}", "")
-    return _agent(folder, "nomad", [str(binary), "agent", "-config", str(conf)], api, env)
 
 
-def _agent(folder: Folder, name: str, argv: list[str], api: Api, env: Mapping[str, str]) -> Program:
+def agent(
+    folder: Folder,
+    name: str,
+    binary: Path,
+    settings: Mapping[str, Any],
+    port: int,
+    env: Mapping[str, str],
+) -> Program:
+    """As `name`, consul… or nomad…, with its data and settings in the folder of that name."""
+    conf = folder[name] / "agent.json"
+    whole = {**settings, "data_dir": str(conf.parent / "data")}
+    write_whole(conf, json.dumps(whole, indent=1) + "\n")
+    tool, option = ("consul", "-config-file") if name.startswith("consul") else ("nomad", "-config")
+    api = Api.at(tool, f"http://127.0.0.1:{port}", "")
+
     async def ready() -> bool:
         return bool(await asyncio.to_thread(api.leader))
 
     return Program(
         name=name,
-        argv=mortal(argv),
+        argv=mortal([str(binary), "agent", option, str(conf)]),
         env=env,
         log=folder.log(name),
         is_ready=ready,
-        port=int(api.url.rpartition(":")[2]),
+        port=port,
         stop_seconds_max=30,
     )
 

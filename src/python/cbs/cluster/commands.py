@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from cbs.cluster import artifacts, binaries, laptop
+from cbs.cluster import artifacts, binaries, chosen, laptop
 from cbs.cluster.agents import MANAGEMENT
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.binaries import NoBinary
@@ -88,11 +88,15 @@ def dev(
         typer.Option(
             "--values",
             metavar="FILE",
-            help="Values in HCL that go before those of nomad/env/laptop.hcl, such as"
-            " nomad/env/three-natses.hcl.",
+            help="Values in HCL over those of nomad/env/laptop.hcl, such as"
+            " nomad/env/three-natses.hcl; kept until others are named.",
             show_default=False,
         ),
     ] = None,
+    clients: Annotated[
+        int,
+        typer.Option("--clients", min=1, max=9, help="How many nodes to run, each with agents."),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Consul, Nomad, PostgreSQL, NATS and the whole bank on this machine; Ctrl-C ends all of it.
@@ -105,27 +109,27 @@ def dev(
     with said_plainly():
         if state.read(folder.state) is None:
             folder.found()
+            if values is not None:
+                chosen.keep(folder, _own(values))
+            place = _own(dist).resolve()
             if detach:
-                words = ["--dist", str(_own(dist).resolve())]
-                words += ["--values", str(_own(values).resolve())] if values else []
+                words = ["--dist", str(place), "--clients", str(clients)]
                 detached(folder, console, ["cluster", "dev", *words])
             else:
-                text = _own(values).read_text() if values else ""
-                _in_foreground(folder, console, _own(dist).resolve(), text)
+                _in_foreground(folder, console, place, clients)
         elif not as_json and (now := state.read(folder.state)):
             console.print(summary(folder, now))
         if as_json and (now := state.read(folder.state)):
             typer.echo(json.dumps({"data": str(folder.root), "edge_url": now.edge_url}))
 
 
-def _in_foreground(folder: Folder, console: Console, dist: Path, values: str) -> None:
+def _in_foreground(folder: Folder, console: Console, dist: Path, clients: int) -> None:
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.say(f"starting a cluster in {folder.root}")
         sweep(folder)
-        cluster = DevCluster(folder=folder, dist=dist, supervisor=supervisor)
+        cluster = DevCluster(folder=folder, dist=dist, supervisor=supervisor, clients=clients)
         try:
-            cluster.keep_values(values)
             found = cluster.prepare()
 
             async def bring_up(_: Supervisor) -> None:

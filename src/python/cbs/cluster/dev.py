@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cbs.cluster import agents, artifacts, binaries, laptop, rules
+from cbs.cluster import agents, artifacts, binaries, chosen, laptop, nodes, rules
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.jobs import Jobs, NotConverged
 from cbs.cluster.settling import Settling, admin_url_of
@@ -43,7 +43,7 @@ USUAL_PORTS = {
 }
 NOBODY, POLL_SECONDS, NODE_SECONDS_MAX, STOP_SECONDS_MAX = 65534, 0.1, 60, 90
 PYTHONS = ("/usr/bin/python3.11", "/usr/local/bin/python3.11")
-LAPTOP, VALUES = "laptop", "cluster-values.hcl"
+LAPTOP = "laptop"
 
 
 class CannotHere(RuntimeError):
@@ -82,11 +82,12 @@ def sweep(folder: Folder) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class DevCluster:
-    """Everything lies in the folder; `dist` has the PEXes."""
+    """Everything lies in the folder; `dist` has the PEXes. There are `clients` nodes."""
 
     folder: Folder
     dist: Path
     supervisor: Supervisor
+    clients: int = 1
     ports: dict[str, int] = field(default_factory=dict)
     _claims: list[Claim] = field(default_factory=list)
 
@@ -102,7 +103,10 @@ class DevCluster:
         if os.geteuid() == 0:
             # Nobody passes through to what is its own; what is not stays shut by its own mode.
             self.folder.root.chmod(0o711)
-            self.folder["nomad"].chmod(0o711)
+            for name in ("nomad", *(f"nomad-{n}" for n in nodes.numbers(self.clients))):
+                self.folder[name].chmod(0o711)
+                # A client makes it for itself alone, and then no task of nobody's starts there.
+                (self.folder[name] / "data").mkdir(mode=0o711, exist_ok=True)
         backups = shelf_beside(self.folder)
         backups.mkdir(mode=0o700, exist_ok=True)
         for path in (*map(self.folder.__getitem__, ("postgres", "nats", "pex")), backups):
@@ -116,7 +120,7 @@ class DevCluster:
     def claim_ports(self) -> None:
         memory = self.folder.root / laptop.PORTS
         last = json.loads(memory.read_text()) if memory.exists() else {}
-        for name, usual in USUAL_PORTS.items():
+        for name, usual in (USUAL_PORTS | nodes.usual_ports(self.clients)).items():
             claim = choose(*((last[name], usual) if name in last else (usual,)))
             self._claims.append(claim)
             self.ports[name] = claim.port
@@ -145,17 +149,8 @@ class DevCluster:
             say=say,
         )
 
-    def keep_values(self, text: str) -> None:
-        """Values of the user's own, in HCL, which go before those of the environment."""
-        write_whole(self.folder.root / VALUES, text)
-
-    @property
-    def values(self) -> dict[str, Any]:
-        path = self.folder.root / VALUES
-        return rules.read(path, {}) if path.exists() else {}
-
     def _own(self, place: str) -> dict[str, Any]:
-        root, values = os.geteuid() == 0, self.values
+        root, values = os.geteuid() == 0, chosen.values(self.folder, LAPTOP)
         # Several servers on one machine take ports that Nomad chooses, and Consul tells.
         alone = values.get("nats", {}).get("count", 1) == 1
         return {
@@ -193,7 +188,7 @@ class DevCluster:
             agents.consul(folder, found["consul"], self.ports, env), self._artifacts(env)
         )
         await supervisor.waiting("tokens", asyncio.to_thread(self.admit))
-        await supervisor.start(agents.nomad(folder, found["nomad"], self.ports, env))
+        await self._start_nodes(found, env)
         supervisor.leave = self.leave
         await supervisor.waiting("node", asyncio.to_thread(self.node))
         await supervisor.waiting("what was left running", asyncio.to_thread(self._stop_left))
@@ -201,11 +196,21 @@ class DevCluster:
         state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
         laptop.note(folder, settling.own)
         await _done(asyncio.to_thread(settling.run))
-        state.nats_url = await asyncio.to_thread(self._nats_url)
+        state.nats_url = ",".join(await asyncio.to_thread(self._urls, "nats"))
+        # Where any port will do, only Consul knows which it is.
+        (state.edge_url, *_) = await asyncio.to_thread(self._urls, "gateway", "http")
 
-    def _nats_url(self) -> str:
-        found = self.api("consul").get("/v1/catalog/service/cbs-nats") or []
-        return ",".join(f"nats://{each['ServiceAddress']}:{each['ServicePort']}" for each in found)
+    def _urls(self, name: str, scheme: str = "nats") -> list[str]:
+        found = self.api("consul").get(f"/v1/catalog/service/cbs-{name}") or []
+        places = [f"{each['ServiceAddress']}:{each['ServicePort']}" for each in found]
+        return [f"{scheme}://{place}" for place in places]
+
+    async def _start_nodes(self, found: dict[str, Path], env: dict[str, str]) -> None:
+        folder, ports, further = self.folder, self.ports, nodes.numbers(self.clients)
+        consuls = [nodes.consul(folder, found["consul"], ports, env, n) for n in further]
+        await self.supervisor.start(agents.nomad(folder, found["nomad"], ports, env), *consuls)
+        nomads = [nodes.nomad(folder, found["nomad"], ports, env, n) for n in further]
+        await self.supervisor.start(*nomads)
 
     def _artifacts(self, env: dict[str, str]) -> Program:
         port = self.ports["artifacts"]
@@ -235,16 +240,18 @@ class DevCluster:
         )
 
     def node(self) -> None:
-        """Nomad has its management token, and a node that can run something."""
+        """Nomad has its management token, and every node can run something."""
         nomad = self.api("nomad")
         agents.bootstrap(nomad, self.folder)
         deadline = time.monotonic() + NODE_SECONDS_MAX
         while True:
-            nodes = nomad.get("/v1/nodes", resources="true") or []
-            if any(_able(node) for node in nodes):
+            found = nomad.get("/v1/nodes", resources="true") or []
+            if sum(_able(node) for node in found) >= self.clients:
                 return
             if time.monotonic() > deadline:
-                raise CannotStart(f"Nomad has no node that can run raw_exec: {nodes}")
+                raise CannotStart(
+                    f"of Nomad's nodes fewer than {self.clients} can run raw_exec: {found}"
+                )
             time.sleep(POLL_SECONDS)
 
     async def leave(self) -> None:
