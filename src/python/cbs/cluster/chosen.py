@@ -1,4 +1,4 @@
-"""What a user chose over the values of an environment stays with the data, until it is chosen anew."""
+"""What a user chose over an environment's values stays with the data until it is chosen anew."""
 
 from pathlib import Path
 from typing import Any
