@@ -118,6 +118,22 @@ NODE: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda b: {"type": "object", "additionalProperties": b},
+        lambda b: {"type": "object", "properties": {"amount": b}},
+        lambda b: {"type": "array", "items": b},
+    ],
+)
+def test_the_same_words_may_mean_another_thing_in_another_document(of):
+    same = of({"$ref": "#/components/schemas/B"})
+
+    found = changes(document(same, {}, {"type": "null"}), document(same, {}, {}), taken=False)
+
+    assert [change.breaking for change in found] == [True]
+
+
 def test_a_schema_inside_itself_is_compared_once():
     after = {**NODE, "properties": {**NODE["properties"], "value": {"type": "string"}}}
 

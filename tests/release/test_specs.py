@@ -10,7 +10,7 @@ from cbs.release.comparing.shapes import Unreadable
 from cbs.release.comparing.specs import Change, asyncapi_changes, openapi_changes
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
-DOCUMENTS = sorted(CONTRACTS.glob("*/*.json"))
+DOCUMENTS = sorted(CONTRACTS.glob("*api/*.json"))
 TRANSFER = "POST /v1/payments/transfers"
 LIST = "GET /v1/payments/transfers"
 

@@ -168,12 +168,12 @@ class Comparison:
                 self._gone(place, name, old, new)
             else:
                 self._say(place, "the field must be there", True, False)
-        if old.rest is not new.rest:
-            if isinstance(old.rest, bool) and isinstance(new.rest, bool):
-                what = f"fields that are not named {'may be there' if new.rest else 'are refused'}"
-                self._say(where, what, not new.rest, new.rest)
-            else:
-                self.compare(f"{where}{{}}", old.rest, new.rest)
+        if not (isinstance(old.rest, bool) and isinstance(new.rest, bool)):
+            # The same words, too: what they refer to is another document's.
+            self.compare(f"{where}{{}}", old.rest, new.rest)
+        elif old.rest is not new.rest:
+            what = f"fields that are not named {'may be there' if new.rest else 'are refused'}"
+            self._say(where, what, not new.rest, new.rest)
 
     def _gone(self, place: str, name: str, old: Shape, new: Shape) -> None:
         if isinstance(new.rest, dict):
