@@ -54,7 +54,7 @@ class Reply:
     retry_after: bytes = b""
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One kept-alive connection, one request at a time. httpx costs ten times the CPU."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class PublicApi:
     token: str = field(repr=False)
     at_once_max: int = 48
     repeats: int = 0
-    _idle: list[_Connection] = field(default_factory=list)
+    _idle: list[Connection] = field(default_factory=list)
     _room: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -198,7 +198,7 @@ class PublicApi:
                 self._idle.append(connection)
             return reply
 
-    async def _connection(self) -> _Connection:
+    async def _connection(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()
             if connection.transport is not None:
@@ -206,7 +206,7 @@ class PublicApi:
         place = urlsplit(self.url)
         assert place.hostname and place.port, self.url
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(_Connection, place.hostname, place.port)
+        _, connection = await loop.create_connection(Connection, place.hostname, place.port)
         return connection
 
 
