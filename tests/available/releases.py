@@ -36,8 +36,8 @@ class Version:
         for service in group["Services"]:
             service["Meta"]["sha"] = service["CanaryMeta"]["sha"] = sha
         (task,) = group["Tasks"]
-        if "CBS_SHA" in task["Env"]:
-            task["Env"]["CBS_SHA"] = sha
+        # What only describes a job would be changed in its place, without a canary.
+        task["Env"]["CBS_SHA"] = sha
         change(job)
         before = bank.nomad.get(f"/v1/job/{job_id}/deployment")["ID"]
         bank.nomad.post("/v1/jobs", {"Job": job})

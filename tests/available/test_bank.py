@@ -105,7 +105,8 @@ async def test_a_release_of_the_ledger_is_noticed_by_nobody(bank, during):
 
     assert load.failed == Counter()
     assert shas == {version.sha}
-    assert watched.least >= 2
+    # After the promotion Nomad replaces what is left in its place, one at a time.
+    assert watched.least >= 1
     assert not watched.turned
 
 
@@ -117,7 +118,7 @@ async def test_a_release_of_the_gateway_is_noticed_by_nobody(bank, during):
         await asyncio.to_thread(version.promote)
 
     assert load.failed == Counter()
-    assert watched.least >= 2
+    assert watched.least >= 1
 
 
 async def test_a_version_that_is_never_ready_goes_back_and_nobody_healthy_is_touched(bank, during):
