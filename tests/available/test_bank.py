@@ -183,21 +183,29 @@ async def test_a_ledger_that_is_killed_costs_nobody_anything(bank, during):
         body = {"Task": "service", "Signal": "SIGKILL"}
         bank.nomad.put(f"/v1/client/allocation/{killed['ID']}/signal", body)
         await load.goes_on(DURING)
-        until_two = lambda: len(bank.running(LEDGER)) == 2
-        await asyncio.to_thread(until, until_two, "it did not come back")
+        again = lambda: bank.nomad.get(f"/v1/allocation/{killed['ID']}")["TaskStates"]["service"][
+            "Restarts"
+        ]
+        await asyncio.to_thread(until, lambda: again() == 1, "it did not come back")
+        both = lambda: len(bank.consul.get("/v1/health/service/cbs-ledger", passing="1")) == 2
+        await asyncio.to_thread(until, both, "it is not ready again")
 
     assert not load.caller.failed
 
 
-async def test_consul_may_be_killed(bank, during):
+def pid_of(bank: Bank, program: str) -> int:
     now = state.read(bank.folder.state)
     assert now is not None
-    (pid,) = (each.pid for each in now.programs if each.name == "consul")
+    return next(each.pid for each in now.programs if each.name == program)
+
+
+async def test_consul_may_be_killed(bank, during):
+    pid = pid_of(bank, "consul")
     async with during("Consul is killed") as load:
         os.kill(pid, signal.SIGKILL)
         await load.goes_on(DURING)
-        leads = lambda: bool(bank.consul.leader())
-        await asyncio.to_thread(until, leads, "Consul does not lead again")
+        again = lambda: pid_of(bank, "consul") not in (0, pid) and bool(bank.consul.leader())
+        await asyncio.to_thread(until, again, "Consul does not lead again")
 
     assert load.failed == Counter()
 
