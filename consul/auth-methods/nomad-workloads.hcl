@@ -1,8 +1,9 @@
 # Consul takes the word of Nomad for who a workload is: it checks the signature against Nomad's keys.
+# No MaxTokenTTL: Nomad (1.10) gets a task's token once and gives it back when the task is gone; one
+# that ran out would leave the gateway deaf, and checks that turn critical unheard.
 Name          = "nomad-workloads"
 Type          = "jwt"
 Description   = "Workloads of Nomad, by their signed identities."
-MaxTokenTTL   = "24h0m0s"
 TokenLocality = "local"
 Config = {
   JWKSURL          = "${nomad_url}/.well-known/jwks.json"

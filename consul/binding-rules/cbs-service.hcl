@@ -1,5 +1,5 @@
-Description = "Tasks of the services of the bank get their role."
+Description = "The services of the bank get their role."
 AuthMethod  = "nomad-workloads"
 BindType    = "role"
 BindName    = "cbs-service"
-Selector    = "\"nomad_service\" not in value and value.nomad_job_id matches \"^cbs-(customers|accounts|ledger|payments|audit)$\""
+Selector    = "\"nomad_service\" not in value and value.nomad_task == \"service\" and value.nomad_job_id matches \"^cbs-(customers|accounts|ledger|payments|audit)$\""

@@ -10,3 +10,8 @@ node_prefix "" {
 key_prefix "cbs/routes/" {
   policy = "read"
 }
+
+# Its certificate of the mesh is had by whoever may write the service that it is.
+service "cbs-gateway" {
+  policy = "write"
+}

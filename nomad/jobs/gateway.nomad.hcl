@@ -58,6 +58,12 @@ variable "sha" {
   type = string
 }
 
+variable "mesh" {
+  type        = bool
+  default     = false
+  description = "Whether services are asked through sidecars of Consul's mesh."
+}
+
 variable "pex_root" {
   type        = string
   default     = ""
@@ -188,6 +194,7 @@ job "cbs-gateway" {
         CBS_GATEWAY_FOLDER    = "${NOMAD_ALLOC_DIR}/data/gateway"
         CBS_CONSUL_URL        = var.consul_url
         CBS_CONSUL_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/consul"
+        CBS_MESH_NAME         = var.mesh ? "cbs-gateway" : ""
         PEX_ROOT              = var.pex_root == "" ? "${NOMAD_ALLOC_DIR}/data/pex" : var.pex_root
         HOME                  = "${NOMAD_TASK_DIR}"
       }

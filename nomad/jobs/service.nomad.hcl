@@ -101,6 +101,32 @@ variable "healthy_deadline" {
   default = "3m"
 }
 
+variable "mesh" {
+  type        = bool
+  default     = false
+  description = "Whether HTTP comes through a sidecar of Consul's mesh alone."
+}
+
+variable "sidecar" {
+  type = object({
+    consul     = string
+    envoy      = string
+    consul_url = string
+    grpc_url   = string
+    cpu        = number
+    memory     = number
+  })
+  default = {
+    consul     = "/usr/bin/consul"
+    envoy      = "/usr/bin/envoy"
+    consul_url = "http://127.0.0.1:8500"
+    grpc_url   = "http://127.0.0.1:8502"
+    cpu        = 100
+    memory     = 128
+  }
+  description = "With mesh: two programs of the node, and where its Consul agent listens."
+}
+
 variable "pex_root" {
   type        = string
   default     = ""
@@ -158,13 +184,32 @@ job "service" {
     }
 
     network {
-      port "http" {}
+      port "http" {
+        # With the mesh nobody but the node itself gets at it.
+        host_network = var.mesh ? "loopback" : "default"
+      }
+
+      # The mesh's own, and what is told to who watches, without a certificate.
+      dynamic "port" {
+        for_each = var.mesh ? ["mesh", "ready", "metrics"] : []
+        labels   = [port.value]
+        content {}
+      }
+
+      dynamic "port" {
+        for_each = var.mesh ? ["admin"] : []
+        labels   = [port.value]
+
+        content {
+          host_network = "loopback"
+        }
+      }
     }
 
     service {
       name     = "cbs-${var.service}"
       provider = "consul"
-      port     = "http"
+      port     = var.mesh ? "mesh" : "http"
       tags     = ["cbs"]
 
       canary_tags = ["cbs", "canary"]
@@ -183,9 +228,22 @@ job "service" {
       check {
         name     = "ready"
         type     = "http"
+        port     = "http"
         path     = "/health/ready"
         interval = "2s"
         timeout  = "2s"
+      }
+
+      dynamic "check" {
+        for_each = var.mesh ? ["sidecar"] : []
+
+        content {
+          name     = check.value
+          type     = "tcp"
+          port     = "mesh"
+          interval = "2s"
+          timeout  = "2s"
+        }
       }
     }
 
@@ -283,6 +341,105 @@ job "service" {
       logs {
         max_files     = 5
         max_file_size = 20
+      }
+    }
+
+    # Envoy of the mesh: it begins before the service and ends after it. Nomad's own sidecars want
+    # bridge networks and CNI plugins on every node; this one wants two programs there.
+    dynamic "task" {
+      for_each = var.mesh ? ["sidecar"] : []
+      labels   = [task.value]
+
+      content {
+        driver       = var.driver
+        user         = var.user
+        kill_timeout = "15s"
+
+        lifecycle {
+          hook    = "prestart"
+          sidecar = true
+        }
+
+        # A change of who may call comes as a new listener; the old one closes connections with their
+        # next answer, and all of them after a second.
+        config {
+          command = "/bin/sh"
+          args = ["-c", <<-EOT
+            "${var.sidecar.consul}" services register "$NOMAD_TASK_DIR/proxy.json" &&
+            exec "${var.sidecar.consul}" connect envoy -admin-bind "$NOMAD_ADDR_admin" \
+              -proxy-id "cbs-${var.service}-sidecar-proxy-$NOMAD_ALLOC_ID" \
+              -envoy-binary "${var.sidecar.envoy}" -ignore-envoy-compatibility -- \
+              --disable-hot-restart --drain-strategy immediate --drain-time-s 1 \
+              --concurrency 1 --log-level warning
+          EOT
+          ]
+        }
+
+        # Its token may register this service and its sidecar, and read where others are.
+        consul {}
+
+        env {
+          CONSUL_HTTP_ADDR = var.sidecar.consul_url
+          CONSUL_GRPC_ADDR = var.sidecar.grpc_url
+          HOME             = "${NOMAD_TASK_DIR}"
+          TMPDIR           = "${NOMAD_TASK_DIR}"
+        }
+
+        # One that was killed could not sign off: Consul does it.
+        template {
+          destination = "${NOMAD_TASK_DIR}/proxy.json"
+          change_mode = "restart"
+          data        = <<-EOT
+            {
+              "service": {
+                "kind": "connect-proxy",
+                "id": "cbs-${var.service}-sidecar-proxy-{{ env "NOMAD_ALLOC_ID" }}",
+                "name": "cbs-${var.service}-sidecar-proxy",
+                "address": "{{ env "NOMAD_IP_mesh" }}",
+                "port": {{ env "NOMAD_PORT_mesh" }},
+                "proxy": {
+                  "destination_service_name": "cbs-${var.service}",
+                  "local_service_address": "{{ env "NOMAD_IP_http" }}",
+                  "local_service_port": {{ env "NOMAD_PORT_http" }},
+                  "config": {"bind_address": "{{ env "NOMAD_IP_mesh" }}"},
+                  "expose": {
+                    "paths": [
+                      {
+                        "path": "/health/ready",
+                        "protocol": "http",
+                        "local_path_port": {{ env "NOMAD_PORT_http" }},
+                        "listener_port": {{ env "NOMAD_PORT_ready" }}
+                      },
+                      {
+                        "path": "/metrics",
+                        "protocol": "http",
+                        "local_path_port": {{ env "NOMAD_PORT_http" }},
+                        "listener_port": {{ env "NOMAD_PORT_metrics" }}
+                      }
+                    ]
+                  }
+                },
+                "check": {
+                  "name": "sidecar",
+                  "tcp": "{{ env "NOMAD_ADDR_mesh" }}",
+                  "interval": "10s",
+                  "timeout": "2s",
+                  "deregister_critical_service_after": "1m"
+                }
+              }
+            }
+          EOT
+        }
+
+        resources {
+          cpu    = var.sidecar.cpu
+          memory = var.sidecar.memory
+        }
+
+        logs {
+          max_files     = 5
+          max_file_size = 20
+        }
       }
     }
   }

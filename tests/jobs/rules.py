@@ -29,6 +29,7 @@ def of_job(path: str, text: str) -> Iterator[str]:
     file = read(text)
     for name, job in labelled(file["job"]).items():
         rules = (_anywhere, _released, _timed, _grouped, _found, _run, _fetched, _handed, _bus)
+        rules += (_meshed,)
         for rule in rules:
             yield from (f"{path}, job {name}: {offence}" for offence in rule(job))
     for name, variable in labelled(file.get("variable", [])).items():
@@ -93,6 +94,9 @@ def groups(job: Block) -> Iterator[tuple[str, Block]]:
 def tasks(job: Block) -> Iterator[tuple[str, Block]]:
     for _, group in groups(job):
         yield from labelled(group.get("task", [])).items()
+        for dynamic in group.get("dynamic", []):
+            for content in dynamic.get("task", {}).get("content", []):
+                yield str(dynamic["task"]["for_each"]), content
 
 
 def _lasts(job: Block) -> bool:
@@ -206,6 +210,29 @@ def _found(job: Block) -> Iterator[str]:
                 yield f"canaries of service {name} do not say that they are: canary_meta"
 
 
+def _meshed(job: Block) -> Iterator[str]:
+    """With a sidecar beside it a service is asked through that alone."""
+    for name, group in groups(job):
+        if not any("task" in dynamic for dynamic in group.get("dynamic", [])):
+            continue
+        ports = {
+            label: port
+            for network in group["network"]
+            for label, port in labelled(network["port"]).items()
+        }
+        if 'var.mesh ? "loopback"' not in str(ports["http"].get("host_network")):
+            yield f"group {name} answers the network past its sidecar: host_network of port http"
+        for service in _services(group):
+            if 'var.mesh ? "mesh"' not in str(service.get("port")):
+                yield f"service {service['name']} is found past its sidecar: port"
+            checked = [each["check"]["content"] for each in service.get("dynamic", [])]
+            if not any(check.get("port") == "mesh" for content in checked for check in content):
+                yield f"service {service['name']} is found without its sidecar: check"
+        for task, block in tasks(job):
+            if "sidecar" in task and (block.get("lifecycle") or [{}])[0].get("sidecar") is not True:
+                yield f"task {task} ends before what it stands for: lifecycle"
+
+
 def _run(job: Block) -> Iterator[str]:
     for name, task in tasks(job):
         (resources,) = task.get("resources") or [{}]
@@ -310,11 +337,16 @@ def of_consul(files: Mapping[str, str]) -> Iterator[str]:
             yield f"consul: {name} is not open to the gateway, and to it alone"
         if not any(e["Kind"] == "service-defaults" and e["Name"] == name for e in entries.values()):
             yield f"consul: {name} has no service-defaults"
-    rule = read(files["consul/binding-rules/cbs-service.hcl"])["Selector"]
-    if f"({'|'.join(SERVICES)})" not in rule:
-        yield "consul: some service may not ask where NATS is: binding-rules/cbs-service"
+    for rule in ("cbs-service", "sidecars"):
+        selector = read(files[f"consul/binding-rules/{rule}.hcl"])["Selector"]
+        if f"({'|'.join(SERVICES)})" not in selector:
+            yield f"consul: some service has no such token: binding-rules/{rule}"
+        if "value.nomad_task ==" not in selector:
+            yield f"consul: what one task may, its neighbours may: binding-rules/{rule}"
     for path, text in files.items():
         yield from secrets_in(path, text)
+        if "/auth-methods/" in path and "MaxTokenTTL" in read(text):
+            yield f"{path}: Nomad gets a token once, and it would run out: MaxTokenTTL"
         if "/policies/" in path:
             yield from (f"{path}: {offence}" for offence in _allowed(read(text)))
 

@@ -101,6 +101,11 @@ OFFENCES = {
     ("postgresql://cbs_${var.service}@", "postgresql://cbs:geheim@"): "looks like a secret",
     ("  type = number\n", "  default = 1\n"): "has no type",
     ("render_templates = true", ""): "servers that it began with",
+    ('var.mesh ? "loopback" : "default"', '"default"'): "answers the network past",
+    ('var.mesh ? "mesh" : "http"', '"http"'): "is found past its sidecar",
+    ('          port     = "mesh"\n', '          port = "http"\n'): "found without its sidecar",
+    ("          sidecar = true\n", ""): "ends before what it stands for",
+    ("memory = var.sidecar.memory", ""): "no limit of cpu",
 }
 OF_NATS = {
     ('path     = "/healthz"', 'path     = "/healthz?js-enabled-only=true"'): "has caught up",
@@ -195,7 +200,10 @@ def test_a_variable_that_no_job_has_is_told():
         ("config/intentions-default", ("deny", "allow"), "is not denied"),
         ("config/intentions-ledger", ("cbs-gateway", "cbs-payments"), "to it alone"),
         ("config/defaults-ledger", ("cbs-ledger", "ledger"), "has no service-defaults"),
-        ("binding-rules/cbs-service", ("|audit", ""), "some service may not ask"),
+        ("binding-rules/cbs-service", ("|audit", ""), "some service has no such token"),
+        ("binding-rules/sidecars", ("|audit", ""), "some service has no such token"),
+        ("binding-rules/sidecars", ("nomad_task ==", "nomad_job_id !="), "its neighbours may"),
+        ("auth-methods/nomad-workloads", ("Config =", 'MaxTokenTTL = "24h"\nConfig ='), "run out"),
         ("policies/cbs-gateway", ('key_prefix "cbs/routes/"', 'operator = "write"\nx "y"'), "oper"),
         ("policies/cbs-gateway", ('"cbs-" {\n  policy = "read"', '"" {\n  policy = "write"'), "ev"),
     ],

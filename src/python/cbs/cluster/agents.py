@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cbs.cluster import mesh
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.dev.folder import Folder, write_whole
 from cbs.dev.running.process import CannotStart, mortal
@@ -50,6 +51,9 @@ def consul(
         },
     }
     settings["ports"]["server"] = ports["consul-rpc"]
+    if mesh.PORT in ports:
+        settings["ports"]["grpc"] = ports[mesh.PORT]
+        settings["connect"] = {"enabled": True}
     return agent(folder, "consul", binary, settings, ports["consul"], env)
 
 
@@ -94,6 +98,7 @@ def nomad_node(folder: Folder, name: str, port: int, consul_address: str) -> dic
         "client": {
             "enabled": True,
             "network_interface": "lo",
+            "host_network": [{"loopback": {"cidr": "127.0.0.1/32"}}],
             "max_kill_timeout": "60s",
             "min_dynamic_port": first,
             "max_dynamic_port": first + DYNAMIC_PORTS - 1,

@@ -13,14 +13,13 @@ import typer
 from rich.console import Console
 
 from cbs.cluster import artifacts, binaries, chosen, laptop
-from cbs.cluster.agents import MANAGEMENT
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.binaries import NoBinary
 from cbs.cluster.dev import CannotHere, DevCluster, sweep
-from cbs.cluster.jobs import Jobs, NotConverged
+from cbs.cluster.jobs import NotConverged
 from cbs.cluster.rules import ROOT
 from cbs.cluster.settling import UNREACHED, Settling, Unsettled, admin_url_of, default_folder
-from cbs.dev.folder import Folder, InUse, NotABank
+from cbs.dev.folder import InUse, NotABank
 from cbs.dev.running import state
 from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, detached, summary
 from cbs.dev.running.databases import AnothersBank, NotDurable
@@ -56,6 +55,12 @@ Artifacts = Annotated[
     ),
 ]
 Dist = Annotated[Path, typer.Option("--dist", metavar="DIR", help="What ./pants package :: made.")]
+Clients = Annotated[
+    int, typer.Option("--clients", min=1, max=9, help="How many nodes to run, each with agents.")
+]
+Mesh = Annotated[
+    bool, typer.Option("--mesh", help="Ask services through sidecars of Consul's mesh alone.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
@@ -93,10 +98,8 @@ def dev(
             show_default=False,
         ),
     ] = None,
-    clients: Annotated[
-        int,
-        typer.Option("--clients", min=1, max=9, help="How many nodes to run, each with agents."),
-    ] = 1,
+    clients: Clients = 1,
+    mesh: Mesh = False,
     as_json: AsJson = False,
 ) -> None:
     """Consul, Nomad, PostgreSQL, NATS and the whole bank on this machine; Ctrl-C ends all of it.
@@ -114,21 +117,24 @@ def dev(
             place = _own(dist).resolve()
             if detach:
                 words = ["--dist", str(place), "--clients", str(clients)]
+                words += ["--mesh"] if mesh else []
                 detached(folder, console, ["cluster", "dev", *words])
             else:
-                _in_foreground(folder, console, place, clients)
+                supervisor = Supervisor.of(folder, console)
+                cluster = DevCluster(folder=folder, dist=place, supervisor=supervisor)
+                cluster.clients, cluster.mesh = clients, mesh
+                _in_foreground(cluster)
         elif not as_json and (now := state.read(folder.state)):
             console.print(summary(folder, now))
         if as_json and (now := state.read(folder.state)):
             typer.echo(json.dumps({"data": str(folder.root), "edge_url": now.edge_url}))
 
 
-def _in_foreground(folder: Folder, console: Console, dist: Path, clients: int) -> None:
+def _in_foreground(cluster: DevCluster) -> None:
+    folder, supervisor = cluster.folder, cluster.supervisor
     with folder.lock():
-        supervisor = Supervisor.of(folder, console)
         supervisor.say(f"starting a cluster in {folder.root}")
         sweep(folder)
-        cluster = DevCluster(folder=folder, dist=dist, supervisor=supervisor, clients=clients)
         try:
             found = cluster.prepare()
 
@@ -176,7 +182,7 @@ def _settling(
     environment: str, data: Path | None, place: Path | None, console: Console
 ) -> Settling:
     folder = default_folder(data, ROOT)
-    if ports := _ports_of_dev(folder):
+    if ports := laptop.ports_unless_named(folder):
         supervisor = Supervisor.of(folder, console)
         cluster = DevCluster(folder=folder, dist=folder.root, supervisor=supervisor, ports=ports)
         return cluster.settling(console.print)
@@ -252,7 +258,7 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
     Of the cluster that NOMAD_ADDR names, or of `cluster dev` in the data folder.
     """
     with said_plainly():
-        jobs = jobs_of(data)
+        jobs = laptop.jobs_of(default_folder(data, ROOT))
         rows = [jobs.state(job_id) for job_id in jobs.ours()]
         if as_json:
             typer.echo(json.dumps(rows, indent=1))
@@ -276,23 +282,9 @@ def down(
 ) -> None:
     """Stop every job of the bank in Nomad, the gateway first; data, secrets and rules stay."""
     with said_plainly():
-        jobs = jobs_of(data)
+        jobs = laptop.jobs_of(default_folder(data, ROOT))
         ours = [job_id for job_id in jobs.ours() if jobs.state(job_id)["said"] != "not running"]
         if ours and not yes and not typer.confirm(f"Stop {', '.join(ours)}?", err=True):
             raise typer.Exit(NO)
         jobs.stop_in_order(ours, STOP_SECONDS_MAX)
         _told([(f"job {job_id}", "stopped") for job_id in ours], as_json, "nothing runs")
-
-
-def _ports_of_dev(folder: Folder) -> dict[str, int]:
-    """Of the `cluster dev` that is up in the folder, unless the environment names another."""
-    return {} if "NOMAD_ADDR" in os.environ else laptop.ports_of(folder)
-
-
-def jobs_of(data: Path | None) -> Jobs:
-    folder = default_folder(data, ROOT)
-    if not (ports := _ports_of_dev(folder)):
-        return Jobs(nomad=Api.of("nomad"), values="")
-    secret = str(folder.secret(MANAGEMENT["nomad"]))
-    named = {"NOMAD_ADDR": f"http://127.0.0.1:{ports['nomad']}", "NOMAD_TOKEN_FILE": secret}
-    return Jobs(nomad=Api.of("nomad", named), values="")

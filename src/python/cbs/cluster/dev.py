@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cbs.cluster import agents, artifacts, binaries, chosen, laptop, nodes, rules
+from cbs.cluster import agents, artifacts, binaries, chosen, laptop, mesh, nodes, rules
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.jobs import Jobs, NotConverged
 from cbs.cluster.settling import Settling, admin_url_of
@@ -82,12 +82,14 @@ def sweep(folder: Folder) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class DevCluster:
-    """Everything lies in the folder; `dist` has the PEXes. There are `clients` nodes."""
+    """Everything lies in the folder; `dist` has the PEXes. There are `clients` nodes. With `mesh`
+    services are asked through sidecars; of one that is up its ports tell."""
 
     folder: Folder
     dist: Path
     supervisor: Supervisor
     clients: int = 1
+    mesh: bool = False
     ports: dict[str, int] = field(default_factory=dict)
     _claims: list[Claim] = field(default_factory=list)
 
@@ -99,6 +101,8 @@ class DevCluster:
         found = {
             tool.name: binaries.find(tool, say=say) for tool in (binaries.CONSUL, binaries.NOMAD)
         }
+        if self.mesh:
+            mesh.place(self.folder, found["consul"])
         secrets.make_all(self.folder)
         if os.geteuid() == 0:
             # Nobody passes through to what is its own; what is not stays shut by its own mode.
@@ -120,7 +124,10 @@ class DevCluster:
     def claim_ports(self) -> None:
         memory = self.folder.root / laptop.PORTS
         last = json.loads(memory.read_text()) if memory.exists() else {}
-        for name, usual in (USUAL_PORTS | nodes.usual_ports(self.clients)).items():
+        wanted = USUAL_PORTS | nodes.usual_ports(self.clients)
+        if self.mesh:
+            wanted |= mesh.USUAL_PORTS
+        for name, usual in wanted.items():
             claim = choose(*((last[name], usual) if name in last else (usual,)))
             self._claims.append(claim)
             self.ports[name] = claim.port
@@ -169,6 +176,7 @@ class DevCluster:
             "user": "nobody" if root else "",
             "uid": NOBODY if root else os.geteuid(),
             "gid": NOBODY if root else os.getegid(),
+            **mesh.values(self.folder, self.ports),
             **values,
         }
 

@@ -1,12 +1,15 @@
 """The `cbs cluster dev` of a folder is known by what it left there: ports, tokens and values."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cbs.cluster.agents import MANAGEMENT
 from cbs.cluster.api import Api
 from cbs.cluster.deployer import TOKENS
+from cbs.cluster.jobs import Jobs
 from cbs.dev.folder import Folder, write_whole
 from cbs.dev.running import state
 
@@ -23,6 +26,20 @@ def ports_of(folder: Folder) -> dict[str, int]:
     if state.read(folder.state) is None or not path.exists():
         return {}
     return dict(json.loads(path.read_text()))
+
+
+def ports_unless_named(folder: Folder) -> dict[str, int]:
+    """Of the cluster that is up in the folder, unless the environment names another."""
+    return {} if "NOMAD_ADDR" in os.environ else ports_of(folder)
+
+
+def jobs_of(folder: Folder) -> Jobs:
+    """Of the cluster that NOMAD_ADDR names, or that is up in the folder. Raises NoCluster."""
+    if not (ports := ports_unless_named(folder)):
+        return Jobs(nomad=Api.of("nomad"), values="")
+    secret = str(folder.secret(MANAGEMENT["nomad"]))
+    named = {"NOMAD_ADDR": f"http://127.0.0.1:{ports['nomad']}", "NOMAD_TOKEN_FILE": secret}
+    return Jobs(nomad=Api.of("nomad", named), values="")
 
 
 def note(folder: Folder, values: Mapping[str, Any]) -> None:

@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
-from cbs.cluster import periodic
-from cbs.cluster.commands import Data, jobs_of, said_plainly
+from cbs.cluster import laptop, periodic
+from cbs.cluster.commands import Data, said_plainly
 from cbs.cluster.periodic import NotStarted, Upkeep
+from cbs.cluster.rules import ROOT
+from cbs.cluster.settling import default_folder
 from cbs.dev.running.commands import NO
 
 RUN_SECONDS_MAX, LINES_SHOWN = 12 * 3600, 100
@@ -18,7 +20,7 @@ def run(name: Annotated[Upkeep, typer.Argument()], data: Data = None) -> None:
     On the cluster that NOMAD_ADDR names, or on the `cluster dev` of the data folder.
     """
     with said_plainly():
-        jobs = jobs_of(data)
+        jobs = laptop.jobs_of(default_folder(data, ROOT))
         try:
             run_id = periodic.force(jobs.nomad, f"cbs-{name}")
         except NotStarted as error:

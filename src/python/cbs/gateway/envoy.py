@@ -21,6 +21,7 @@ REQUEST_BYTES_MAX = 1 << 20
 # away is refused here, where that costs least.
 CONNECTIONS_MAX, UPSTREAM_REQUESTS_MAX = 10_000, 1_024
 THREADS_MAX = 2
+OWN = "own"
 ENVOY = "type.googleapis.com/envoy."
 HTTP = ENVOY + "extensions.filters.http."
 HOSTS = ENVOY + "extensions.retry.host."
@@ -41,9 +42,17 @@ def command(bootstrap: Path) -> list[str]:
 
 
 def bootstrap(
-    *, edge: Path, port: int, admin_port: int, jwks: Path, host: str = "127.0.0.1"
+    *,
+    edge: Path,
+    port: int,
+    admin_port: int,
+    jwks: Path,
+    host: str = "127.0.0.1",
+    mesh: bool = False,
 ) -> str:
-    """Envoy's whole configuration. `edge` holds the file of endpoints of each service."""
+    """Envoy's whole configuration. `edge` holds the file of endpoints of each service, and, with
+    `mesh`, those of certificates.
+    """
     return json.dumps(
         {
             "node": {"id": "edge", "cluster": "cbs"},
@@ -58,7 +67,10 @@ def bootstrap(
                         "filter_chains": [{"filters": [_connection_manager(jwks)]}],
                     }
                 ],
-                "clusters": [_cluster(edge, service) for service in SERVICES],
+                "clusters": [
+                    _cluster(edge, service) | (_tls(edge, service) if mesh else {})
+                    for service in SERVICES
+                ],
             },
         },
         indent=1,
@@ -110,6 +122,32 @@ def _cluster(edge: Path, service: str) -> dict[str, Any]:
     }
 
 
+def secret_file(edge: Path, name: str) -> Path:
+    return edge / f"secret-{name}.json"
+
+
+def _tls(edge: Path, service: str) -> dict[str, Any]:
+    """The gateway shows its certificate, and wants to see one of the service."""
+    kind = ENVOY + "extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    context = {
+        # To who asks, Envoy speaks 1.2 at most if it is not told.
+        "tls_params": dict.fromkeys(
+            ("tls_minimum_protocol_version", "tls_maximum_protocol_version"), "TLSv1_3"
+        ),
+        "tls_certificate_sds_secret_configs": [_secret(edge, OWN)],
+        "validation_context_sds_secret_config": _secret(edge, service),
+    }
+    return {"transport_socket": _typed("tls", kind, common_tls_context=context)}
+
+
+def _secret(edge: Path, name: str) -> dict[str, Any]:
+    watched = {"path": str(secret_file(edge, name)), "watched_directory": {"path": str(edge)}}
+    return {
+        "name": name,
+        "sds_config": {"resource_api_version": "V3", "path_config_source": watched},
+    }
+
+
 def _connection_manager(jwks: Path) -> dict[str, Any]:
     return _typed(
         "http",
@@ -129,6 +167,8 @@ def _connection_manager(jwks: Path) -> dict[str, Any]:
         local_reply_config=_problems(),
         route_config={
             "name": "public",
+            # Of sidecars, which are nobody's business.
+            "response_headers_to_remove": ["server", "x-envoy-upstream-service-time"],
             "virtual_hosts": [
                 {
                     "name": "bank",

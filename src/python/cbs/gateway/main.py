@@ -8,7 +8,7 @@ import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ import httpx
 import structlog
 
 from cbs.gateway import envoy
+from cbs.gateway.certificates import Certificates
 from cbs.gateway.envoy import SERVICES
 from cbs.gateway.following import Follower, tell_fixed
 from cbs.gateway.places import write_endpoints
@@ -41,13 +42,14 @@ class Gateway:
     settings: Settings
     admin: httpx.AsyncClient
     followers: list[Follower] = field(default_factory=list)
+    certificates: list[Certificates] = field(default_factory=list)
     leaving: bool = False
 
     async def state(self) -> str:
         """`ready`, or what keeps it from being that."""
         if self.leaving:
             return "leaving"
-        if not all(each.answered.is_set() for each in self.followers):
+        if not all(each.answered.is_set() for each in self._work()):
             return "no-registry"
         return "ready" if await self._said("GET", "/ready") is not None else "no-envoy"
 
@@ -58,28 +60,39 @@ class Gateway:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self._prepare()
         async with answering(settings.http_host, settings.health_port, self.state):
-            process = await asyncio.create_subprocess_exec(
-                *envoy.command(settings.gateway_folder / "envoy.json"), stdin=subprocess.DEVNULL
-            )
-            dead = asyncio.create_task(process.wait())
+            dead = asyncio.create_task(self._envoy())
             told = asyncio.create_task(stop.wait())
-            work = [asyncio.create_task(each.run()) for each in self.followers]
+            work = [asyncio.create_task(each.run()) for each in self._work()]
             watched: set[asyncio.Task[Any]] = {dead, told, *work}
             try:
                 await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if told.done() and not dead.done():
                     await self._drain(dead)
                     return DONE
-                log.error("broken", envoy_exit=process.returncode)
+                log.error("broken", envoy_exit=dead.result() if dead.done() else None)
                 for following in work:
                     if following.done():
                         following.result()
                 return FAILED
             finally:
-                for task in (told, *work):
+                for task in (dead, told, *work):
                     task.cancel()
-                await _ended(process)
                 await asyncio.gather(dead, told, *work, return_exceptions=True)
+
+    def _work(self) -> Iterator[Follower | Certificates]:
+        yield from self.followers
+        yield from self.certificates
+
+    async def _envoy(self) -> int:
+        """How it ended. It begins when its certificates are there: without it would not."""
+        for each in self.certificates:
+            await each.answered.wait()
+        argv = envoy.command(self.settings.gateway_folder / "envoy.json")
+        process = await asyncio.create_subprocess_exec(*argv, stdin=subprocess.DEVNULL)
+        try:
+            return await process.wait()
+        finally:
+            await _ended(process)
 
     def _prepare(self) -> None:
         settings, folder = self.settings, self.settings.gateway_folder
@@ -93,12 +106,17 @@ class Gateway:
             port=settings.http_port,
             admin_port=settings.admin_port,
             jwks=settings.jwks_file,
+            mesh=bool(settings.mesh_name),
         )
         write_whole(folder / "envoy.json", text)
         if registry := registry_of(settings):
             self.followers = [
                 Follower(registry=registry, service=service, folder=folder) for service in SERVICES
             ]
+        if settings.mesh_name:
+            consul = Consul.at(settings.consul_url, settings.consul_token_file)
+            mine = Certificates(consul=consul, name=settings.mesh_name, folder=folder)
+            self.certificates = [mine]
 
     async def _drain(self, dead: "asyncio.Task[int]") -> None:
         """Whoever sends requests here has a moment to see that it is not ready any more."""

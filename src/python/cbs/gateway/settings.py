@@ -16,7 +16,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`CBS_<NAME>` in the environment. `admin_port` is Envoy's own and stays on loopback.
 
     `health_port` answers /health/live and /health/ready, apart from the public port, which then
-    needs no path that asks for no token. `upstreams` is a JSON object, service to "host:port".
+    needs no path that asks for no token. With `mesh_name`, which is the gateway's own in Consul's
+    mesh, services are asked by TLS with certificates of the mesh on both sides. `upstreams` is a
+    JSON object, service to "host:port".
     """
 
     http_host: str = "127.0.0.1"
@@ -28,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     registry_folder: Path | None = None
     consul_url: str = ""
     consul_token_file: Path | None = None
+    mesh_name: str = ""
     upstreams: str = ""
     log_level: str = "info"
 
@@ -55,6 +58,8 @@ def settings_of(environ: Mapping[str, str] = os.environ) -> Settings:
         raise Misconfigured(
             "name one of CBS_REGISTRY_FOLDER, CBS_CONSUL_URL and CBS_UPSTREAMS in the environment"
         )
+    if settings.mesh_name and not settings.consul_url:
+        raise Misconfigured("CBS_MESH_NAME wants CBS_CONSUL_URL, from which certificates come")
     settings.fixed()
     return settings
 

@@ -51,6 +51,22 @@ class _Entry(msgspec.Struct, rename="pascal"):
     node: _Place
 
 
+class Certificate(msgspec.Struct, frozen=True):
+    """Of the mesh, in PEM; `uri` is who has it (SPIFFE)."""
+
+    chain: str = msgspec.field(name="CertPEM")
+    key: str = msgspec.field(name="PrivateKeyPEM")
+    uri: str = msgspec.field(name="ServiceURI")
+
+
+class _Root(msgspec.Struct, rename="pascal"):
+    root_cert: str
+
+
+class _Roots(msgspec.Struct, rename="pascal"):
+    roots: list[_Root]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     index: int
@@ -93,6 +109,25 @@ class Consul:
         """The text at a key, None where there is none."""
         path = f"/v1/kv/{quote(key)}"
         async for found in self._news(path, {"raw": "true"}, _text):
+            yield found
+
+    async def follow_certificate(self, name: str) -> AsyncIterator[Certificate]:
+        """That of the mesh's service of that name, anew before it runs out."""
+
+        def read(body: bytes | None) -> Certificate:
+            return msgspec.json.decode(body or b"", type=Certificate)
+
+        async for found in self._news(f"/v1/agent/connect/ca/leaf/{quote(name)}", {}, read):
+            yield found
+
+    async def follow_roots(self) -> AsyncIterator[str]:
+        """In PEM, whom the mesh's certificates come from; while they change, old and new."""
+
+        def read(body: bytes | None) -> str:
+            said = msgspec.json.decode(body or b"", type=_Roots)
+            return "".join(each.root_cert.rstrip() + "\n" for each in said.roots)
+
+        async for found in self._news("/v1/agent/connect/ca/roots", {}, read):
             yield found
 
     async def _news(

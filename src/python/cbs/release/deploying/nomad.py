@@ -120,8 +120,8 @@ class Nomad:
         return Canary(
             state=state,
             why=why,
-            canaries=self.api.urls(canaries),
-            stable=self.api.urls(stable),
+            canaries=self.api.places(canaries),
+            stable=self.api.places(stable),
         )
 
     def promote(self, release: Release) -> str:

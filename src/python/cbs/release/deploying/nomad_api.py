@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cbs.cluster.api import Api, Declined, NoCluster
+from cbs.release.deploying.samples import Place
 from cbs.release.deploying.steps import CannotGoOn
 
 NOT_FOUND = 404
@@ -63,16 +64,17 @@ class NomadApi:
         found = self.ask("GET", f"/v1/job/{job_id}/allocations") or []
         return [each for each in found if each["DesiredStatus"] == "run"]
 
-    def urls(self, allocations: Sequence[Body]) -> tuple[str, ...]:
-        """Where those that run listen: at their port `http`."""
+    def places(self, allocations: Sequence[Body]) -> tuple[Place, ...]:
+        """Where those that run tell of themselves: their port `http`, or what a sidecar gives."""
         found = []
         for each in allocations:
             if each["ClientStatus"] == "running":
                 whole = self.ask("GET", f"/v1/allocation/{each['ID']}")
                 shared = (whole or {}).get("AllocatedResources") or {}
                 ports = (shared.get("Shared") or {}).get("Ports") or []
-                at = [f"http://{p['HostIP']}:{p['Value']}" for p in ports if p["Label"] == "http"]
-                found += at
+                at = {p["Label"]: f"http://{p['HostIP']}:{p['Value']}" for p in ports}
+                if "http" in at:
+                    found.append(Place(*(at.get(name, at["http"]) for name in Place._fields)))
         return tuple(found)
 
     def wrong_with(self, job_id: str, job: Body) -> str:

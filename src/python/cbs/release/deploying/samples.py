@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -72,17 +73,27 @@ def _failed(labels: Mapping[str, str]) -> bool:
     )
 
 
-def sampled(url: str) -> Sample:
-    """Of the instance at `url`, now; one that does not answer is not ready."""
+class Place(NamedTuple):
+    """Where an instance says how it is: URLs, which behind a sidecar are two."""
+
+    ready: str
+    metrics: str
+
+    def __str__(self) -> str:
+        return self.ready
+
+
+def sampled(place: Place) -> Sample:
+    """Of the instance there, now; one that does not answer is not ready."""
     try:
-        with httpx.Client(base_url=url, timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
-            ready = client.get("/health/ready")
-            metrics = client.get("/metrics")
+        with httpx.Client(timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
+            ready = client.get(f"{place.ready}/health/ready")
+            metrics = client.get(f"{place.metrics}/metrics")
         metrics.raise_for_status()
         sample = sample_of(metrics.text)
     except (httpx.HTTPError, ValueError) as error:
-        return Sample(ready=False, why=f"{url} does not tell: {error}")
-    why = "" if ready.is_success else f"{url}/health/ready says {ready.status_code}"
+        return Sample(ready=False, why=f"{place} does not tell: {error}")
+    why = "" if ready.is_success else f"{place}/health/ready says {ready.status_code}"
     return Sample(
         ready=ready.is_success,
         requests=sample.requests,

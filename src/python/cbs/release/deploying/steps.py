@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cbs.release.deploying.releases import Done, Entry, Journal, Release, Step
+from cbs.release.deploying.samples import Place
 from cbs.release.gate.history import SHORT
 from cbs.release.gate.records import Answer, Reason, Verdict
 
@@ -69,12 +70,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """`canaries` and `stable` are the URLs of instances; `why` tells what failed."""
+    """`canaries` and `stable` are where instances are; `why` tells what failed."""
 
     state: State
     why: str = ""
-    canaries: tuple[str, ...] = ()
-    stable: tuple[str, ...] = ()
+    canaries: tuple[Place, ...] = ()
+    stable: tuple[Place, ...] = ()
 
 
 Say = Callable[[str], None]

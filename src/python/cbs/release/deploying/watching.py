@@ -9,7 +9,7 @@ from cbs.release.deploying import judge
 from cbs.release.deploying.judge import LOOKS_MAX, REQUESTS_MIN, Window
 from cbs.release.deploying.money import Money, money
 from cbs.release.deploying.releases import Done, Release
-from cbs.release.deploying.samples import Sample
+from cbs.release.deploying.samples import Place, Sample
 from cbs.release.deploying.steps import Canary, Environment, State
 from cbs.release.gate.records import Answer
 
@@ -24,7 +24,7 @@ class Watch:
     """`sample` asks an instance, `look` the bank's money; `sleep` and `clock` are the time's."""
 
     environment: Environment
-    sample: Callable[[str], Sample]
+    sample: Callable[[Place], Sample]
     look: Callable[[], Money]
     clock: Callable[[], float]
     sleep: Callable[[float], None]
@@ -59,7 +59,7 @@ class Watch:
 
     def _watched(self, release: Release, canary: Canary) -> Done:
         began = self.clock()
-        first = {url: self.sample(url) for url in (*canary.canaries, *canary.stable)}
+        first = {place: self.sample(place) for place in (*canary.canaries, *canary.stable)}
         looks = LOOKS_MAX
         while True:
             # The looks are shared out over the longest it can take.
@@ -79,12 +79,12 @@ class Watch:
             if done.answer is Answer.NO or enough or looks <= 0:
                 return done
 
-    def _since(self, first: dict[str, Sample], urls: Sequence[str]) -> Sample | None:
+    def _since(self, first: dict[Place, Sample], places: Sequence[Place]) -> Sample | None:
         """Of all these instances together; one that came later is counted from then on."""
         total: Sample | None = None
-        for url in urls:
-            sample = self.sample(url)
-            each = sample.since(first.setdefault(url, sample))
+        for place in places:
+            sample = self.sample(place)
+            each = sample.since(first.setdefault(place, sample))
             total = each if total is None else total + each
         return total
 
@@ -92,7 +92,7 @@ class Watch:
         return Window(canary=canary, stable=stable, seconds=seconds, requests_min=self.requests_min)
 
 
-def _restarted(first: dict[str, Sample], now: Canary) -> str:
+def _restarted(first: dict[Place, Sample], now: Canary) -> str:
     """A canary that crashed comes back elsewhere, as if it were another."""
-    new = [url for url in now.canaries if url not in first]
+    new = [str(place) for place in now.canaries if place not in first]
     return f"it began anew at {', '.join(new)}" if new else ""

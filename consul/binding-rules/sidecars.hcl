@@ -1,0 +1,5 @@
+Description = "The sidecar of a service may register itself, and has the certificate of its service."
+AuthMethod  = "nomad-workloads"
+BindType    = "service"
+BindName    = "$${value.nomad_job_id}"
+Selector    = "\"nomad_service\" not in value and value.nomad_task == \"sidecar\" and value.nomad_job_id matches \"^cbs-(customers|accounts|ledger|payments|audit)$\""

@@ -1,0 +1,125 @@
+"""A bank whose services are asked through sidecars, and whoever else would like to ask them."""
+
+import http.client
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from cbs.cluster.api import Api
+from cbs.dev.folder import Folder
+from cbs.dev.running import state
+
+ANSWER_SECONDS_MAX = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bank:
+    folder: Folder
+    nomad: Api
+    consul: Api
+
+    def listed(self, service: str) -> list[tuple[str, int]]:
+        """Where Consul says that a service's healthy instances are."""
+        found = self.consul.get(f"/v1/health/service/cbs-{service}", passing="1")
+        return [(each["Service"]["Address"], each["Service"]["Port"]) for each in found]
+
+    def allocations(self, service: str) -> list[dict[str, Any]]:
+        """Those that run, each whole."""
+        found = self.nomad.get(f"/v1/job/cbs-{service}/allocations") or []
+        running = [each["ID"] for each in found if each["ClientStatus"] == "running"]
+        return [self.nomad.get(f"/v1/allocation/{each}") for each in running]
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """Of the gateway, as a teller; its status, and the answer."""
+        now = state.read(self.folder.state)
+        assert now is not None
+        token = (self.folder["tokens"] / "teller").read_text().strip()
+        connection = http.client.HTTPConnection(
+            now.edge_url.removeprefix("http://"), timeout=ANSWER_SECONDS_MAX
+        )
+        return _asked(connection, path, {"Authorization": f"Bearer {token}"})
+
+    def certificate(self, name: str, folder: Path) -> Path:
+        """The mesh's certificate of a service and its key, which only an administrator gets."""
+        found = self.consul.get(f"/v1/agent/connect/ca/leaf/{name}")
+        path = folder / f"{name}.pem"
+        path.write_text(found["CertPEM"] + found["PrivateKeyPEM"])
+        return path
+
+    def intend(self, service: str, action: str) -> None:
+        """Let the gateway, or nobody, ask a service."""
+        sources = [{"Name": "cbs-gateway", "Action": action}]
+        entry = {"Kind": "service-intentions", "Name": f"cbs-{service}", "Sources": sources}
+        self.consul.put("/v1/config", entry)
+
+
+def ports_of(allocation: dict[str, Any]) -> dict[str, tuple[str, int]]:
+    """By label."""
+    ports = allocation["AllocatedResources"]["Shared"]["Ports"]
+    return {each["Label"]: (each["HostIP"], each["Value"]) for each in ports}
+
+
+def past_the_gateway(place: tuple[str, int], certificate: Path | None) -> tuple[int, str]:
+    """What an instance answers to who has that certificate, or none. Raises OSError."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if certificate is not None:
+        context.load_cert_chain(certificate)
+    connection = http.client.HTTPSConnection(*place, timeout=ANSWER_SECONDS_MAX, context=context)
+    return _asked(connection, "/health/ready", {})
+
+
+def _asked(
+    connection: http.client.HTTPConnection, path: str, headers: dict[str, str]
+) -> tuple[int, str]:
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+class Pretender(HTTPServer):
+    """Answers everything, and counts who told it something."""
+
+    asked = 0
+
+    def handle_error(self, *_: object) -> None:
+        """Whoever hangs up is right."""
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Pretender
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def pretending(certificate: Path) -> Iterator[Pretender]:
+    """With another service's certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = Pretender(("127.0.0.1", 0), Answer)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

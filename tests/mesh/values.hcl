@@ -1,0 +1,4 @@
+# One of two sidecars may be killed.
+services = {
+  ledger = { count = 2 }
+}
