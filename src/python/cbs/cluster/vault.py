@@ -44,9 +44,7 @@ class Vault:
             yield from self._policies(wanted)
             yield from self._roles(wanted)
         else:
-            say(
-                "vault: this token may not see to policies and roles; nomad/vault says how they are"
-            )
+            say("vault: policies and roles (nomad/vault) are not this token's to see to")
         for job, items in wanted.items():
             yield from self._secret(job, items)
 
