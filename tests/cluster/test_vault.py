@@ -28,9 +28,10 @@ def test_an_environment_with_a_vault_and_none_named_is_told_what_to_name():
         Vault.of("kv/data/cbs", {})
 
 
-def test_a_path_that_is_none_of_the_second_version_is_refused():
+@pytest.mark.parametrize("prefix", ["kv/cbs", "/kv/data/cbs", "kv/data/cbs/", "kv/data/+/x"])
+def test_a_path_that_is_none_of_the_second_version_is_refused(prefix):
     with pytest.raises(NoCluster, match="kv/data/cbs is"):
-        Vault.of("kv/cbs", {"VAULT_ADDR": "http://127.0.0.1:1"})
+        Vault.of(prefix, {"VAULT_ADDR": "http://127.0.0.1:1"})
 
 
 @pytest.fixture

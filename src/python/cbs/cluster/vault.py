@@ -1,6 +1,7 @@
 """Where an environment names a Vault, a job's secrets lie there, and only that job reads them."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ FOLDER = ROOT / "nomad" / "vault"
 # Nomad's own defaults: where its tasks log in, and for whom their identities are.
 AUTH_METHOD, AUDIENCE = "jwt-nomad", "vault.io"
 WRITER = "cbs-writer"
+PREFIX = re.compile(r"\w[\w/-]*/data/[\w/-]*\w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,9 @@ class Vault:
                 f"the environment keeps its secrets in Vault, at {prefix}: name it in VAULT_ADDR,"
                 " and in VAULT_TOKEN_FILE the file of a token that may write there"
             )
-        if "/data/" not in prefix:
+        if not PREFIX.fullmatch(prefix):
             raise NoCluster(f"vault = {prefix!r} is no path of a KV of version 2: kv/data/cbs is")
-        return cls(Api.of("vault", environ), prefix.strip("/"))
+        return cls(Api.of("vault", environ), prefix)
 
     def changes(
         self, wanted: Mapping[str, Mapping[str, str]], say: Callable[[str], None] = print
