@@ -214,6 +214,12 @@ def alloc_of(nomad, job_id, wanted):
     return alloc
 
 
+def ended(nomad, job_id):
+    """No process of it outlives Nomad."""
+    Jobs(nomad=nomad, values="").stop([job_id], SECONDS_MAX)
+    nomad.ask("DELETE", f"/v1/job/{job_id}", purge="true")
+
+
 def until(ask, why):
     deadline = time.monotonic() + SECONDS_MAX
     while not (found := ask()):
@@ -242,7 +248,7 @@ def test_a_task_gets_its_own_jobs_secrets_in_its_files_and_no_token(real, vault,
         assert listed and (shown / "files").read_text().split() == sorted(wanted["cbs-ledger"])
         assert "\nVAULT_TOKEN=" not in (shown / "env").read_text()
     finally:
-        real.nomad.ask("DELETE", "/v1/job/cbs-ledger", purge="true")
+        ended(real.nomad, "cbs-ledger")
 
 
 def test_another_job_that_asks_for_the_ledgers_role_gets_nothing(real, vault, ledger):
@@ -256,4 +262,4 @@ def test_another_job_that_asks_for_the_ledgers_role_gets_nothing(real, vault, le
         assert alloc["ClientStatus"] != "running"
         assert not given(real, alloc)
     finally:
-        real.nomad.ask("DELETE", "/v1/job/cbs-stranger", purge="true")
+        ended(real.nomad, "cbs-stranger")
