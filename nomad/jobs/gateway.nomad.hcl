@@ -42,6 +42,18 @@ variable "gid" {
   type = number
 }
 
+variable "vault" {
+  type        = string
+  default     = ""
+  description = "Where in Vault's KV (version 2) each job's secrets are, such as kv/data/cbs; else they are Nomad variables."
+}
+
+# How a template opens this job's secrets, and where in what it gets they are.
+locals {
+  secrets = var.vault == "" ? "nomadVar \"nomad/jobs/cbs-gateway\"" : "secret \"${var.vault}/cbs-gateway\""
+  items   = var.vault == "" ? "." : ".Data.data"
+}
+
 variable "artifact_url" {
   type = string
 }
@@ -199,9 +211,21 @@ job "cbs-gateway" {
         HOME                  = "${NOMAD_TASK_DIR}"
       }
 
+      # The token opens the templates' secrets; the task never has it.
+      dynamic "vault" {
+        for_each = var.vault == "" ? [] : ["cbs-gateway"]
+
+        content {
+          role         = vault.value
+          env          = false
+          disable_file = true
+          change_mode  = "noop"
+        }
+      }
+
       template {
         destination = "${NOMAD_SECRETS_DIR}/jwks"
-        data        = "{{ with nomadVar \"nomad/jobs/cbs-gateway\" }}{{ .jwks }}{{ end }}"
+        data        = "{{ with ${local.secrets} }}{{ index ${local.items} \"jwks\" }}{{ end }}"
         perms       = "0400"
         uid         = var.uid
         gid         = var.gid

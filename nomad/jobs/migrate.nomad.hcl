@@ -24,6 +24,18 @@ variable "gid" {
   type = number
 }
 
+variable "vault" {
+  type        = string
+  default     = ""
+  description = "Where in Vault's KV (version 2) each job's secrets are, such as kv/data/cbs; else they are Nomad variables."
+}
+
+# How a template opens this job's secrets, and where in what it gets they are.
+locals {
+  secrets = var.vault == "" ? "nomadVar \"nomad/jobs/cbs-migrate\"" : "secret \"${var.vault}/cbs-migrate\""
+  items   = var.vault == "" ? "." : ".Data.data"
+}
+
 variable "postgres" {
   type        = string
   description = "HOST:PORT of PostgreSQL."
@@ -90,9 +102,21 @@ job "cbs-migrate" {
         HOME               = "${NOMAD_TASK_DIR}"
       }
 
+      # The token opens the templates' secrets; the task never has it.
+      dynamic "vault" {
+        for_each = var.vault == "" ? [] : ["cbs-migrate"]
+
+        content {
+          role         = vault.value
+          env          = false
+          disable_file = true
+          change_mode  = "noop"
+        }
+      }
+
       template {
         destination = "${NOMAD_SECRETS_DIR}/pgpass"
-        data        = "{{ with nomadVar \"nomad/jobs/cbs-migrate\" }}{{ index . (env \"NOMAD_META_service\") }}{{ end }}"
+        data        = "{{ with ${local.secrets} }}{{ index ${local.items} (env \"NOMAD_META_service\") }}{{ end }}"
         perms       = "0400"
         uid         = var.uid
         gid         = var.gid

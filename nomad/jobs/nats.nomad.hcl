@@ -51,6 +51,18 @@ variable "gid" {
   type = number
 }
 
+variable "vault" {
+  type        = string
+  default     = ""
+  description = "Where in Vault's KV (version 2) each job's secrets are, such as kv/data/cbs; else they are Nomad variables."
+}
+
+# How a template opens this job's secrets, and where in what it gets they are.
+locals {
+  secrets = var.vault == "" ? "nomadVar \"nomad/jobs/cbs-nats\"" : "secret \"${var.vault}/cbs-nats\""
+  items   = var.vault == "" ? "." : ".Data.data"
+}
+
 variable "nats_artifact_url" {
   type = string
 }
@@ -176,7 +188,19 @@ job "cbs-nats" {
         }
       }
 
-      # Users' public keys and what each may do come from the variable; nobody's secret does. While a
+      # The token opens the templates' secrets; the task never has it.
+      dynamic "vault" {
+        for_each = var.vault == "" ? [] : ["cbs-nats"]
+
+        content {
+          role         = vault.value
+          env          = false
+          disable_file = true
+          change_mode  = "noop"
+        }
+      }
+
+      # Users' public keys and what each may do come from the secrets; nobody's seed does. While a
       # release is under way, Consul says which version of a service gets how much of what it is asked
       # (docs/decisions/0011); what makes no sense there maps nothing to a canary.
       template {
@@ -211,7 +235,8 @@ job "cbs-nats" {
             max_memory_store: 268435456
             max_file_store: 68719476736
           }
-          {{ with $bank := nomadVar "nomad/jobs/cbs-nats" }}
+          {{ with ${local.secrets} }}
+          {{- $bank := ${local.items} }}
           accounts: {
             BANK: {
               jetstream: enabled

@@ -37,6 +37,18 @@ variable "gid" {
   type = number
 }
 
+variable "vault" {
+  type        = string
+  default     = ""
+  description = "Where in Vault's KV (version 2) each job's secrets are, such as kv/data/cbs; else they are Nomad variables."
+}
+
+# How a template opens this job's secrets, and where in what it gets they are.
+locals {
+  secrets = var.vault == "" ? "nomadVar \"nomad/jobs/cbs-postgres\"" : "secret \"${var.vault}/cbs-postgres\""
+  items   = var.vault == "" ? "." : ".Data.data"
+}
+
 variable "postgres_artifact_url" {
   type    = string
   default = ""
@@ -116,9 +128,21 @@ job "cbs-postgres" {
         args    = ["${NOMAD_TASK_DIR}/start.sh"]
       }
 
+      # The token opens the templates' secrets; the task never has it.
+      dynamic "vault" {
+        for_each = var.vault == "" ? [] : ["cbs-postgres"]
+
+        content {
+          role         = vault.value
+          env          = false
+          disable_file = true
+          change_mode  = "noop"
+        }
+      }
+
       template {
         destination = "${NOMAD_SECRETS_DIR}/password"
-        data        = "{{ with nomadVar \"nomad/jobs/cbs-postgres\" }}{{ .password }}{{ end }}"
+        data        = "{{ with ${local.secrets} }}{{ index ${local.items} \"password\" }}{{ end }}"
         perms       = "0400"
         uid         = var.uid
         gid         = var.gid

@@ -41,6 +41,18 @@ variable "gid" {
   type = number
 }
 
+variable "vault" {
+  type        = string
+  default     = ""
+  description = "Where in Vault's KV (version 2) each job's secrets are, such as kv/data/cbs; else they are Nomad variables."
+}
+
+# How a template opens this job's secrets, and where in what it gets they are.
+locals {
+  secrets = var.vault == "" ? "nomadVar \"nomad/jobs/cbs-${var.service}\"" : "secret \"${var.vault}/cbs-${var.service}\""
+  items   = var.vault == "" ? "." : ".Data.data"
+}
+
 variable "artifact_url" {
   type        = string
   description = "Where the nodes fetch the PEX."
@@ -319,13 +331,25 @@ job "service" {
         data        = "CBS_NATS_URL={{ range $i, $_ := service \"cbs-nats|any\" }}{{ if $i }},{{ end }}nats://{{ .Address }}:{{ .Port }}{{ else }}${var.nats_url}{{ end }}"
       }
 
+      # The token opens the templates' secrets; the task never has it.
+      dynamic "vault" {
+        for_each = var.vault == "" ? [] : ["cbs-${var.service}"]
+
+        content {
+          role         = vault.value
+          env          = false
+          disable_file = true
+          change_mode  = "noop"
+        }
+      }
+
       # They are read once, at the start: new ones come with the next release.
       dynamic "template" {
         for_each = concat(["jwks", "nkey", "pgpass", "token"], var.services[var.service].keys)
 
         content {
           destination = "${NOMAD_SECRETS_DIR}/${template.value}"
-          data        = "{{ with nomadVar \"nomad/jobs/cbs-${var.service}\" }}{{ .${template.value} }}{{ end }}"
+          data        = "{{ with ${local.secrets} }}{{ index ${local.items} \"${template.value}\" }}{{ end }}"
           perms       = "0400"
           uid         = var.uid
           gid         = var.gid

@@ -184,10 +184,11 @@ def test_no_service_is_given_what_another_enters_with(real):
     assert not [seed for seed in seeds if seed in json.dumps(wanted["cbs-nats"])]
 
 
+@pytest.mark.parametrize("more", [{}, {"vault": "kv/data/cbs"}], ids=["nomad", "vault"])
 @pytest.mark.parametrize("environment", ["laptop", "production"])
 @pytest.mark.parametrize("file", sorted(each.name for each in FOLDER.glob("*.hcl")))
-def test_every_job_is_valid_in_every_environment(real, file, environment):
-    jobs = Jobs(nomad=real.nomad, values=values(environment))
+def test_every_job_is_valid_in_every_environment(real, file, environment, more):
+    jobs = Jobs(nomad=real.nomad, values=values(environment) + assigned(more))
     job = jobs.parse(file.removesuffix(".nomad.hcl"))
     if job.wanted:
         said = real.nomad.post("/v1/validate/job", {"Job": job.body})

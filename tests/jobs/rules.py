@@ -17,6 +17,7 @@ SERVERS_OF_NATS = (1, 3, 5)
 WELL_OF_NATS = "/healthz"  # with a question behind it, it would not look at what a server has
 DRIVERS = re.compile(r"^\$\{(var\.driver|.* \? var\.image_driver : var\.driver)\}$")
 PINNED_IMAGE = re.compile(r"@sha256:\$\{[\w.]+\.sha256\}$")
+READS_SECRETS = re.compile(r"\blocal\.secrets\b|\bnomadVar\b|\bsecret \\?\"")
 PINNED = re.compile(r"sha256:(\$\{(var\.|NOMAD_META_)|[0-9a-f]{64}$)")
 SECRETS = re.compile(
     r"-----BEGIN|eyJ[\w-]{10,}\.|\bS[UAONCX][A-Z2-7]{56}\b|://[^/\s:$]+:[^/\s@$]+@"
@@ -28,9 +29,7 @@ def of_job(path: str, text: str) -> Iterator[str]:
     """Offences of a job's file against every rule, each with where it is."""
     file = read(text)
     for name, job in labelled(file["job"]).items():
-        rules = (_anywhere, _released, _timed, _grouped, _found, _run, _fetched, _handed, _bus)
-        rules += (_meshed,)
-        for rule in rules:
+        for rule in RULES:
             yield from (f"{path}, job {name}: {offence}" for offence in rule(job))
     for name, variable in labelled(file.get("variable", [])).items():
         if "type" not in variable:
@@ -155,7 +154,7 @@ def _canaried(job: Block) -> bool:
 
 def _is_ours(job: Block) -> bool:
     """It runs a PEX, which answers READY."""
-    artifacts = (a for _, task in tasks(job) for a in _blocks(task, "artifact"))
+    artifacts = (a for _, task in tasks(job) for a in blocks(task, "artifact"))
     return any(str(artifact.get("destination")).endswith(".pex") for artifact in artifacts)
 
 
@@ -250,12 +249,12 @@ def _run(job: Block) -> Iterator[str]:
 
 def _fetched(job: Block) -> Iterator[str]:
     for name, task in tasks(job):
-        for config in _blocks(task, "config"):
+        for config in blocks(task, "config"):
             if "image" in config and not PINNED_IMAGE.search(str(config["image"])):
                 yield f"the image of task {name} is not pinned by its sha256"
             if "image" in config and config.get("readonly_rootfs") is not True:
                 yield f"task {name} may write into its image: it needs readonly_rootfs = true"
-        for artifact in _blocks(task, "artifact"):
+        for artifact in blocks(task, "artifact"):
             (options,) = artifact.get("options") or [{}]
             if not PINNED.match(str(options.get("checksum"))):
                 yield f"an artifact of task {name} is not pinned by its sha256"
@@ -269,8 +268,8 @@ def _handed(job: Block) -> Iterator[str]:
         for variable, value in _environment(task):
             if SENSITIVE.search(variable) and not (IN_SECRETS in value or "/dev/null" in value):
                 yield f"task {name} has {variable}, which leads to no file in {IN_SECRETS}"
-        for template in _blocks(task, "template"):
-            if "nomadVar" in str(template) or "vault" in str(template).lower():
+        for template in blocks(task, "template"):
+            if READS_SECRETS.search(str(template.get("data"))):
                 if not str(template.get("destination")).startswith((IN_SECRETS, "secrets/")):
                     yield f"a template of task {name} puts a secret outside {IN_SECRETS}"
                 if template.get("perms") not in ("0400", "0600"):
@@ -287,7 +286,7 @@ def _environment(task: Block) -> Iterator[tuple[str, str]]:
             yield from ((name, str(value)) for name, value in each.items())
 
 
-def _blocks(task: Block, kind: str) -> Iterator[Block]:
+def blocks(task: Block, kind: str) -> Iterator[Block]:
     """Of a kind, and what is made of them by `dynamic`."""
     yield from task.get(kind, [])
     for dynamic in task.get("dynamic", []):
@@ -300,7 +299,7 @@ def _bus(job: Block) -> Iterator[str]:
         (restart,) = group.get("restart") or [{}]
         checks = [check for service in _services(group) for check in service.get("check", [])]
         for _, task in labelled(group.get("task", [])).items():
-            for template in _blocks(task, "template"):
+            for template in blocks(task, "template"):
                 data = str(template.get("data"))
                 if (
                     template.get("env")
@@ -323,6 +322,20 @@ def _of_nats(task: Block, conf: str, asked: list[str]) -> Iterator[str]:
         yield "NATS hangs up on all clients at once: kill_signal, where there are others"
     if asked != [WELL_OF_NATS]:
         yield f"the next server leaves before this one has caught up: check {WELL_OF_NATS}"
+
+
+RULES = (
+    _anywhere,
+    _released,
+    _timed,
+    _grouped,
+    _found,
+    _meshed,
+    _run,
+    _fetched,
+    _handed,
+    _bus,
+)
 
 
 def of_consul(files: Mapping[str, str]) -> Iterator[str]:

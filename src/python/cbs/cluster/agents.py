@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import os
 import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cbs.cluster import mesh
+from cbs.cluster import mesh, vault
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.dev.folder import Folder, write_whole
 from cbs.dev.running.process import CannotStart, mortal
@@ -104,7 +105,7 @@ def nomad_node(folder: Folder, name: str, port: int, consul_address: str) -> dic
             "max_dynamic_port": first + DYNAMIC_PORTS - 1,
             "options": {"fingerprint.denylist": CLOUDS},
             # By default it ends NATS when its template has had no answer for some minutes.
-            "template": {each: {"attempts": 0} for each in ("consul_retry", "nomad_retry")},
+            "template": {f"{each}_retry": {"attempts": 0} for each in ("consul", "nomad", "vault")},
         },
         "consul": {
             "address": consul_address,
@@ -114,8 +115,23 @@ def nomad_node(folder: Folder, name: str, port: int, consul_address: str) -> dic
             "service_identity": identity,
             "task_identity": identity,
         },
+        **_vault(os.environ),
         "plugin": [{"raw_exec": {"config": {"enabled": True}}}],
     }
+
+
+def _vault(environ: Mapping[str, str]) -> dict[str, Any]:
+    """An operator's own, for jobs of an environment that says `vault`."""
+    if "VAULT_ADDR" not in environ:
+        return {}
+    named = {
+        "enabled": True,
+        "address": environ["VAULT_ADDR"],
+        "ca_file": environ.get("VAULT_CACERT", ""),
+        "jwt_auth_backend_path": vault.AUTH_METHOD,
+        "default_identity": {"aud": [vault.AUDIENCE], "ttl": "1h"},
+    }
+    return {"vault": named}
 
 
 def agent(

@@ -1,4 +1,4 @@
-"""Nomad and Consul are asked over their HTTP API alone: a token goes in a header, from a file."""
+"""Nomad, Consul and Vault are asked over HTTP alone: a token goes in a header, from a file."""
 
 import base64
 import json
@@ -12,16 +12,27 @@ from urllib.parse import quote
 import httpx
 
 ANSWER_SECONDS_MAX = 30
-TOKEN_HEADERS = {"consul": "X-Consul-Token", "nomad": "X-Nomad-Token"}
-USUAL = {"consul": "http://127.0.0.1:8500", "nomad": "http://127.0.0.1:4646"}
+TOKEN_HEADERS = {
+    "consul": "X-Consul-Token",
+    "nomad": "X-Nomad-Token",
+    "vault": "X-Vault-Token",
+}
+TOKENS = {"consul": "CONSUL_HTTP_TOKEN", "nomad": "NOMAD_TOKEN", "vault": "VAULT_TOKEN"}
+ADDRESSES = {"consul": "CONSUL_HTTP_ADDR", "nomad": "NOMAD_ADDR", "vault": "VAULT_ADDR"}
+USUAL = {
+    "consul": "http://127.0.0.1:8500",
+    "nomad": "http://127.0.0.1:4646",
+    "vault": "https://127.0.0.1:8200",
+}
+STARTED = dict.fromkeys(("consul", "nomad"), ", or start one with ./cbs cluster dev")
 
 
 class NoCluster(RuntimeError):
-    """Nomad or Consul does not answer, or not to us; the message says what to do."""
+    """Nomad, Consul or Vault does not answer, or not to us; the message says what to do."""
 
 
 class Declined(RuntimeError):
-    """Nomad or Consul said no to what was asked; `status` is of HTTP."""
+    """One of them said no to what was asked; `status` is of HTTP."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -29,8 +40,8 @@ class Declined(RuntimeError):
 
 
 def token_of(name: str, environ: Mapping[str, str]) -> str:
-    """The token in NOMAD_TOKEN_FILE or CONSUL_HTTP_TOKEN_FILE, or in the variable of that name."""
-    variable = {"consul": "CONSUL_HTTP_TOKEN", "nomad": "NOMAD_TOKEN"}[name]
+    """The token in the file that NOMAD_TOKEN_FILE, … names, or else in NOMAD_TOKEN, …"""
+    variable = TOKENS[name]
     if file := environ.get(f"{variable}_FILE"):
         try:
             return Path(file).read_text().strip()
@@ -41,27 +52,40 @@ def token_of(name: str, environ: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One of the two; `name` is consul or nomad."""
+    """One of the three; `name` is consul, nomad or vault."""
 
     name: str
     client: httpx.Client
 
     @classmethod
-    def at(cls, name: str, url: str, token: str) -> "Api":
+    def at(cls, name: str, url: str, token: str, authority: str = "") -> "Api":
+        """`authority` is a file of certificates beside those that everybody trusts."""
         headers = {TOKEN_HEADERS[name]: token} if token else {}
         # No connection is kept: there is nothing to close, and few are made.
         none = httpx.Limits(max_keepalive_connections=0)
+        try:
+            trusted = httpx.create_ssl_context(trust_env=False)
+            if authority:
+                trusted.load_verify_locations(authority)
+        except OSError as error:
+            raise NoCluster(f"{name.upper()}_CACERT: {authority}: {error}") from None
         client = httpx.Client(
-            base_url=url, headers=headers, timeout=ANSWER_SECONDS_MAX, limits=none, trust_env=False
+            base_url=url,
+            headers=headers,
+            timeout=ANSWER_SECONDS_MAX,
+            limits=none,
+            trust_env=False,
+            verify=trusted,
         )
         return cls(name, client)
 
     @classmethod
     def of(cls, name: str, environ: Mapping[str, str] = os.environ) -> "Api":
-        """The one that NOMAD_ADDR or CONSUL_HTTP_ADDR names, with the token beside it."""
-        variable = {"consul": "CONSUL_HTTP_ADDR", "nomad": "NOMAD_ADDR"}[name]
-        url = environ.get(variable) or USUAL[name]
-        return cls.at(name, url if "://" in url else f"http://{url}", token_of(name, environ))
+        """The one that NOMAD_ADDR, … names, with what NOMAD_TOKEN_FILE, NOMAD_CACERT, … name."""
+        url = environ.get(ADDRESSES[name]) or USUAL[name]
+        url = url if "://" in url else f"http://{url}"
+        authority = environ.get(f"{name.upper()}_CACERT", "")
+        return cls.at(name, url, token_of(name, environ), authority)
 
     @property
     def url(self) -> str:
@@ -74,15 +98,15 @@ class Api:
             answer = self.client.request(method, path, content=content, params=query)
         except httpx.HTTPError as error:
             raise NoCluster(
-                f"no {self.name} answers at {self.url} ({error}): start one with ./cbs cluster dev,"
-                " or name yours in NOMAD_ADDR and CONSUL_HTTP_ADDR"
+                f"no {self.name} answers at {self.url} ({error}): name yours in"
+                f" {ADDRESSES[self.name]}{STARTED.get(self.name, '')}"
             ) from None
         if answer.status_code == 404 and method == "GET":
             return None
         if answer.status_code == 403:
             raise NoCluster(
                 f"{self.name} at {self.url} refuses this token ({method} {path}): name the file of"
-                " one that may, in NOMAD_TOKEN_FILE and CONSUL_HTTP_TOKEN_FILE"
+                f" one that may, in {TOKENS[self.name]}_FILE"
             )
         if answer.is_error:
             raise Declined(

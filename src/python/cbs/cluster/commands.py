@@ -219,8 +219,8 @@ def plan(
     """Show what `up` would change, a line each; it changes nothing.
 
     NOMAD_ADDR, CONSUL_HTTP_ADDR, NOMAD_TOKEN_FILE and CONSUL_HTTP_TOKEN_FILE name the cluster;
-    CBS_POSTGRES_URL an administrator of its PostgreSQL. Without them it is the `cluster dev` of
-    the data folder.
+    CBS_POSTGRES_URL an administrator of its PostgreSQL; VAULT_ADDR and VAULT_TOKEN_FILE the Vault
+    of an environment that says `vault`. Without them it is the `cluster dev` of the data folder.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with said_plainly():

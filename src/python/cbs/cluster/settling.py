@@ -16,6 +16,7 @@ from cbs.cluster.artifacts import Artifact
 from cbs.cluster.jobs import ENVIRONMENTS, Job, Jobs, assigned
 from cbs.cluster.periodic import Upkeep
 from cbs.cluster.rules import Change, Rules
+from cbs.cluster.vault import Vault
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.keeping import manifest
 from cbs.dev.running import databases, postgres, secrets
@@ -64,14 +65,18 @@ class Settling:
     def rules(self) -> Rules:
         return Rules(self.consul, {"nomad_url": self.values.get("nomad_url", self.nomad.url)})
 
-    def variables(self) -> Iterator[Change]:
-        return variables.changes(self.nomad, variables.wanted(self.folder))
+    def secrets(self) -> Iterator[Change]:
+        """Of every job, where its templates read them."""
+        wanted = variables.wanted(self.folder)
+        if prefix := self.values.get("vault"):
+            return Vault.of(prefix).changes(wanted, self.say)
+        return variables.changes(self.nomad, wanted)
 
     def changes(self) -> Iterator[Change]:
         """Of what the jobs go by."""
         yield from self.rules().changes()
         yield from deployer.changes(self.consul, self.nomad, self.folder)
-        yield from self.variables()
+        yield from self.secrets()
 
     def plan(self) -> Iterator[tuple[str, str]]:
         """What `run` would do: of what, and how."""
