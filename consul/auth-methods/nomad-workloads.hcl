@@ -1,6 +1,6 @@
 # Consul takes the word of Nomad for who a workload is: it checks the signature against Nomad's keys.
-# No MaxTokenTTL: Nomad (1.10) gets a task's token once and gives it back when the task is gone; one
-# that ran out would leave the gateway deaf, and checks that turn critical unheard.
+# No MaxTokenTTL: Nomad (1.10) gets a task's token once, and gives it back when the task is gone. With
+# one that runs out the gateway is deaf from then on (tried).
 Name          = "nomad-workloads"
 Type          = "jwt"
 Description   = "Workloads of Nomad, by their signed identities."
