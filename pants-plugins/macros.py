@@ -70,3 +70,25 @@ def cbs_tests(dependencies=(), support=False, **kwargs):
     )
     if support:
         python_test_utils(name="support", sources=["*.py", "!test_*.py"])
+
+
+def cluster_tests(dependencies=(), **kwargs):
+    """Tests of the whole bank, from its PEXes, on the real Nomad and Consul where those are."""
+    # Verify looks at all of them by name.
+    services = [f"src/python/cbs/{each}" for each in SERVICES]
+    cbs_tests(
+        support=True,
+        dependencies=["//:cluster", *services, *dependencies],
+        runtime_package_dependencies=[
+            f"src/python/cbs/{each}:pex" for each in (*SERVICES, "dev", "gateway")
+        ],
+        extra_env_vars=[
+            "CBS_CONSUL_BINARY",
+            "CBS_NOMAD_BINARY",
+            "CBS_VAULT_BINARY",
+            "HOME",
+            "PATH",
+            "XDG_CACHE_HOME",
+        ],
+        **kwargs,
+    )

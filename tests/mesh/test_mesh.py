@@ -18,7 +18,7 @@ from tests.mesh.bank import Bank, past_the_gateway, ports_of, pretending
 VALUES = Path(__file__).parent / "values.hcl"
 # The bank promises two; a machine that is busy with other tests may add to them.
 HEARD_SECONDS_MAX = 2.0 + 4.0
-SECONDS_MAX, POLL_SECONDS = 60, 0.02
+SECONDS_MAX, POLL_SECONDS, IN_A_ROW = 60, 0.02, 200
 PRODUCTS, TRANSACTIONS = "/v1/accounts/products", "/v1/ledger/transactions/none"
 pytestmark = pytest.mark.timeout(600)
 
@@ -95,24 +95,34 @@ def test_past_its_sidecar_a_service_does_not_answer_the_network(bank, service):
         socket.create_connection((host, port), timeout=5).close()
 
 
+def heard(asked: Callable[[], int], status: int) -> float:
+    """When it was answered otherwise for the last time: each instance hears for itself, and what
+    was open before must not go on."""
+    began = last = time.monotonic()
+    in_a_row = 0
+    while in_a_row < IN_A_ROW:
+        in_a_row = in_a_row + 1 if asked() == status else 0
+        last = last if in_a_row else time.monotonic()
+        assert last < began + SECONDS_MAX, f"it is not {status} yet"
+    return last - began
+
+
 def test_what_an_intention_denies_is_denied_within_seconds(bank, capsys):
     asked = lambda: bank.ask(TRANSACTIONS)[0]
     assert asked() == 404
     try:
         bank.intend("ledger", "deny")
-        denied = until(lambda: asked() == 403, "the gateway is still answered")
-        again = [asked() for _ in range(50)]
+        denied = heard(asked, 403)
         elsewhere = bank.ask(PRODUCTS)[0]
     finally:
         bank.intend("ledger", "allow")
-    allowed = until(lambda: asked() == 404, "the gateway is still denied")
+    allowed = heard(asked, 404)
 
     with capsys.disabled():
         print(f"\ndenied after {denied:.2f} s, allowed after {allowed:.2f} s")  # noqa: T201
     assert denied < HEARD_SECONDS_MAX
     assert allowed < HEARD_SECONDS_MAX
-    # What was open before the denial is closed, too; nobody else is denied anything.
-    assert set(again) == {403}
+    # Nobody else is denied anything.
     assert elsewhere == 200
 
 
