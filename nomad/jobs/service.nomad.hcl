@@ -261,8 +261,10 @@ job "service" {
 
     task "service" {
       driver      = contains(keys(var.images), var.service) ? var.image_driver : var.driver
-      user        = var.user
       kill_signal = "SIGTERM"
+
+      # An image may know no such name; and with none it would run as another than reads its secrets.
+      user = contains(keys(var.images), var.service) ? "${var.uid}:${var.gid}" : var.user
 
       # It drains for at most 10 s, and then says goodbye to the bus and the database.
       kill_timeout = "20s"
@@ -299,6 +301,8 @@ job "service" {
           args            = ["serve"]
           network_mode    = "host"
           readonly_rootfs = true
+          cap_drop        = ["all"]
+          security_opt    = ["no-new-privileges"]
         }
       }
 

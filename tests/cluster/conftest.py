@@ -13,11 +13,12 @@ from rich.console import Console
 
 from cbs.cluster import agents, binaries
 from cbs.cluster.api import Api, Declined, NoCluster
-from cbs.cluster.dev import DevCluster, sweep
+from cbs.cluster.dev import DevCluster
 from cbs.dev.folder import Folder
 from cbs.dev.running.ports import choose, is_open
 from cbs.dev.running.process import running
 from cbs.dev.running.program import Program
+from cbs.dev.running.remains import sweep
 from cbs.dev.running.supervisor import Supervisor
 
 

@@ -86,6 +86,7 @@ def test_the_nightly_jobs_verify_the_bank_and_make_a_backup_that_restores(operat
 
     assert "0 violated, 0 cannot be said" in said
     assert "the bank is restored in" in said
+    assert f"then ./cbs up --data {operator.root}/.cbs-restored and" in said
     assert Folder.at(operator.root / ".cbs-restored").id == operator.folder.id
     (shelf,) = operator.root.glob(".cbs-cluster-backups")
     assert {file.stat().st_mode & 0o77 for file in [shelf, *shelf.iterdir()]} == {0}

@@ -213,7 +213,10 @@ def test_a_service_runs_from_its_image_where_an_environment_names_one(real):
         "args": ["serve"],
         "network_mode": "host",
         "readonly_rootfs": True,
+        "cap_drop": ["all"],
+        "security_opt": ["no-new-privileges"],
     }
+    assert (ledger["User"], payments["User"]) == ("65534:65534", "nobody")
     assert payments["Config"]["command"] == "/usr/bin/python3.11"
     assert (ledger["Artifacts"], len(payments["Artifacts"])) == (None, 1)
     assert ledger["Env"].keys() == payments["Env"].keys()

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import httpx
 
-from cbs.cluster.dev import sweep
 from cbs.dev.folder import Folder
 from cbs.dev.running.parts import MARK
+from cbs.dev.running.remains import sweep
 from cbs.platform.child import mortal
 
 START_SECONDS_MAX = 120

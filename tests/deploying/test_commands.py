@@ -51,6 +51,17 @@ def deploy(place: Place, *words: str) -> Result:
     return release(place, "deploy", "ledger", "--to", "prod", "--no-run", *files, *words)
 
 
+def test_what_runs_from_an_image_is_not_released_from_a_pex(place: Place, base: str):
+    image = 'images = { ledger = { name = "registry.example/ledger", sha256 = "0" } }\n'
+    (place.root.parent / "prod.hcl").write_text('driver = "raw_exec"\n' + image)
+
+    answer = deploy(place)
+
+    assert answer.exit_code == CANNOT_SAY
+    assert "runs from an image there" in answer.stderr and "./cbs cluster up" in answer.stderr
+    assert "ledger@" not in release(place, "history").stdout
+
+
 def test_what_the_gate_does_not_know_stops_there_with_exit_3(place: Place, base: str):
     answer = deploy(place, "--json")
 

@@ -16,6 +16,7 @@ SENSITIVE = re.compile(r"PASS|TOKEN|SEED|SECRET|NKEY|PRIVATE|_KEY")
 SERVERS_OF_NATS = (1, 3, 5)
 WELL_OF_NATS = "/healthz"  # with a question behind it, it would not look at what a server has
 DRIVERS = re.compile(r"^\$\{(var\.driver|.* \? var\.image_driver : var\.driver)\}$")
+ROOT = re.compile(r"\broot\b|^0|\"0[:\"]")
 PINNED_IMAGE = re.compile(r"@sha256:\$\{[\w.]+\.sha256\}$")
 READS_SECRETS = re.compile(r"\blocal\.secrets\b|\bnomadVar\b|\bsecret \\?\"")
 PINNED = re.compile(r"sha256:(\$\{(var\.|NOMAD_META_)|[0-9a-f]{64}$)")
@@ -241,7 +242,7 @@ def _run(job: Block) -> Iterator[str]:
             yield f"task {name} is killed while it drains: kill_timeout above {DRAIN_SECONDS_MAX}s"
         if not DRIVERS.search(str(task.get("driver"))):
             yield f"task {name} does not leave its driver to the environment"
-        if task.get("user", "root") in ("root", "0"):
+        if ROOT.search(str(task.get("user", "root"))):
             yield f"task {name} runs as root: it needs user"
         if "logs" not in task:
             yield f"task {name} may log without end: it needs logs"
@@ -254,6 +255,13 @@ def _fetched(job: Block) -> Iterator[str]:
                 yield f"the image of task {name} is not pinned by its sha256"
             if "image" in config and config.get("readonly_rootfs") is not True:
                 yield f"task {name} may write into its image: it needs readonly_rootfs = true"
+            if "image" in config and not (
+                config.get("cap_drop") == ["all"]
+                and "no-new-privileges" in config.get("security_opt", ())
+            ):
+                yield f"task {name} may come by rights in its image: cap_drop and security_opt"
+            if "image" in config and "${var.uid}:${var.gid}" not in str(task.get("user")):
+                yield f"task {name} has a name in its image that may be nobody's there: user"
         for artifact in blocks(task, "artifact"):
             (options,) = artifact.get("options") or [{}]
             if not PINNED.match(str(options.get("checksum"))):

@@ -22,6 +22,9 @@ CONSUL_AGENT, NOMAD_AGENT = "consul-agent.token", "nomad-agent.token"
 # Nomad and its allocations listen on their own range each, so that clusters do not meet.
 DYNAMIC_PORTS, DYNAMIC_FROM, DYNAMIC_RANGES = 200, 20_000, 60
 AUDIENCE, AUTH_METHOD = "consul.io", "nomad-workloads"
+# A node would take another's containers for left behind, and end them, where both use one Docker.
+# (In JSON Nomad reads what a plugin is told from lists alone: hashicorp/nomad#7981.)
+DOCKER = [{"gc": [{"dangling_containers": [{"enabled": False}]}]}]
 # Asking clouds where we run takes seconds, and with AWS_CA_BUNDLE set keeps Nomad from starting.
 CLOUDS = "env_aws,env_gce,env_azure,env_digitalocean"
 
@@ -116,7 +119,7 @@ def nomad_node(folder: Folder, name: str, port: int, consul_address: str) -> dic
             "task_identity": identity,
         },
         **_vault(os.environ),
-        "plugin": [{"raw_exec": {"config": {"enabled": True}}}],
+        "plugin": [{"raw_exec": {"config": {"enabled": True}}}, {"docker": {"config": DOCKER}}],
     }
 
 

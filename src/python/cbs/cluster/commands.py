@@ -15,7 +15,7 @@ from rich.console import Console
 from cbs.cluster import artifacts, binaries, chosen, laptop
 from cbs.cluster.api import Api, Declined, NoCluster
 from cbs.cluster.binaries import NoBinary
-from cbs.cluster.dev import CannotHere, DevCluster, sweep
+from cbs.cluster.dev import CannotHere, DevCluster
 from cbs.cluster.jobs import NotConverged
 from cbs.cluster.rules import ROOT
 from cbs.cluster.settling import UNREACHED, Settling, Unsettled, admin_url_of, default_folder
@@ -25,6 +25,7 @@ from cbs.dev.running.commands import CANNOT_SAY, DONE, NO, detached, summary
 from cbs.dev.running.databases import AnothersBank, NotDurable
 from cbs.dev.running.plan import SOURCE, version_of
 from cbs.dev.running.process import CannotStart
+from cbs.dev.running.remains import sweep
 from cbs.dev.running.supervisor import Supervisor
 
 STOP_SECONDS_MAX = 120

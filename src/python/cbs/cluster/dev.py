@@ -4,12 +4,9 @@ import asyncio
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ from cbs.dev.running.parts import MARK
 from cbs.dev.running.plan import PASSED_ON, SOURCE, version_of
 from cbs.dev.running.ports import Claim, choose, is_open
 from cbs.dev.running.postgres import without_user
-from cbs.dev.running.process import CannotStart, left_behind, mortal, started
+from cbs.dev.running.process import CannotStart, mortal
 from cbs.dev.running.program import Program
 from cbs.dev.running.supervisor import Supervisor
 
@@ -68,18 +65,6 @@ def check_reachable(root: Path) -> None:
         )
 
 
-def sweep(folder: Folder) -> None:
-    """End what a crash left behind, and unmount what it left mounted."""
-    for pid in left_behind(f"{MARK}={folder.root}"):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        while started(pid):
-            time.sleep(POLL_SECONDS)
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for place in sorted((m for m in mounts if m.startswith(f"{folder.root}/")), reverse=True):
-        subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
-
-
 @dataclass(slots=True, kw_only=True)
 class DevCluster:
     """Everything lies in the folder; `dist` has the PEXes. There are `clients` nodes. With `mesh`
@@ -91,6 +76,7 @@ class DevCluster:
     clients: int = 1
     mesh: bool = False
     ports: dict[str, int] = field(default_factory=dict)
+    _moved: bool = False
     _claims: list[Claim] = field(default_factory=list)
 
     def prepare(self) -> dict[str, Path]:
@@ -131,6 +117,7 @@ class DevCluster:
             claim = choose(*((last[name], usual) if name in last else (usual,)))
             self._claims.append(claim)
             self.ports[name] = claim.port
+            self._moved |= last.get(name, claim.port) != claim.port
         write_whole(memory, json.dumps(self.ports, indent=1) + "\n")
 
     def release_ports(self) -> None:
@@ -199,7 +186,7 @@ class DevCluster:
         await self._start_nodes(found, env)
         supervisor.leave = self.leave
         await supervisor.waiting("node", asyncio.to_thread(self.node))
-        await supervisor.waiting("what was left running", asyncio.to_thread(self._stop_left))
+        await supervisor.waiting("what was left running", asyncio.to_thread(self.stop_left))
         settling = self.settling(supervisor.say)
         state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
         laptop.note(folder, settling.own)
@@ -266,11 +253,15 @@ class DevCluster:
         """What Nomad runs is ended through Nomad: the services drain, PostgreSQL writes it all."""
         await asyncio.to_thread(self._stop_jobs)
 
-    def _stop_left(self) -> None:
-        """A migration that was cut off is not gone on with behind our back: it is done anew."""
+    def stop_left(self) -> None:
+        """A migration that was cut off is not gone on with behind our back: it is done anew. What a
+        crash left at ports that others took since has nothing to go back to, as canaries have."""
         jobs = Jobs(nomad=self.api("nomad"), values="")
-        dispatched = [each for each in jobs.ours(dispatched=True) if "/" in each]
-        jobs.stop([each for each in dispatched if jobs.runs(each)], STOP_SECONDS_MAX)
+        left = jobs.ours(dispatched=True)
+        if self._moved:
+            jobs.stop_in_order(left, STOP_SECONDS_MAX)
+        else:
+            jobs.stop([each for each in left if "/" in each and jobs.runs(each)], STOP_SECONDS_MAX)
 
     def _stop_jobs(self) -> None:
         jobs = Jobs(nomad=self.api("nomad"), values="")

@@ -4,6 +4,7 @@ import fcntl
 import importlib
 import json
 import os
+import shlex
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -59,6 +60,12 @@ class Folder:
         path = self.root / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
+
+    @property
+    def option(self) -> str:
+        """What names it to another `cbs`: nothing where it is the usual one."""
+        usual = self.root == Folder.at(None).root
+        return "" if usual else f" --data {shlex.quote(str(self.root))}"
 
     @property
     def state(self) -> Path:

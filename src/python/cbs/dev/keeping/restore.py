@@ -109,7 +109,7 @@ def restore(
         typer.echo(json.dumps(said, indent=1))
     what = service or "the bank"
     console.print(f"{what} is restored in {folder.root}, until {said['last_change']}")
-    console.print("then ./cbs up and ./cbs verify")
+    console.print(f"then ./cbs up{folder.option} and ./cbs verify{folder.option}")
 
 
 def _sure(folder: Folder, yes: bool) -> None:

@@ -1,20 +1,17 @@
 """A bank comes up in this order: servers, roles and databases, migrations, services, edge."""
 
 import asyncio
-import os
-import signal
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_bytes
 
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running import broker, databases, health, secrets
-from cbs.dev.running.parts import MARK, Parts
+from cbs.dev.running.parts import Parts
 from cbs.dev.running.plan import Plan
 from cbs.dev.running.postgres import without_user
-from cbs.dev.running.process import CannotStart, left_behind, started
+from cbs.dev.running.process import CannotStart
 from cbs.dev.running.program import run_to_end, together
+from cbs.dev.running.remains import sweep
 from cbs.dev.running.supervisor import Supervisor
 from cbs.gateway.places import Place, write_endpoints
 
@@ -25,11 +22,7 @@ POLL_SECONDS = 0.05
 
 def clear_up(folder: Folder) -> None:
     """Remove what a crash may have left: children, and what they said of themselves."""
-    for pid in left_behind(f"{MARK}={folder.root}"):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        while started(pid):
-            time.sleep(POLL_SECONDS)
+    sweep(folder)
     for entry in folder["registry"].glob("*/*"):
         entry.unlink()
 

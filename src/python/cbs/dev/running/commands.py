@@ -138,7 +138,7 @@ def _follower(log: Path, console: Console) -> Callable[[], None]:
 def summary(folder: Folder, now: State) -> str:
     """Where the bank is, which files let one in, and what to try."""
     header = shlex.quote(str(folder.token("teller.header")))
-    data = f" --data {shlex.quote(str(folder.root))}" if folder != Folder.at(None) else ""
+    data = folder.option
     return "\n".join(
         [
             f"the bank is at     {now.edge_url}/v1/<service>",

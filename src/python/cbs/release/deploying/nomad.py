@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ OVER = ("failed", "cancelled")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nomad:
     """`folder` is what `artifacts_url` serves. `text` gives the job's file as the release's commit
-    has it, and `values` the environment's, both in HCL; `version` is told to the job."""
+    has it, and `values` the environment's, both in HCL; `version` is told to the job. What runs
+    from `images` there is not released from here."""
 
     api: NomadApi
     folder: Path
@@ -30,9 +31,15 @@ class Nomad:
     values: str
     version_name: str
     migrates: bool = True
+    images: Collection[str] = ()
     routes: Routes = field(default_factory=Routes)
 
     def version(self, application: str) -> str:
+        if application in self.images:
+            raise CannotGoOn(
+                f"{application} runs from an image there, and a release brings a PEX: build and"
+                " push the image, name its digest in `images` of the values, and ./cbs cluster up"
+            )
         job_id = job_of(application)
         stable = next((each for each in self.api.versions(job_id) if each["Stable"]), None)
         job = self.api.job(job_id)

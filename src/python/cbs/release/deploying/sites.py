@@ -51,13 +51,15 @@ class Site:
                 raise CannotGoOn(f"{release} has no {JOBS}/{name}.nomad.hcl")
             return found.decode()
 
+        values = rules.loaded((known or b"").decode(), {}) | dict(self.own)
         return Nomad(
             api=NomadApi(self.nomad),
             folder=self.artifacts,
             artifacts_url=self.artifacts_url,
             text=text,
-            values=assigned(rules.loaded((known or b"").decode(), {}) | dict(self.own)),
+            values=assigned(values),
             version_name=VERSION,
+            images=values.get("images", {}),
             routes=Routes(consul=self.consul, percent=percent),
         )
 

@@ -33,7 +33,8 @@ class Environment(Protocol):
     """
 
     def version(self, application: str) -> str:
-        """The commit that is there and promoted; "" if none is."""
+        """The commit that is there and promoted; "" if none is. Raises CannotGoOn if it may not be
+        released in this way."""
         ...
 
     def upload(self, release: Release, pex: Path, sha256: str) -> str:
