@@ -45,13 +45,15 @@ async def opened(folder: Folder) -> list[str]:
 @dataclass
 class Load:
     """`repeated` is what a client had to ask again, and `failed` what nobody answered well, by what
-    was said. All are of all so far; a test looks at what was added."""
+    was said. All are of all so far; a test looks at what was added. `said` is what it measured."""
 
     folder: Folder
     accounts: list[str]
     asked: Counter[str] = field(default_factory=Counter)
     repeated: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    answered: list[float] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     random: Random = field(default_factory=lambda: Random(1))
     _stop: threading.Event = field(default_factory=threading.Event)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
@@ -93,6 +95,7 @@ class Load:
                 how = f"{kind} {type(error).__name__}"
             else:
                 if reply.status in DONE:
+                    self.answered.append(time.monotonic())
                     return
                 how = f"{kind} {reply.status} {reply.body.decode()[:200]}"
                 if reply.status not in LATER:

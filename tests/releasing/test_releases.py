@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import asyncpg
@@ -79,6 +80,15 @@ def bank() -> Iterator[Bank]:
             bank.run("down", *data, seconds=DOWN_SECONDS_MAX)
 
 
+@pytest.fixture(autouse=True)
+def measured(bank: Bank, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    yield
+    with capsys.disabled():
+        for text in bank.load.said:
+            print(f"\n{text}")  # noqa: T201
+    bank.load.said.clear()
+
+
 def _has_all(place: Path) -> bool:
     return all((place / "cbs" / f"{name}.pex").is_file() for name in PROGRAMS)
 
@@ -90,14 +100,23 @@ class Unnoticed:
         self.load, self.what = load, what
 
     def __enter__(self) -> None:
-        self.before = self.load.so_far()
+        self.before, self.began = self.load.so_far(), time.monotonic()
 
     def __exit__(self, kind: object, *_: object) -> None:
         asked, repeated, failed = self.load.so_far()
         asked, repeated = asked - self.before[0], repeated - self.before[1]
         failed -= self.before[2]
         many = sum(failed.values())
-        note(f"{self.what}: {asked} requests, {sum(repeated.values())} repeated, {many} failed")
+        times = [
+            self.began,
+            *(at for at in self.load.answered if at > self.began),
+            time.monotonic(),
+        ]
+        pause = max(after - before for before, after in pairwise(times))
+        self.load.said.append(
+            f"{self.what}: {asked} requests, {sum(repeated.values())} repeated, {many} failed,"
+            f" longest pause {pause:.2f} s"
+        )
         note(f"{dict(repeated)} {dict(failed)}" if repeated or failed else "")
         if kind is None:
             assert asked > 100, "the load stands still"
