@@ -207,15 +207,6 @@ job "service" {
         labels   = [port.value]
         content {}
       }
-
-      dynamic "port" {
-        for_each = var.mesh ? ["admin"] : []
-        labels   = [port.value]
-
-        content {
-          host_network = "loopback"
-        }
-      }
     }
 
     service {
@@ -389,14 +380,17 @@ job "service" {
         }
 
         # A change of who may call comes as a new listener; the old one closes connections with their
-        # next answer, and all of them after a second.
+        # next answer, and all of them after a second. Envoy's administration, which shows its token,
+        # is at a socket of the task's own.
         config {
           command = "/bin/sh"
           args = ["-c", <<-EOT
+            cd "$NOMAD_SECRETS_DIR" &&
             "${var.sidecar.consul}" services register "$NOMAD_TASK_DIR/proxy.json" &&
-            exec "${var.sidecar.consul}" connect envoy -admin-bind "$NOMAD_ADDR_admin" \
+            exec "${var.sidecar.consul}" connect envoy \
               -proxy-id "cbs-${var.service}-sidecar-proxy-$NOMAD_ALLOC_ID" \
               -envoy-binary "${var.sidecar.envoy}" -ignore-envoy-compatibility -- \
+              --config-yaml '{"admin": {"address": {"pipe": {"path": "admin", "mode": 384}}}}' \
               --disable-hot-restart --drain-strategy immediate --drain-time-s 1 \
               --concurrency 1 --log-level warning
           EOT

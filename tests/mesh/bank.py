@@ -1,6 +1,8 @@
 """A bank whose services are asked through sidecars, and whoever else would like to ask them."""
 
 import http.client
+import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -10,11 +12,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from cbs.cluster.api import Api
-from cbs.dev.folder import Folder
+from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running import state
 
-ANSWER_SECONDS_MAX = 10
+ANSWER_SECONDS_MAX, LISTENS = 10, "0A"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,38 @@ class Bank:
         path.write_text(found["CertPEM"] + found["PrivateKeyPEM"])
         return path
 
+    def everywhere(self) -> list[dict[str, Any]]:
+        """The allocations of all services."""
+        return [each for service in SERVICES for each in self.allocations(service)]
+
+    def root(self) -> str:
+        """The key that signs the mesh's certificates now, as they name it."""
+        found = self.consul.get("/v1/agent/connect/ca/roots")
+        (active,) = (each for each in found["Roots"] if each["Active"])
+        return str(active["SigningKeyID"]).replace(":", "")
+
+    def renew_root(self) -> None:
+        """With a key of another's making."""
+        key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+        )
+        said = {"Provider": "consul", "Config": {"PrivateKey": key.decode()}}
+        self.consul.put("/v1/connect/ca/configuration", said)
+
+    def shown_by_the_gateway(self) -> x509.Certificate | None:
+        """The certificate in its folder, if that is the one which its Envoy has in use."""
+        (allocation,) = self.allocations("gateway")
+        (path,) = self.folder["nomad"].glob(f"data/alloc/{allocation['ID']}/alloc/data/gateway")
+        said = json.loads((path / "secret-own.json").read_text())["resources"][0]
+        chain = said["tls_certificate"]["certificate_chain"]["inline_string"]
+        found = x509.load_pem_x509_certificate(chain.encode())
+        admin = http.client.HTTPConnection(
+            *ports_of(allocation)["admin"], timeout=ANSWER_SECONDS_MAX
+        )
+        used = json.loads(_asked(admin, "/certs", {})[1])["certificates"]
+        serials = {int(own["serial_number"], 16) for each in used for own in each["cert_chain"]}
+        return found if serials == {found.serial_number} else None
+
     def intend(self, service: str, action: str) -> None:
         """Let the gateway, or nobody, ask a service."""
         sources = [{"Name": "cbs-gateway", "Action": action}]
@@ -64,10 +102,53 @@ def ports_of(allocation: dict[str, Any]) -> dict[str, tuple[str, int]]:
     return {each["Label"]: (each["HostIP"], each["Value"]) for each in ports}
 
 
-def past_the_gateway(place: tuple[str, int], certificate: Path | None) -> tuple[int, str]:
-    """What an instance answers to who has that certificate, or none. Raises OSError."""
+def listened_at(program: Path) -> set[int]:
+    """The TCP ports of the processes that run it."""
+    running = [
+        each for each in Path("/proc").glob("[0-9]*") if _leads(each / "exe") == str(program)
+    ]
+    sockets = {_leads(each) for process in running for each in (process / "fd").iterdir()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {
+        int(place.rpartition(":")[2], 16)
+        for _, place, _, state, *_, inode in (row[:10] for row in rows)
+        if state == LISTENS and f"socket:[{inode}]" in sockets
+    }
+
+
+def _leads(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def shown_by(place: tuple[str, int]) -> x509.Certificate:
+    """The certificate that an instance has."""
+    with (
+        socket.create_connection(place, timeout=ANSWER_SECONDS_MAX) as connection,
+        _trusting().wrap_socket(connection) as secure,
+    ):
+        shown = secure.getpeercert(binary_form=True)
+    assert shown is not None
+    return x509.load_der_x509_certificate(shown)
+
+
+def root_of(certificate: x509.Certificate) -> str:
+    """The key that signed it."""
+    said = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    return (said.value.key_identifier or b"").hex()
+
+
+def _trusting() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def past_the_gateway(place: tuple[str, int], certificate: Path | None) -> tuple[int, str]:
+    """What an instance answers to who has that certificate, or none. Raises OSError."""
+    context = _trusting()
     if certificate is not None:
         context.load_cert_chain(certificate)
     connection = http.client.HTTPSConnection(*place, timeout=ANSWER_SECONDS_MAX, context=context)

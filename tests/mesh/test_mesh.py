@@ -13,12 +13,21 @@ import pytest
 
 from cbs.dev.folder import SERVICES
 from tests.cluster.clone import Operator, operating
-from tests.mesh.bank import Bank, past_the_gateway, ports_of, pretending
+from tests.mesh.bank import (
+    Bank,
+    listened_at,
+    past_the_gateway,
+    ports_of,
+    pretending,
+    root_of,
+    shown_by,
+)
 
 VALUES = Path(__file__).parent / "values.hcl"
 # The bank promises two; a machine that is busy with other tests may add to them.
 HEARD_SECONDS_MAX = 2.0 + 4.0
-SECONDS_MAX, POLL_SECONDS, IN_A_ROW = 60, 0.02, 200
+SECONDS_MAX, POLL_SECONDS, IN_A_ROW = 120, 0.02, 200
+SHOWN = ("mesh", "ready", "metrics")
 PRODUCTS, TRANSACTIONS = "/v1/accounts/products", "/v1/ledger/transactions/none"
 pytestmark = pytest.mark.timeout(600)
 
@@ -95,6 +104,13 @@ def test_past_its_sidecar_a_service_does_not_answer_the_network(bank, service):
         socket.create_connection((host, port), timeout=5).close()
 
 
+def test_a_sidecar_has_no_other_port_at_which_its_token_could_be_had(bank):
+    """Envoy's administration shows its whole configuration to whoever is on the node."""
+    named = {ports_of(each)[label][1] for each in bank.everywhere() for label in SHOWN}
+
+    assert listened_at(bank.folder["bin"] / "envoy") == named
+
+
 def heard(asked: Callable[[], int], status: int) -> float:
     """When it was answered otherwise for the last time: each instance hears for itself, and what
     was open before must not go on."""
@@ -139,6 +155,21 @@ def test_who_pretends_to_be_a_service_is_told_nothing(bank, tmp_path):
 
     assert false.asked == 0
     assert answers == {200: 100}
+
+
+def test_a_new_root_of_the_mesh_is_taken_by_all_and_nobody_notices(bank):
+    """As certificates are renewed, too, before they run out."""
+    before, answers = bank.root(), Counter[int]()
+    bank.renew_root()
+
+    def taken() -> bool:
+        answers.update(bank.ask(path)[0] for path in (PRODUCTS, TRANSACTIONS))
+        used = [*map(shown_by, bank.listed("ledger")), bank.shown_by_the_gateway()]
+        return bank.root() != before and {each and root_of(each) for each in used} == {bank.root()}
+
+    until(taken, "somebody keeps to the old root")
+
+    assert set(answers) == {200, 404}
 
 
 def test_a_sidecar_that_is_killed_costs_nobody_anything(bank):
