@@ -277,15 +277,19 @@ def test_a_port_that_is_taken_is_left_alone(machine):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="who is not root has proved it in every other test")
-def test_an_ordinary_user_runs_a_bank_too(machine):
+def test_an_ordinary_user_runs_a_bank_too(machine, tmp_path):
     plain = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
     argv = machine.argv("up", "--from-pex", str(machine.dist), bank="plain")
-    foreground = subprocess.Popen(
-        [*plain, *argv], env=machine.environment(), stdout=subprocess.DEVNULL
+    no_home = machine.environment() | {"HOME": "/proc/not-to-be-made"}
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        foreground = subprocess.Popen([*plain, *argv], env=no_home, stdout=out)
+    eventually(
+        lambda: foreground.poll() is not None or machine.status("plain")["phase"] == "ready",
+        seconds=40,
     )
-    eventually(lambda: machine.status("plain")["phase"] == "ready", seconds=40)
     foreground.send_signal(signal.SIGTERM)
-    assert foreground.wait(40) == 0
+    assert foreground.wait(40) == 0, said.read_text()
     assert running_in(machine.bank("plain")) == set()
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cbs.dev.folder import cache_folder
 from cbs.dev.running.process import mortal
 
 ROOT = Path(__file__).parents[4]
@@ -73,8 +74,7 @@ def _kept(tool: Tool, environ: Mapping[str, str]) -> Path:
     pinned = hashlib.sha256()
     for name in ("go.mod", "go.sum"):
         pinned.update((tool.module / name).read_bytes())
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs" / "bin"
-    return cache / f"{tool.name}-{pinned.hexdigest()[:16]}"
+    return cache_folder(environ) / "bin" / f"{tool.name}-{pinned.hexdigest()[:16]}"
 
 
 def _checked(tool: Tool, path: Path) -> Path:

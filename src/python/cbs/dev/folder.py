@@ -44,6 +44,11 @@ def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get(ENVIRONMENT) or Path(__file__).parents[4] / ".cbs")
 
 
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """What can be made again, for all banks of a user. May be missing, and need not be writable."""
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """Where everything of one bank lies. `root` is absolute."""

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from cbs.dev import progress
-from cbs.dev.folder import SERVICES
+from cbs.dev.folder import SERVICES, cache_folder
 from cbs.dev.running.plan import version_of
 from cbs.images import contents, debian
 from cbs.images.contents import NoPex
@@ -125,7 +125,7 @@ class Base:
     def of(cls, named: str | None, engine: Engine, work: Path, *, fresh: bool) -> "Base":
         if named is not None and not Path(named).is_file():
             return cls(named)
-        tar = Path(named).resolve() if named else debian.made(cache(), fresh=fresh)
+        tar = Path(named).resolve() if named else debian.made(cache_folder(), fresh=fresh)
         archive = tar
         if not is_oci(tar):
             context, archive = work / "base", work / "base.oci.tar"
@@ -139,10 +139,6 @@ class Base:
         with tarfile.open(archive) as opened:
             opened.extractall(layout, filter="data")
         return cls("base", layout)
-
-
-def cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
 
 
 def revision() -> str:

@@ -23,7 +23,7 @@ from rich.console import Console
 from cbs.dev.breaking import ways
 from cbs.dev.breaking.clocks import ClockedPlan, Clocks
 from cbs.dev.breaking.disks import disks_of
-from cbs.dev.folder import Folder
+from cbs.dev.folder import Folder, cache_folder
 from cbs.dev.running import state
 from cbs.dev.running.bank import Bank, clear_up
 from cbs.dev.running.parts import Parts
@@ -58,7 +58,7 @@ def prey(console: Console, from_pex: Path | None, *, disks: bool) -> Iterator[Pr
     `evidence`. Raises CannotStart."""
     Plan.of({}, from_pex)  # says at once what is missing
     # On the disk that a bank would have, not in a temporary folder that may be in memory.
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
+    cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="chaos-", dir=cache))
     folder, clocks = Folder.at(place / "bank"), Clocks(place / "clocks")

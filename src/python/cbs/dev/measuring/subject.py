@@ -1,7 +1,6 @@
 """What is measured: a bank of its own, so that no figure depends on what another one holds."""
 
 import itertools
-import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from cbs.dev.demonstrating.onboarding import account_of
 from cbs.dev.demonstrating.people import people
 from cbs.dev.demonstrating.trade import registration
 from cbs.dev.demonstrating.workers import each
-from cbs.dev.folder import Folder
+from cbs.dev.folder import Folder, cache_folder
 from cbs.dev.measuring import load
 from cbs.dev.public_api import PublicApi
 from cbs.dev.running import state
@@ -39,7 +38,7 @@ def bank(data: Path | None, console: Console) -> Iterator[Folder]:
         yield Folder.at(data)
         return
     # On the disk that a bank would have, not in a temporary folder that may be in memory.
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
+    cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="bench-", dir=cache))
     folder = Folder.at(place / "bank")

@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cbs.dev.folder import SERVICES
+from cbs.dev.folder import SERVICES, cache_folder
 from cbs.dev.running import unpacking
 from cbs.dev.running.process import CannotStart
 
@@ -103,6 +104,7 @@ class Plan:
         given["CBS_SHA"] = self.sha
         if self.dist is None:
             return given | {"PYTHONPATH": str(SOURCE)}
-        cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        root, *_ = unpacking.make(cache / "cbs" / "pex")
+        root = cache_folder(environ) / "pex"
+        with suppress(OSError):  # a PEX that cannot write there unpacks into a folder of its own
+            unpacking.make(root)
         return given | {"PEX_ROOT": str(root)}

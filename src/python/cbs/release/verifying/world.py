@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 import shutil
 import signal
 import sys
@@ -23,7 +22,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from cbs.dev.demonstrating.people import Somebody, people
-from cbs.dev.folder import Folder
+from cbs.dev.folder import Folder, cache_folder
 from cbs.dev.running import broker, databases, postgres, secrets, state
 from cbs.dev.running.bank import clear_up
 from cbs.dev.running.process import CannotStart, mortal, running
@@ -188,7 +187,7 @@ class World:
 def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[World]:
     """A bank in a folder of its own, erased at the end: of this tree, or of another commit's that
     has no verification of its own. Raises CannotStart, with the log's end."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbs"
+    cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="verify-", dir=cache))
     folder = Folder.at(place / "bank")
