@@ -85,6 +85,7 @@ def cluster_tests(dependencies=(), **kwargs):
         extra_env_vars=[
             "CBS_CONSUL_BINARY",
             "CBS_NOMAD_BINARY",
+            "CBS_TEST_MESH",
             "CBS_VAULT_BINARY",
             "HOME",
             "PATH",

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,15 @@ def spoil(operator: Operator, minor: int) -> str:
     return str(asked(operator, "ledger", past_rules, f"{changed} RETURNING number"))
 
 
+def within_a_minute(operator: Operator, *words: str, code: int) -> str:
+    """What a command said when it ended with the code."""
+    until = time.monotonic() + 60
+    while (said := operator.refused(*words))[0] != code:
+        assert time.monotonic() < until, said
+        time.sleep(0.5)
+    return said[1]
+
+
 def head(operator: Operator) -> int:
     """How many facts the ledger has said."""
     return int(asked(operator, "ledger", "SELECT position FROM outbox_head"))
@@ -79,6 +90,29 @@ def test_every_job_is_well_and_no_secret_is_seen(operator):
     seen = shown(folder)
     assert not [secret for secret in secrets_of(folder) if secret in seen]
     assert not [each for each in folder["secrets"].iterdir() if each.stat().st_mode & 0o077]
+
+
+def test_one_that_hangs_is_told_of_until_it_answers_again(operator):
+    (alloc,) = operator.api("nomad").get("/v1/job/cbs-customers/allocations")
+
+    def signal(name: str) -> None:
+        body = {"Task": "service", "Signal": name}
+        operator.api("nomad").put(f"/v1/client/allocation/{alloc['ID']}/signal", body)
+
+    signal("SIGSTOP")
+    try:
+        shown = within_a_minute(operator, "cluster", "status", code=1)
+    finally:
+        signal("SIGCONT")
+    row = re.search(
+        r"^cbs-customers +0 of 1 well, .*: ready is critical, .*timeout", shown, re.M | re.I
+    )
+
+    assert row, shown
+    assert len(re.findall(r"^cbs-\S+ +1 of 1 well, deployment successful$", shown, re.M)) == 7, (
+        shown
+    )
+    within_a_minute(operator, "cluster", "status", code=0)
 
 
 def test_the_nightly_jobs_verify_the_bank_and_make_a_backup_that_restores(operator):

@@ -14,6 +14,7 @@ from typing import Any
 
 from cbs.cluster.api import Api, kept
 from cbs.dev.folder import Folder
+from cbs.release.deploying.nomad_api import NomadApi
 from tests.gate.clone import ROOT, Clone
 from tests.releasing.load import Load, Meter
 from tests.releasing.pexes import GOOD, Fault, remade
@@ -166,7 +167,7 @@ class Bank:
         return {name: kept(consul, f"cbs/routes/ledger/{name}") for name in names}
 
     def meter(self) -> Meter:
-        return Meter(self.api("consul", "deployer"))
+        return Meter(self.api("consul", "deployer"), NomadApi(self.api("nomad", "deployer")))
 
 
 def made(folder: Path, dist: Path, programs: Mapping[str, str]) -> Bank:

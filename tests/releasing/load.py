@@ -5,10 +5,9 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,6 +18,7 @@ from cbs.dev.demonstrating.people import people
 from cbs.dev.demonstrating.trade import registration
 from cbs.dev.folder import Folder
 from cbs.dev.public_api import PublicApi, Reply
+from cbs.release.deploying.nomad_api import NomadApi
 
 RATE, AT_ONCE_MAX, ACCOUNTS = 50.0, 48, 6
 REPEAT_SECONDS_MAX, DONE, LATER = 45.0, (200, 201), (429, 503)
@@ -131,6 +131,7 @@ class Meter:
     protocol, from their own counters."""
 
     consul: Api
+    nomad: NomadApi
     shares: dict[str, tuple[int, int]] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -152,8 +153,10 @@ class Meter:
             if not canaries or kept(self.consul, "cbs/routes/ledger/canary") is None:
                 continue
             try:
-                now = {row["Service"]["ID"]: counted(row["Service"]) for row in rows}
+                now = {name: counted(url) for name, url in self._places(meta).items()}
             except httpx.HTTPError:
+                continue
+            if not now.keys() >= set(canaries):
                 continue
             for name, counters in now.items():
                 first.setdefault(name, Counter() if name in canaries else counters)
@@ -162,10 +165,20 @@ class Meter:
                 mine = sum(asked[name] for name in canaries)
                 self.shares[protocol] = mine, sum(asked.values())
 
+    def _places(self, names: Iterable[str]) -> dict[str, str]:
+        """Where each instance tells its counters, also past a sidecar."""
+        running = self.nomad.allocations("cbs-ledger")
+        return {
+            name: place.metrics
+            for each in running
+            for place in self.nomad.places([each])
+            for name in names
+            if each["ID"] in name
+        }
 
-def counted(service: Mapping[str, Any]) -> Counter[str]:
-    url = f"http://{service['Address']}:{service['Port']}/metrics"
-    text = httpx.get(url, timeout=5, trust_env=False).text
+
+def counted(url: str) -> Counter[str]:
+    text = httpx.get(f"{url}/metrics", timeout=5, trust_env=False).text
     return Counter(
         {
             protocol: sum(

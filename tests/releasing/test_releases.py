@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import tempfile
 import time
@@ -28,6 +29,7 @@ from tests.releasing.pexes import PLANTED
 pytestmark = pytest.mark.timeout(1500)
 assert program  # run as `python -m cbs.dev`
 REFUSED = r"refuses this token|Permission denied"
+MESH = os.environ.get("CBS_TEST_MESH") == "1"
 UP_SECONDS_MAX, DOWN_SECONDS_MAX, FORGET_SECONDS_MAX = 600, 180, 30
 QUIET = {"stable": None, "canary": None, "canary-percent": "10"}
 EXPANDS = '''"""Room for a note."""
@@ -68,9 +70,8 @@ def bank() -> Iterator[Bank]:
         data = ("--data", str(bank.folder.root))
         bank.environ["CBS_SHA"] = bank.clone.git("rev-parse", "HEAD")
         try:
-            up = bank.run(
-                "cluster", "dev", "--detach", "--dist", str(dist), *data, seconds=UP_SECONDS_MAX
-            )
+            words = ["--detach", "--dist", str(dist), *data, *(["--mesh"] if MESH else [])]
+            up = bank.run("cluster", "dev", *words, seconds=UP_SECONDS_MAX)
             assert up.returncode == 0, up.stdout + up.stderr
             del bank.environ["CBS_SHA"]
             (bank.folder.root / "pexes").mkdir()

@@ -256,7 +256,8 @@ def up(
 def status(data: Data = None, as_json: AsJson = False) -> None:
     """Show how each job of the bank is; exit 1 if one is not well, 3 if no Nomad answers.
 
-    Of the cluster that NOMAD_ADDR names, or of `cluster dev` in the data folder.
+    Of the cluster that NOMAD_ADDR and CONSUL_HTTP_ADDR name, or of `cluster dev` in the data
+    folder. Without a Consul it is Nomad's word alone, from when each version came.
     """
     with said_plainly():
         jobs = laptop.jobs_of(default_folder(data, ROOT))

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[4]
 FOLDER, ENVIRONMENTS = ROOT / "nomad" / "jobs", ROOT / "nomad" / "env"
 CONVERGE_SECONDS_MAX, POLL_SECONDS, SAY_SECONDS = 300, 0.5, 10
 EVENTS_SHOWN, LOG_LINES_SHOWN, LOG_BYTES = 3, 5, 20_000
-UNCHANGED, RESTARTS_MAX = "None", 3
+UNCHANGED, RESTARTS_MAX, OUTPUT_SHOWN = "None", 3, 300
 EDGE, SERVERS = "cbs-gateway", ("cbs-postgres", "cbs-nats")
 
 
@@ -46,10 +46,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """`values` are an environment's file and what only the moment knows, as text in HCL."""
+    """`values` are an environment's file and what only the moment knows, as text in HCL.
+
+    What Nomad says of health is from when a version came; with `consul` it is how things are now.
+    """
 
     nomad: Api
     values: str
+    consul: Api | None = None
     say: Callable[[str], None] = field(default=print)
 
     def parse(self, name: str, **more: str) -> Job:
@@ -141,14 +145,35 @@ class Jobs:
         healthy = [a for a in running if (a["DeploymentStatus"] or {}).get("Healthy", known)]
         canary = bool(deployment) and "promotion" in (deployment["StatusDescription"] or "")
         settled = status in ("successful", "cancelled") or canary
+        ready, why = self._ready(job_id, healthy)
         return {
             "job": job_id,
-            "well": settled and len(healthy) >= (1 if canary else wanted),
+            "well": settled and len(ready) >= (1 if canary else wanted),
             "failed": status == "failed" or any(_keeps_failing(alloc) for alloc in allocs),
-            "said": f"{len(healthy)} of {wanted} well, deployment {status}"
-            + (": a canary waits to be promoted" if canary else ""),
+            "said": f"{len(ready)} of {wanted} well, deployment {status}"
+            + (": a canary waits to be promoted" if canary else "")
+            + (f": {why}" if why else ""),
             "version": job["Version"],
         }
+
+    def _ready(self, job_id: str, allocs: list[Any]) -> tuple[list[Any], str]:
+        """Those of them that pass every check, and what the first failed one says."""
+        if self.consul is None:
+            return allocs, ""
+        # A service of the bank is named as its job.
+        rows = self.consul.get(f"/v1/health/service/{job_id}") or []
+        failed = {
+            alloc["ID"]: [check for check in row["Checks"] if check["Status"] != "passing"]
+            for row in rows
+            for alloc in allocs
+            if alloc["ID"] in row["Service"]["ID"]
+        }
+        why = (
+            f"{check['Name']} is {check['Status']}, {' '.join(check['Output'].split())}"
+            for checks in failed.values()
+            for check in checks
+        )
+        return [a for a in allocs if failed.get(a["ID"]) == []], next(why, "")[:OUTPUT_SHOWN]
 
     def wrong_with(self, job_id: str) -> str:
         """In a sentence: what its newest allocation went through, and the last it wrote."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cbs.cluster import deployer
 from cbs.cluster.agents import MANAGEMENT
-from cbs.cluster.api import Api
-from cbs.cluster.deployer import TOKENS
+from cbs.cluster.api import ADDRESSES, TOKENS, Api
 from cbs.cluster.jobs import Jobs
 from cbs.dev.folder import Folder, write_whole
 from cbs.dev.running import state
@@ -34,12 +34,17 @@ def ports_unless_named(folder: Folder) -> dict[str, int]:
 
 
 def jobs_of(folder: Folder) -> Jobs:
-    """Of the cluster that NOMAD_ADDR names, or that is up in the folder. Raises NoCluster."""
+    """Of the cluster that NOMAD_ADDR and CONSUL_HTTP_ADDR name, or that is up in the folder. Raises
+    NoCluster."""
     if not (ports := ports_unless_named(folder)):
-        return Jobs(nomad=Api.of("nomad"), values="")
-    secret = str(folder.secret(MANAGEMENT["nomad"]))
-    named = {"NOMAD_ADDR": f"http://127.0.0.1:{ports['nomad']}", "NOMAD_TOKEN_FILE": secret}
-    return Jobs(nomad=Api.of("nomad", named), values="")
+        consul = Api.of("consul") if "CONSUL_HTTP_ADDR" in os.environ else None
+        return Jobs(nomad=Api.of("nomad"), consul=consul, values="")
+
+    named = {}
+    for name, token in MANAGEMENT.items():
+        named[ADDRESSES[name]] = f"http://127.0.0.1:{ports[name]}"
+        named[f"{TOKENS[name]}_FILE"] = str(folder.secret(token))
+    return Jobs(nomad=Api.of("nomad", named), consul=Api.of("consul", named), values="")
 
 
 def note(folder: Folder, values: Mapping[str, Any]) -> None:
@@ -69,7 +74,7 @@ class Laptop:
 
     def api(self, name: str) -> Api:
         """Nomad or Consul, with the deployer's token. Raises NotUp."""
-        file = self.folder.secret(TOKENS[name])
+        file = self.folder.secret(deployer.TOKENS[name])
         if not file.exists():
             raise NotUp(
                 f"{file} is not there, the token of who deploys: ./cbs cluster up --env laptop"

@@ -60,7 +60,7 @@ class Settling:
             if name in self.artifacts:
                 url, sha256 = self._place(values, name)
                 text += assigned({f"{name}_artifact_url": url, f"{name}_artifact_sha256": sha256})
-        return Jobs(nomad=self.nomad, values=text, say=self.say)
+        return Jobs(nomad=self.nomad, consul=self.consul, values=text, say=self.say)
 
     def rules(self) -> Rules:
         return Rules(self.consul, {"nomad_url": self.values.get("nomad_url", self.nomad.url)})
