@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Server:
         try:
             with urllib.request.urlopen(self.health_url, timeout=2) as answer:
                 return bool(answer.status == 200)
-        except OSError:
+        except (OSError, HTTPException):
             return False
 
     def messages(self, stream: str) -> int:

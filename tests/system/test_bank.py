@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -168,7 +169,7 @@ class Traffic(threading.Thread):
         while time.monotonic() < deadline:
             try:
                 status, _ = self.clone.ask("POST", "/v1/payments/transfers", self.body, key)
-            except (OSError, TimeoutError):
+            except (OSError, HTTPException):  # also an answer cut off in its middle
                 status = 0
             if status == 201:
                 return True

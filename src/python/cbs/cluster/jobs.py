@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cbs.cluster import periodic
-from cbs.cluster.api import Api, Declined
+from cbs.cluster.api import Api, Declined, NoCluster
 
 ROOT = Path(__file__).parents[4]
 FOLDER, ENVIRONMENTS = ROOT / "nomad" / "jobs", ROOT / "nomad" / "env"
@@ -160,8 +160,11 @@ class Jobs:
         """Those of them that pass every check, and what the first failed one says."""
         if self.consul is None:
             return allocs, ""
-        # A service of the bank is named as its job.
-        rows = self.consul.get(f"/v1/health/service/{job_id}") or []
+        try:
+            # A service of the bank is named as its job.
+            rows = self.consul.get(f"/v1/health/service/{job_id}") or []
+        except (NoCluster, Declined) as error:
+            return [], str(error)[:OUTPUT_SHOWN]
         failed = {
             alloc["ID"]: [check for check in row["Checks"] if check["Status"] != "passing"]
             for row in rows
