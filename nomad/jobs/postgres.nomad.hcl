@@ -104,6 +104,17 @@ job "cbs-postgres" {
         interval = "2s"
         timeout  = "2s"
       }
+
+      # One that recovers from a crash listens, and lets nobody in yet: its own file says more.
+      check {
+        name     = "ready"
+        type     = "script"
+        task     = "postgres"
+        command  = "/bin/sh"
+        args     = ["-c", "sed -n 8p '${var.postgres_folder}/data/postmaster.pid' | grep '^ready'"]
+        interval = "2s"
+        timeout  = "2s"
+      }
     }
 
     task "postgres" {

@@ -172,7 +172,9 @@ class Jobs:
             if alloc["ID"] in row["Service"]["ID"]
         }
         why = (
-            f"{check['Name']} is {check['Status']}, {' '.join(check['Output'].split())}"
+            ", ".join(
+                filter(None, [f"{check['Name']} is {check['Status']}", _line(check["Output"])])
+            )
             for checks in failed.values()
             for check in checks
         )
@@ -251,6 +253,10 @@ class Jobs:
     def runs(self, job_id: str) -> bool:
         allocs = self.nomad.get(f"/v1/job/{job_id}/allocations") or []
         return any(alloc["ClientStatus"] in ("running", "pending") for alloc in allocs)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def assigned(values: Mapping[str, object]) -> str:
