@@ -111,7 +111,7 @@ job "cbs-postgres" {
         type     = "script"
         task     = "postgres"
         command  = "/bin/sh"
-        args     = ["-c", "sed -n 8p '${var.postgres_folder}/data/postmaster.pid' | grep '^ready'"]
+        args     = ["-c", "sed -n 8p '${var.postgres_folder}/data/postmaster.pid' | grep '^ready' || exit 2"]
         interval = "2s"
         timeout  = "2s"
       }

@@ -15,6 +15,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from cbs.cluster.api import Api
+from cbs.cluster.jobs import Jobs
 from cbs.dev.folder import SERVICES, Folder
 from cbs.dev.running import databases, postgres, secrets
 from cbs.dev.running.parts import MARK
@@ -117,6 +119,15 @@ def test_one_that_hangs_is_told_of_until_it_answers_again(operator):
     assert row, shown
     assert len(re.findall(r"^cbs-\S+ +1 of 1 well", shown, re.M)) == JOBS - 1, shown
     within_a_minute(operator, "cluster", "status", code=0)
+
+
+def test_without_an_answer_of_consul_nothing_is_well_and_its_silence_is_told(operator):
+    nobody = Api.at("consul", "http://127.0.0.1:1", "")
+
+    said = Jobs(nomad=operator.api("nomad"), consul=nobody, values="").state("cbs-ledger")
+
+    assert not said["well"] and not said["failed"]
+    assert "no consul answers at http://127.0.0.1:1" in said["said"]
 
 
 def test_the_nightly_jobs_verify_the_bank_and_make_a_backup_that_restores(operator):

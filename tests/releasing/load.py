@@ -19,6 +19,7 @@ from cbs.dev.demonstrating.trade import registration
 from cbs.dev.folder import Folder
 from cbs.dev.public_api import PublicApi, Reply
 from cbs.release.deploying.nomad_api import NomadApi
+from cbs.release.deploying.steps import CannotGoOn
 
 RATE, AT_ONCE_MAX, ACCOUNTS = 50.0, 48, 6
 REPEAT_SECONDS_MAX, DONE, LATER = 45.0, (200, 201), (429, 503)
@@ -154,7 +155,7 @@ class Meter:
                 continue
             try:
                 now = {name: counted(url) for name, url in self._places(meta).items()}
-            except httpx.HTTPError:
+            except (httpx.HTTPError, CannotGoOn):
                 continue
             if not now.keys() >= set(canaries):
                 continue

@@ -178,6 +178,8 @@ class Traffic(threading.Thread):
         return False
 
 
+# Each of eight parts may take READY_SECONDS_MAX to come back.
+@pytest.mark.timeout(9 * READY_SECONDS_MAX)
 def test_any_process_can_be_killed_under_traffic_and_nothing_is_lost(clone, accounts):
     _, before = clone.ask("GET", f"/v1/accounts/by-number/{accounts['bina']}")
     traffic = [Traffic(clone, accounts) for _ in range(4)]

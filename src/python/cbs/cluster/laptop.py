@@ -39,7 +39,6 @@ def jobs_of(folder: Folder) -> Jobs:
     if not (ports := ports_unless_named(folder)):
         consul = Api.of("consul") if "CONSUL_HTTP_ADDR" in os.environ else None
         return Jobs(nomad=Api.of("nomad"), consul=consul, values="")
-
     named = {}
     for name, token in MANAGEMENT.items():
         named[ADDRESSES[name]] = f"http://127.0.0.1:{ports[name]}"
