@@ -1,14 +1,24 @@
-# ruff: noqa: F821 (the names are those of BUILD files)
-SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
+# ruff: noqa: F821 (the names are those of BUILD files, and SERVICES stands in cbs/bank.py)
 
 PACKAGES = "//3rdparty/python/runtime#*"
 PLATFORM = "//src/python/cbs/platform/**"
+# What a service says of itself to everybody.
+DECLARATIONS = ("//src/python/cbs/*/__init__.py", "//src/python/cbs/*/service.py")
 
 
 def may_use(*others):
     """What this folder may depend on: itself, the kernel, and what is named here."""
     __dependencies_rules__(
-        ("*", "/**", "//src/python/cbs/__init__.py", "//src/python/cbs/kernel/**", *others, "!*")
+        (
+            "*",
+            "/**",
+            "//src/python/cbs/__init__.py",
+            "//src/python/cbs/bank.py",
+            "//src/python/cbs/kernel/**",
+            "//src/python/cbs/tools/__init__.py",
+            *others,
+            "!*",
+        )
     )
 
 
@@ -22,13 +32,11 @@ def cbs_service():
     folder = build_file_dir().name
     may_use(PLATFORM, PACKAGES)
     __dependents_rules__(
-        # `cbs up` makes each service's bus permissions from what the service declares.
         (
-            ["/__init__.py", "/connections.py"],
+            ["/__init__.py", "/service.py"],
             "/**",
             "//tests/**",
-            "//src/python/cbs/dev/**",
-            "//src/python/cbs/release/**",
+            "//src/python/cbs/tools/**",
             "//src/python/cbs/simulation/**",
             "!*",
         ),
@@ -37,7 +45,7 @@ def cbs_service():
             "*",
             "/**",
             "//tests/**",
-            "//src/python/cbs/release/**",
+            "//src/python/cbs/tools/release/**",
             "//src/python/cbs/simulation/**",
             "!*",
         ),
@@ -80,7 +88,8 @@ def cluster_tests(dependencies=(), **kwargs):
         support=True,
         dependencies=["//:cluster", *services, *dependencies],
         runtime_package_dependencies=[
-            f"src/python/cbs/{each}:pex" for each in (*SERVICES, "dev", "gateway")
+            *[f"src/python/cbs/{each}:pex" for each in (*SERVICES, "gateway")],
+            "src/python/cbs/tools/cli:pex",
         ],
         extra_env_vars=[
             "CBS_CONSUL_BINARY",

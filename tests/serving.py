@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import httpx
 
-from cbs.platform.connections import Connections
+from cbs.platform.declaration import Declaration
 from cbs.platform.process import started
-from cbs.platform.service import Build, Plumbing, S, Service, service_of
+from cbs.platform.service import Build, Runtime, S, Service, service_of
 from tests.conftest import Database
 from tests.signing import Signer
 
@@ -38,7 +38,7 @@ async def _give_key(request: httpx.Request) -> None:
 
 
 def described(
-    connections: Connections,
+    connections: Declaration,
     settings_type: type[S],
     build: Build[S],
     *,
@@ -58,7 +58,7 @@ def described(
         "service_token_file": token,
         **settings,
     }
-    return service_of(Plumbing.of(connections, settings_type(**values)), build)
+    return service_of(Runtime.of(connections, settings_type(**values)), build)
 
 
 @asynccontextmanager

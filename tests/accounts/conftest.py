@@ -8,12 +8,12 @@ import httpx
 import msgspec
 import pytest
 
-from cbs.accounts.api.desk import Desk
-from cbs.accounts.connections import CONNECTIONS
 from cbs.accounts.domain.account import CustomerNotFound
+from cbs.accounts.http.desk import Desk
 from cbs.accounts.main import build
-from cbs.ledger.connections import CONNECTIONS as LEDGER
+from cbs.accounts.service import DECLARATION
 from cbs.ledger.main import build as build_ledger
+from cbs.ledger.service import DECLARATION as LEDGER
 from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.service import Service
 from cbs.platform.settings import Settings
@@ -57,7 +57,7 @@ class Bank:
 
     @property
     def desk(self) -> Desk:
-        desk = self.accounts.service.parts.provide["desk"]
+        desk = self.accounts.service.spec.provide["desk"]
         assert isinstance(desk, Desk)
         return desk
 
@@ -97,7 +97,7 @@ class Bank:
 
     async def run_out_leases(self) -> None:
         """As if the time of every lease had passed."""
-        await self.accounts.service.plumbing.database.execute(
+        await self.accounts.service.runtime.database.execute(
             "UPDATE change SET lease_until = clock_timestamp() - interval '1 s'"
             " WHERE step <> 'done'"
         )
@@ -133,7 +133,7 @@ def ledger_service(describe: Callable[[Any, Any], Service]) -> Service:
 
 @pytest.fixture
 def accounts_service(describe: Callable[[Any, Any], Service]) -> Service:
-    return describe(CONNECTIONS, build)
+    return describe(DECLARATION, build)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ async def customers(
     accounts_service: Service, nats_url: str, signer: Signer
 ) -> AsyncIterator[Customers]:
     customers = Customers()
-    bus = Bus(service="customers", tokens=accounts_service.plumbing.tokens)
+    bus = Bus(service="customers", tokens=accounts_service.runtime.tokens)
     await bus.open(url=nats_url, nkey_file=None)
     await bus.serve(customers.endpoint())
     yield customers

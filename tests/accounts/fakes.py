@@ -8,17 +8,12 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from cbs.accounts.api.desk import view
 from cbs.accounts.application.accounts import Accounts, Posting
 from cbs.accounts.application.changes import Advance, Changes, Standing
-from cbs.accounts.domain.account import (
-    Account,
-    AccountNotEmpty,
-    FloorAboveBalance,
-    State,
-)
+from cbs.accounts.domain.account import Account, AccountNotEmpty, FloorAboveBalance, State
 from cbs.accounts.domain.change import Asker, Change, Step
 from cbs.accounts.domain.product import Product, ProductKind, ProductKnown
+from cbs.accounts.http.desk import view
 from cbs.kernel.answer import Answer
 from cbs.kernel.event import Event
 from cbs.kernel.money import Currency

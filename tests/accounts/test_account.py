@@ -16,11 +16,7 @@ from cbs.accounts.domain.account import (
     Scope,
     State,
 )
-from cbs.accounts.domain.product import (
-    OverdraftOutOfRange,
-    OverdraftsOutOfOrder,
-    ProductWithdrawn,
-)
+from cbs.accounts.domain.product import OverdraftOutOfRange, OverdraftsOutOfOrder, ProductWithdrawn
 from cbs.kernel.refusal import Refusal
 from tests.accounts.fakes import CURRENT, NOON, account
 

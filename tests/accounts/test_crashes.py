@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from cbs.accounts.infrastructure.changes import PostgresChanges
+from cbs.accounts.store.changes import PostgresChanges
 from cbs.platform.bus import Bus
 from cbs.platform.outbox import fact_of
 from tests.accounts.conftest import TELLER, Bank
@@ -57,7 +57,7 @@ async def finished(bank: Bank, key: str) -> dict[str, Any]:
 
 
 async def facts(bank: Bank, account_id: str) -> list[tuple[str, str, str]]:
-    found = await bank.accounts.service.plumbing.outbox.after(0, limit=200)
+    found = await bank.accounts.service.runtime.outbox.after(0, limit=200)
     said = [fact_of(body) for _, _, body in found]
     return [
         (fact.name, fact.event.actor, fact.event.onbehalfof)

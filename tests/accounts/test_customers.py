@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from cbs.accounts.connections import CONNECTIONS
 from cbs.accounts.main import build
-from cbs.customers.connections import CONNECTIONS as CUSTOMERS
+from cbs.accounts.service import DECLARATION
 from cbs.customers.main import build as build_customers
+from cbs.customers.service import DECLARATION as CUSTOMERS
 from cbs.customers.settings import Settings as CustomersSettings
-from cbs.ledger.connections import CONNECTIONS as LEDGER
 from cbs.ledger.main import build as build_ledger
+from cbs.ledger.service import DECLARATION as LEDGER
 from cbs.platform.settings import Settings
 from tests.accounts.conftest import TELLER
 from tests.serving import described, serving
@@ -38,7 +38,7 @@ def services(database, nats_url, tmp_path, signer):
     of: list[tuple[Any, Any, Any, dict[str, Any]]] = [
         (CUSTOMERS, CustomersSettings, build_customers, {"vault_key_file": vault_key}),
         (LEDGER, Settings, build_ledger, {}),
-        (CONNECTIONS, Settings, build, {}),
+        (DECLARATION, Settings, build, {}),
     ]
     return [
         described(

@@ -218,7 +218,7 @@ async def test_each_change_is_a_fact_that_names_who_asked(bank: Bank):
     await bank.change(account, "limits", limit_per_transaction_minor=1, limit_per_day_minor=2)
     await bank.change(account, "close")
 
-    outbox = bank.accounts.service.plumbing.outbox
+    outbox = bank.accounts.service.runtime.outbox
     said = [(subject, body.decode()) for _, subject, body in await outbox.after(0, limit=99)]
 
     assert [subject.rpartition(".")[2] for subject, _ in said] == [

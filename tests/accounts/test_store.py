@@ -15,17 +15,17 @@ from cbs.accounts.application.changes import Advance, ChangeStore
 from cbs.accounts.domain.account import Account, Scope, State
 from cbs.accounts.domain.change import Change, Kind, Step
 from cbs.accounts.domain.product import ProductKnown
-from cbs.accounts.infrastructure.changes import PostgresChanges
-from cbs.accounts.infrastructure.store import PostgresAccounts, PostgresProducts
-from cbs.accounts.infrastructure.tables import AccountRow, ChangeRow, ProductRow
+from cbs.accounts.store.accounts import PostgresAccounts, PostgresProducts
+from cbs.accounts.store.changes import PostgresChanges
+from cbs.accounts.tables import AccountRow, ChangeRow, ProductRow
 from cbs.kernel.account_number import account_number
 from cbs.kernel.answer import Answer
 from cbs.kernel.event import Event
 from cbs.platform.context import new_id
 from cbs.platform.database import Database
+from cbs.platform.idempotency import Key, PostgresKeys
 from cbs.platform.outbox import Outbox, fact_of
 from cbs.platform.problem import answer_of
-from cbs.platform.requests import Asked, PostgresRequests
 from tests.accounts.fakes import (
     CURRENT,
     NOON,
@@ -105,7 +105,7 @@ async def in_postgres(url: str) -> AsyncIterator[Stores]:
     database.bind(ProductRow, AccountRow, ChangeRow)
     await database.open()
     outbox = Outbox(service="accounts", database=database)
-    requests = PostgresRequests(database=database, refused=answer_of)
+    requests = PostgresKeys(database=database, refused=answer_of)
 
     async def pass_time(seconds: float) -> None:
         later = "UPDATE change SET lease_until = lease_until - make_interval(secs => $1)"
@@ -115,7 +115,7 @@ async def in_postgres(url: str) -> AsyncIterator[Stores]:
         async def effect() -> None:
             return None
 
-        await requests.once(Asked(principal="asha", key=key, fingerprint=b"", at=NOON), effect)
+        await requests.once(Key(principal="asha", key=key, fingerprint=b"", at=NOON), effect)
 
     async def kept(key: str) -> Answer | None:
         found = await requests.find(principal="asha", key=key)

@@ -2,8 +2,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from cbs.audit.connections import CONNECTIONS
 from cbs.audit.main import build
+from cbs.audit.service import DECLARATION
 from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.conftest import Database
@@ -24,7 +24,7 @@ def place(database: Callable[[str], Database]) -> Database:
 @pytest.fixture
 def service(place, nats_url, tmp_path, signer) -> Service:
     return described(
-        CONNECTIONS,
+        DECLARATION,
         Settings,
         build,
         database=place,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint
-from cbs.platform.hearing import FactsAfter, FactsPage
+from cbs.platform.consumer import FactsAfter, FactsPage
 from cbs.platform.relay import ensure_stream
 from tests.audit.facts import fact
 

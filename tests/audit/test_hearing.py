@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
-from cbs.audit.connections import CONNECTIONS
 from cbs.audit.main import build
-from cbs.dev.verifying.audit_log import audit_log_faults
+from cbs.audit.service import DECLARATION
 from cbs.platform.settings import Settings
+from cbs.tools.ops.verify.audit_log import audit_log_faults
 from tests.audit.sources import Source, source
 from tests.serving import described, serving
 
@@ -50,7 +50,7 @@ async def test_two_instances_and_four_sources_keep_every_fact_once(
     service, signer, place, nats_url, tmp_path, sources
 ):
     other = described(
-        CONNECTIONS,
+        DECLARATION,
         Settings,
         build,
         database=place,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from cbs.audit.infrastructure.store import PostgresLog
+from cbs.audit.store import PostgresLog
 from cbs.platform.paging import cursor_of
 from tests.audit import rfc9162
 from tests.audit.facts import NOON, fact, record

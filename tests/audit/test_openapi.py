@@ -1,6 +1,6 @@
 import pytest
 
-from cbs.audit.infrastructure.store import PostgresLog
+from cbs.audit.store import PostgresLog
 from cbs.platform.database import Database
 from tests.audit.facts import NOON, record
 from tests.fuzzing import listening, operations_that_conform

@@ -11,8 +11,8 @@ import pytest
 from cbs.audit.application.log import AuditLog, Sought
 from cbs.audit.domain.entry import HistoryRewritten, Record
 from cbs.audit.domain.proof import NoSuchEntry, NoSuchTree, TreesNotInOrder
-from cbs.audit.infrastructure.store import PostgresLog
-from cbs.audit.infrastructure.tables import EntryRow, HeadRow
+from cbs.audit.store import PostgresLog
+from cbs.audit.tables import EntryRow, HeadRow
 from cbs.platform.database import Database
 from tests.audit import rfc9162
 from tests.audit.facts import NOON, record

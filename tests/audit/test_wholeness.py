@@ -3,10 +3,10 @@
 import asyncpg
 import pytest
 
-from cbs.audit.infrastructure.store import PostgresLog
-from cbs.dev.verifying import audit_log
-from cbs.dev.verifying.audit_log import audit_log_faults
+from cbs.audit.store import PostgresLog
 from cbs.platform.database import Database
+from cbs.tools.ops.verify import audit_log
+from cbs.tools.ops.verify.audit_log import audit_log_faults
 from tests.audit.facts import NOON, record
 
 ENTRIES = 11

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import asyncpg
 import pytest
 
-from cbs.dev.folder import Folder
-from cbs.dev.keeping import manifest, recovery
-from cbs.dev.running import databases, postgres, secrets, state
-from cbs.dev.running.postgres import with_database
+from cbs.tools.local import databases, postgres, secrets, state
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.postgres import with_database
+from cbs.tools.ops.backup import manifest, recovery
 from tests.backup.town import FUNDS_MINOR, Standing, Town, Traffic, administer, standing_behind
 
 PEOPLE, PAYMENTS = 6, 20

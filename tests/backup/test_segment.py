@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from cbs.dev.keeping import segment
+from cbs.tools.local import wal_segment
 
 NAME = "000000010000000000000003"
 
@@ -23,29 +23,31 @@ def wal(tmp_path):
 
 
 def keep(wal):
-    return segment.main(["keep", str(wal.parents[1] / "pointer"), str(wal), NAME])
+    return wal_segment.main(["keep", str(wal.parents[1] / "pointer"), str(wal), NAME])
 
 
 def fetch(wal, *folders):
     target = wal.parents[1] / "fetched"
-    code = segment.main(["fetch", NAME, str(target), *(str(wal.parents[1] / f) for f in folders)])
-    return code, target.read_bytes() if code == segment.DONE else b""
+    code = wal_segment.main(
+        ["fetch", NAME, str(target), *(str(wal.parents[1] / f) for f in folders)]
+    )
+    return code, target.read_bytes() if code == wal_segment.DONE else b""
 
 
 def test_a_segment_comes_back_as_it_was_kept_also_when_it_is_asked_for_twice(wal):
-    assert [keep(wal), keep(wal)] == [segment.DONE] * 2
-    assert fetch(wal, "nowhere", "archive") == (segment.DONE, b"b" * 1000)
-    assert fetch(wal, "pg_wal") == (segment.DONE, b"b" * 1000)
-    assert fetch(wal, "nowhere") == (segment.NOT_HERE, b"")
+    assert [keep(wal), keep(wal)] == [wal_segment.DONE] * 2
+    assert fetch(wal, "nowhere", "archive") == (wal_segment.DONE, b"b" * 1000)
+    assert fetch(wal, "pg_wal") == (wal_segment.DONE, b"b" * 1000)
+    assert fetch(wal, "nowhere") == (wal_segment.NOT_HERE, b"")
 
 
 def test_another_history_is_never_written_over_this_one(wal, capsys):
     keep(wal)
     wal.write_bytes(b"c" * 1000)
 
-    assert keep(wal) == segment.NOT_NOW
+    assert keep(wal) == wal_segment.NOT_NOW
     assert "holds something else" in capsys.readouterr().err
-    assert fetch(wal, "archive") == (segment.DONE, b"b" * 1000)
+    assert fetch(wal, "archive") == (wal_segment.DONE, b"b" * 1000)
 
 
 def test_what_is_damaged_stops_a_recovery_instead_of_ending_it(wal, capsys):
@@ -53,20 +55,20 @@ def test_what_is_damaged_stops_a_recovery_instead_of_ending_it(wal, capsys):
     (packed,) = wal.parents[1].glob(f"archive/{NAME}*")
     packed.write_bytes(gzip.compress(b"b" * 1000)[:-9])
 
-    assert fetch(wal, "archive") == (segment.DAMAGED, b"")
+    assert fetch(wal, "archive") == (wal_segment.DAMAGED, b"")
     assert "is damaged" in capsys.readouterr().err
 
 
 def test_archiving_waits_for_its_disk_until_too_much_waits_then_ends_and_says_so(
     wal, capsys, monkeypatch
 ):
-    monkeypatch.setattr(segment, "WAITING_BYTES_MAX", 2000)
+    monkeypatch.setattr(wal_segment, "WAITING_BYTES_MAX", 2000)
     pointer, archive = wal.parents[1] / "pointer", wal.parents[1] / "archive"
     archive.rmdir()
 
-    assert (keep(wal), pointer.exists()) == (segment.NOT_NOW, True)
+    assert (keep(wal), pointer.exists()) == (wal_segment.NOT_NOW, True)
     (wal.parent / "000000010000000000000004").write_bytes(b"d")
-    assert (keep(wal), pointer.exists()) == (segment.DONE, False)
+    assert (keep(wal), pointer.exists()) == (wal_segment.DONE, False)
     assert "archiving ends here" in capsys.readouterr().err
-    assert keep(wal) == segment.DONE
+    assert keep(wal) == wal_segment.DONE
     assert not archive.exists()

@@ -18,23 +18,24 @@ from uuid import uuid4
 
 import asyncpg
 
-from cbs.dev import __main__ as program
-from cbs.dev.demonstrating.onboarding import account_of
-from cbs.dev.demonstrating.people import people
-from cbs.dev.demonstrating.trade import registration
-from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.public_api import PublicApi
-from cbs.dev.running import databases, postgres, secrets, state
-from cbs.dev.running.plan import SOURCE
-from cbs.dev.running.postgres import with_database
-from cbs.dev.verifying.verify import places_of
+from cbs.bank import SERVICES
+from cbs.tools.cli import __main__ as program
+from cbs.tools.lab.demo.onboarding import account_of
+from cbs.tools.lab.demo.people import people
+from cbs.tools.lab.demo.trade import registration
+from cbs.tools.local import databases, postgres, secrets, state
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.plan import SOURCE
+from cbs.tools.local.postgres import with_database
+from cbs.tools.local.public_api import PublicApi
+from cbs.tools.ops.verify.verify import places_of
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbooks" / "backup-and-restore.md"
 BALANCES = "SELECT number, balance_minor, postings FROM account ORDER BY number"
 HEAD = "SELECT position FROM outbox_head"
 KEYS = "SELECT principal, key, fingerprint, status, body FROM request ORDER BY principal, key"
 FUNDS_MINOR, PAUSE_SECONDS = 1_000_000, 0.02
-assert program  # run as `python -m cbs.dev` below
+assert program  # run as `python -m cbs.tools.cli` below
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Town:
         self.root, self.folder = root, Folder.at(root / ".cbs")
         self.shelf = root / ".cbs-backups"
         shim = root / "cbs"
-        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cbs.dev "$@"\n')
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cbs.tools.cli "$@"\n')
         shim.chmod(0o755)
         self.accounts: list[str] = []
 

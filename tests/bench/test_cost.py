@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 from rich.console import Console
 
-from cbs.dev.measuring import cpu, tpcb
-from cbs.dev.measuring.figures import Run, compared, drift, show
-from cbs.dev.running.state import ProgramState, State
+from cbs.tools.lab.bench import cpu, tpcb
+from cbs.tools.lab.bench.figures import Run, compared, drift, show
+from cbs.tools.local.state import ProgramState, State
 
 # Two children burn 0.3 s each, one gone and one living; the kernel counts in whole ticks.
 BOTH_SECONDS = 0.5

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from cbs.dev.measuring.load import Job, measured, quantile
 from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint
+from cbs.tools.lab.bench.load import Job, measured, quantile
 from tests.bench.server import Edge, listening
 from tests.signing import Signer
 

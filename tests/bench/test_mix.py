@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from cbs.dev.measuring import mix
-from cbs.dev.measuring.mix import Mix, Traffic
-from cbs.dev.public_api import PublicApi, Reply
+from cbs.tools.lab.bench import mix
+from cbs.tools.lab.bench.mix import Mix, Traffic
+from cbs.tools.local.public_api import PublicApi, Reply
 
 ACCOUNTS = ["00010000000011", "00010000000029", "00010000000037", "00010000000045"]
 

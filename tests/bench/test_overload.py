@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cbs.dev import __main__ as program
-from cbs.dev.measuring import load, mix
-from cbs.dev.running.plan import SOURCE
+from cbs.tools.cli import __main__ as program
+from cbs.tools.lab.bench import load, mix
+from cbs.tools.local.plan import SOURCE
 
 # What a machine that others use, too, can break without a fault of the bank's.
 OF_SPEED = {"goodput", "pace", "served", "recovery"}
@@ -25,7 +25,7 @@ assert program and load and mix  # run as `python -m`
 def judged(command, *words):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CBS_")}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "cbs.dev", command, "--json", *words],
+        [sys.executable, "-P", "-m", "cbs.tools.cli", command, "--json", *words],
         env=kept | {"PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,

@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from cbs.dev.measuring import verdicts
-from cbs.dev.measuring.mix import Window
-from cbs.dev.measuring.overload import Trial
-from cbs.dev.measuring.page import page
-from cbs.dev.measuring.sampling import Sample
-from cbs.dev.measuring.verdicts import Met
+from cbs.tools.lab.bench import verdicts
+from cbs.tools.lab.bench.mix import Window
+from cbs.tools.lab.bench.overload import Trial
+from cbs.tools.lab.bench.page import page
+from cbs.tools.lab.bench.samples import Sample
+from cbs.tools.lab.bench.verdicts import Met
 
 KEPT = Met(
     connections=512,

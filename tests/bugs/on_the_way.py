@@ -1,4 +1,4 @@
-"""Short histories of facts between outbox and listener, on real servers."""
+"""Short histories of facts between outbox and consumer, on real servers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,17 +21,17 @@ BEGIN = "INSERT INTO watermark VALUES ('ledger', 0)"
 
 
 def counting(house: House) -> Callable[[], Awaitable[int]]:
-    """What the listener does may be anything: it is counted as often as it is done."""
-    database = house.listener.database
+    """What the consumer does may be anything: it is counted as often as it is done."""
+    database = house.consumer.database
 
-    async def digest(facts: Sequence[Fact]) -> None:
+    async def handle(facts: Sequence[Fact]) -> None:
         for fact in facts:
             await database.execute(WITNESSED, fact.source, uuid4().hex)
 
     async def done() -> int:
         return int((await database.fetchrow(SEEN))["count"])
 
-    house.digest = digest  # type: ignore[method-assign]
+    house.handle = handle  # type: ignore[method-assign]
     return done
 
 
@@ -65,33 +65,33 @@ async def a_slow_transaction_and_a_quick_one(house: House) -> None:
 
 
 async def a_listener_killed_at_its_commit(house: House) -> None:
-    database = house.listener.database
+    database = house.consumer.database
     await database.execute(BEGIN)
     await house.light(0, 1)
     for (_, _, body), done in zip(await house.source.after(0, limit=2), (False, True), strict=True):
         with commit_lost(done=done), suppress(ConnectionResetError):
-            await house.listener.hear([body])
-        await house.listener.hear([body])
+            await house.consumer.hear([body])
+        await house.consumer.hear([body])
 
     assert await house.heard() == [0, 1]
     assert (await database.fetchrow(SET_ASIDE))["count"] == 0
 
 
 async def two_listeners_hear_the_same(house: House) -> None:
-    database, entered, go = house.listener.database, list[int](), asyncio.Event()
+    database, entered, go = house.consumer.database, list[int](), asyncio.Event()
     done = counting(house)
-    count = house.digest
+    count = house.handle
 
-    async def digest(facts: Sequence[Fact]) -> None:
+    async def handle(facts: Sequence[Fact]) -> None:
         entered.append(len(facts))
         await go.wait()
         await count(facts)
 
-    house.digest = digest  # type: ignore[method-assign]
+    house.handle = handle  # type: ignore[method-assign]
     await database.execute(BEGIN)
     await house.light(0)
     bodies = [body for _, _, body in await house.source.after(0, limit=1)]
-    hearing = [asyncio.create_task(house.listener.hear(bodies)) for _ in range(2)]
+    hearing = [asyncio.create_task(house.consumer.hear(bodies)) for _ in range(2)]
     async with holding(database) as other:
         waiting = asyncio.create_task(other.until_waiting(1))
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -106,10 +106,10 @@ async def two_listeners_hear_the_same(house: House) -> None:
 
 
 async def a_fact_that_the_broker_did_not_bring(house: House) -> None:
-    await house.listener.database.execute(BEGIN)
+    await house.consumer.database.execute(BEGIN)
     await house.light(0, 1, 2)
     *_, (_, _, last) = await house.source.after(0, limit=3)
-    await house.listener.hear([last])
+    await house.consumer.hear([last])
 
     assert await house.heard() == [0, 1, 2]
 

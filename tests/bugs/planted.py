@@ -4,9 +4,9 @@
 """
 
 from cbs.accounts.application import changes as saga
-from cbs.accounts.infrastructure import changes as change_store
-from cbs.payments.infrastructure import ledger_client
-from cbs.platform import bus, requests
+from cbs.accounts.store import changes as change_store
+from cbs.payments import clients
+from cbs.platform import bus, idempotency
 from tests.accounts import test_races as accounts_races
 from tests.bugs import scenarios
 from tests.bugs.planted_in_commits import COMMITS
@@ -23,7 +23,7 @@ AT_THE_EDGES = [
         "nothing is seen of it",
         (
             Edit(
-                requests.PostgresRequests,
+                idempotency.PostgresKeys,
                 "once",
                 "async with connection.transaction():",
                 "if True:",
@@ -37,7 +37,7 @@ AT_THE_EDGES = [
         "another request under the key is refused",
         (
             Edit(
-                requests.PostgresRequests,
+                idempotency.PostgresKeys,
                 "once",
                 'row["fingerprint"] != asked.fingerprint',
                 "False",
@@ -52,7 +52,7 @@ AT_THE_EDGES = [
         "money moves once",
         (
             Edit(
-                ledger_client,
+                clients,
                 "key_at_ledger",
                 "payments/{key}",
                 "payments/{__import__('uuid').uuid4()}",

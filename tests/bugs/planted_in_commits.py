@@ -1,7 +1,7 @@
 """Bugs planted in what the ledger has written, and when it says so."""
 
 from cbs.ledger.application import book as batches
-from cbs.ledger.infrastructure.write_path import WritePath
+from cbs.ledger.store.write_path import WritePath
 from cbs.platform import outbox
 from tests.bugs import scenarios
 from tests.bugs import test_known_bugs as known_bugs

@@ -4,8 +4,8 @@ from cbs.kernel.refusal import Unavailable
 from cbs.ledger.application import book as batches
 from cbs.ledger.application.book import BatchAborted
 from cbs.ledger.domain.account import Account
-from cbs.ledger.infrastructure import store, write_path
-from cbs.ledger.infrastructure.write_path import WritePath
+from cbs.ledger.store import book, write_path
+from cbs.ledger.store.write_path import WritePath
 from tests.bugs import scenarios
 from tests.bugs import test_known_bugs as known_bugs
 from tests.bugs.planting import Bug, Edit
@@ -128,7 +128,7 @@ DECISIONS = [
         "book",
         in_the_book.test_history_is_told_backwards_and_balances_by_value_date,
         "balances before, on and after a day",
-        (Edit(store, "BALANCE_ON", "value_on <= $2", "value_on < $2"),),
+        (Edit(book, "BALANCE_ON", "value_on <= $2", "value_on < $2"),),
     ),
     Bug(
         "what is promised is not counted",
@@ -160,7 +160,7 @@ DECISIONS = [
         "quotes in a number find nothing",
         (
             Edit(
-                store.PostgresBook,
+                book.PostgresBook,
                 "balance_on",
                 "(BALANCE_ON, number, value_on)",
                 """(BALANCE_ON.replace("$1", f"'{number}'").replace("$2", "$1"), value_on)""",

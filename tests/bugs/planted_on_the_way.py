@@ -1,7 +1,7 @@
-"""Bugs planted in the way of a fact from outbox to listener."""
+"""Bugs planted in the way of a fact from outbox to consumer."""
 
-from cbs.platform import hearing, outbox
-from cbs.platform.hearing import Listener
+from cbs.platform import consumer, outbox
+from cbs.platform.consumer import Consumer
 from cbs.platform.relay import Relay
 from tests.bugs import on_the_way
 from tests.bugs import test_known_bugs as known_bugs
@@ -15,7 +15,7 @@ ON_THE_WAY = [
         "a fact of what was undone",
         "house",
         facts.test_a_fact_whose_transaction_fails_is_never_heard,
-        "the listener heard nothing of it",
+        "the consumer heard nothing of it",
         (Edit(outbox.Outbox, "put_all", "self.database.connection", "self.database.pool"),),
     ),
     Bug(
@@ -36,12 +36,12 @@ ON_THE_WAY = [
         "the watermark moves in a transaction of its own",
         "house",
         on_the_way.a_listener_killed_at_its_commit,
-        "killed at its commit, the listener hears it again",
+        "killed at its commit, the consumer hears it again",
         (
-            Edit(hearing, "HEARD", "FOR UPDATE", ""),
+            Edit(consumer, "HEARD", "FOR UPDATE", ""),
             Edit(
-                Listener,
-                "_digested",
+                Consumer,
+                "_handled",
                 "await connection.execute(MOVE",
                 "await self.database.pool.execute(MOVE",
             ),
@@ -51,11 +51,11 @@ ON_THE_WAY = [
         "the watermark moves after the commit",
         "house",
         on_the_way.a_listener_killed_at_its_commit,
-        "killed at its commit, the listener does it once: no dead letter",
+        "killed at its commit, the consumer does it once: no dead letter",
         (
             Edit(
-                Listener,
-                "_digested",
+                Consumer,
+                "_handled",
                 "                await connection.execute(MOVE, self.source, due[-1].position)\n",
                 "        if due:\n"
                 "            await self.database.execute(MOVE, self.source, due[-1].position)\n",
@@ -63,28 +63,28 @@ ON_THE_WAY = [
         ),
     ),
     Bug(
-        "two listeners read the watermark at once",
+        "two consumers read the watermark at once",
         "house",
         on_the_way.two_listeners_hear_the_same,
         "race: what is done is done once",
-        (Edit(hearing, "HEARD", "FOR UPDATE", ""),),
+        (Edit(consumer, "HEARD", "FOR UPDATE", ""),),
     ),
     Bug(
         "what was heard is digested again",
         "house",
         known_bugs.test_openbank_939_a_replay_from_the_beginning_does_nothing_twice,
         "what is done is done once",
-        (Edit(Listener, "_digested", "fact.position == heard", "fact.position <= heard"),),
+        (Edit(Consumer, "_handled", "fact.position == heard", "fact.position <= heard"),),
     ),
     Bug(
-        "the listener skips a gap",
+        "the consumer skips a gap",
         "house",
         facts.test_repeated_and_shuffled_deliveries_change_nothing,
         "every fact once",
         (
             Edit(
-                Listener,
-                "_digested",
+                Consumer,
+                "_handled",
                 "fact.position == heard + len(due) + 1",
                 "fact.position > heard + len(due)",
             ),
@@ -97,7 +97,7 @@ ON_THE_WAY = [
         "every fact once",
         (
             Edit(
-                Listener,
+                Consumer,
                 "hear",
                 "if await self._heard(bodies)",
                 "if await self._heard(bodies) and 0",
@@ -124,7 +124,7 @@ ON_THE_WAY = [
         "house",
         facts.test_a_poisoned_fact_is_set_aside_and_can_be_replayed,
         "the dead letter is there to replay",
-        (Edit(hearing, "SET_ASIDE", "VALUES ($1, $2, $3, $4, $5)", NOTHING),),
+        (Edit(consumer, "SET_ASIDE", "VALUES ($1, $2, $3, $4, $5)", NOTHING),),
         ValueError,
     ),
 ]

@@ -126,7 +126,7 @@ async def a_payment_asked_for_again(bank: Bank) -> None:
 
 async def a_reply_that_is_lost(bank: Bank) -> None:
     asha, ravi = await bank.account(1_000), await bank.account()
-    client = bank.service.plumbing.bus._client
+    client = bank.service.runtime.bus._client
     request, lost = client.request, list[bytes]()
 
     async def losing(subject: str, *rest: Any, **named: Any) -> Any:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from cbs.dev.folder import SERVICES
+from cbs.bank import SERVICES
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.domain.account import NoSuchAccount
 from cbs.platform.database import Transaction
@@ -205,17 +205,17 @@ async def test_openbank_939_a_replay_from_the_beginning_does_nothing_twice(house
     async def relayed() -> int:
         return await house.source.head() - await house.relay.waiting()
 
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         await house.light(*range(20))
         await until(20, done)
     await house.bus.jetstream().delete_stream("CBS_LEDGER")
     await house.source.database.execute("UPDATE relay SET position = 0")
 
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         await house.light(20)
         await until(21, done)
         await until(21, relayed)
-    await house.listener.hear([body for _, _, body in await house.source.after(0, limit=256)])
+    await house.consumer.hear([body for _, _, body in await house.source.after(0, limit=256)])
 
     assert await done() == 21
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cbs.platform import hearing
+from cbs.platform import consumer
 from cbs.platform.relay import ensure_stream, stream_name
 from tests.bugs.moments import PATIENCE_SECONDS
 from tests.bugs.planted import BUGS
@@ -14,7 +14,7 @@ SOUND = {(bug.stage, bug.scenario): bug for bug in BUGS}
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hearing, "PAUSE_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(consumer, "PAUSE_SECONDS_MAX", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ async def test_an_acknowledgement_before_the_commit_is_no_bug_here(house: House)
         await house.light(0, 1, 2)
         await ensure_stream(house.relay.bus, "ledger")
         early = await jetstream.pull_subscribe(
-            "cbs.ledger.events.>", durable=house.listener.service, stream=stream_name("ledger")
+            "cbs.ledger.events.>", durable=house.consumer.service, stream=stream_name("ledger")
         )
         for _ in range(3):
             (message,) = await early.fetch(1, timeout=PATIENCE_SECONDS)
             await message.ack_sync()
         await early.unsubscribe()
 
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         heard = await house.until_heard(3, seconds=PATIENCE_SECONDS)
 
     assert heard == [0, 1, 2]

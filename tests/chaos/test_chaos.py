@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from cbs.dev import __main__ as program
-from cbs.dev.breaking import prey
-from cbs.dev.breaking.faults import CLOCK, FULL, PARTS, SEVER, SLOW, STALL, UNSAID
-from cbs.dev.folder import SERVICES
-from cbs.dev.running.plan import SOURCE
+from cbs.bank import SERVICES
+from cbs.tools.cli import __main__ as program
+from cbs.tools.lab.chaos import target_bank
+from cbs.tools.lab.chaos.faults import CLOCK, FULL, PARTS, SEVER, SLOW, STALL, UNSAID
+from cbs.tools.local.plan import SOURCE
 
 ROOT = Path(__file__).parents[2]
 KILLS = 9  # one round: every part, and NATS once more with all its data
-assert program and prey  # run as `python -m` below
+assert program and target_bank  # run as `python -m` below
 
 
 def chaos(*words):
@@ -25,7 +25,7 @@ def chaos(*words):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CBS_")}
     from_pex = [] if dist is None else ["--from-pex", str(dist)]
     return subprocess.run(
-        [sys.executable, "-P", "-m", "cbs.dev", "chaos", "--json", *from_pex, *words],
+        [sys.executable, "-P", "-m", "cbs.tools.cli", "chaos", "--json", *from_pex, *words],
         env=kept | {"PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from cbs.dev.breaking.clocks import Clocks
-from cbs.dev.breaking.moved_clock import moved
 from cbs.platform.context import SOURCES, new_id, now
+from cbs.tools.lab.chaos.clocks import Clocks
+from cbs.tools.lab.chaos.moved_clock import moved
 
 
 def off():

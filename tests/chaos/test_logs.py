@@ -1,7 +1,7 @@
 """What the logs of a broken bank tell: what nobody foresaw, and what ended without being killed."""
 
-from cbs.dev.breaking.converging import ended_by_themselves, errors_logged
-from cbs.dev.folder import Folder
+from cbs.tools.lab.chaos.convergence import ended_by_themselves, errors_logged
+from cbs.tools.local.folder import Folder
 
 LEDGER = """\
 {"level": "warning", "event": "batch-lost", "service": "ledger"}

@@ -5,8 +5,8 @@ from itertools import islice
 
 import pytest
 
-from cbs.dev.breaking import faults, ways
-from cbs.dev.breaking.records import CASH, Asked, Due, Records, leaking_freezes
+from cbs.tools.lab.chaos import faults, faulty_network
+from cbs.tools.lab.chaos.records import CASH, Asked, Due, Records, leaking_freezes
 
 WORSE = (faults.STOP, faults.LOSE, faults.FULL)
 ASHA, BINA, CUSTOMER = "asha", "bina", "customer"
@@ -161,7 +161,7 @@ def test_three_rounds_have_every_kind_of_fault_and_eight_slow_and_cut_every_way(
     assert {fault.kind for planned in first[:3] for fault in planned} == set(faults.KINDS)
     for kind in (faults.SEVER, faults.STALL, faults.SLOW):
         parts = {fault.part for planned in first for fault in planned if fault.kind == kind}
-        assert parts == set(ways.NAMES)
+        assert parts == set(faulty_network.NAMES)
 
 
 def test_a_seed_has_the_same_faults_when_some_kinds_are_left_out():

@@ -5,17 +5,17 @@ from random import Random
 import msgspec
 import pytest
 
-from cbs.dev.breaking.client import Holder, once
-from cbs.dev.breaking.population import Found, FoundPage
-from cbs.dev.breaking.records import Asked, Records
-from cbs.dev.breaking.settling import Request, Settlement
-from cbs.dev.public_api import Problem, Refused, Reply
+from cbs.tools.lab.chaos.client import Holder, once
+from cbs.tools.lab.chaos.population import Found, FoundPage
+from cbs.tools.lab.chaos.records import Asked, Records
+from cbs.tools.lab.chaos.resolve_unanswered import Request, Settlement
+from cbs.tools.local.public_api import Problem, Refused, Reply
 
 HOLDERS = [Holder("asha", "a", "customer-a"), Holder("bina", "b", "customer-b")]
 
 
 class FakeBank:
-    """Takes deposits, and has what effect it says it has, unless it is `wrong` in a way."""
+    """Takes deposits, and has what effect it says it has, unless it is `wrong` in a link."""
 
     def __init__(self, wrong=""):
         self.wrong, self.kept = wrong, {}

@@ -1,4 +1,4 @@
-"""A way passes everything on as it came, until it is told to do what networks do."""
+"""A link passes everything on as it came, until it is told to do what networks do."""
 
 import asyncio
 import socket
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import pytest
 
-from cbs.dev.breaking import ways
-from cbs.dev.running.postgres import ADMIN
+from cbs.tools.lab.chaos import faulty_network
+from cbs.tools.local.postgres import ADMIN
 
 NAME = "ledger postgres"
 
 
 @asynccontextmanager
 async def echoed():
-    """Ways to a server that says what it hears, and a connection through one of them."""
+    """FaultyNetwork to a server that says what it hears, and a connection through one of them."""
 
     async def echo(reader, writer):
         with suppress(ConnectionResetError):
@@ -26,7 +26,7 @@ async def echoed():
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    with ways.opened(lambda _: port) as opened:
+    with faulty_network.opened(lambda _: port) as opened:
         reader, writer = await connected(opened)
         yield opened, reader, writer
         writer.close()
@@ -106,20 +106,20 @@ async def test_a_severed_way_resets_what_there_is_and_what_comes_until_it_is_men
 
 async def test_a_commit_whose_answer_is_lost_is_done(postgres_server):
     port = int(postgres_server.rpartition(":")[2].partition("/")[0])
-    with ways.opened(lambda _: port) as opened:
-        way = opened.by_name[NAME]
+    with faulty_network.opened(lambda _: port) as opened:
+        link = opened.by_name[NAME]
         url = f"postgresql://{ADMIN}@127.0.0.1:{opened.ports[NAME]}/postgres"
         one, other = [await asyncpg.connect(url) for _ in range(2)]
-        table = f"ways_{way.port}"
+        table = f"ways_{link.port}"
         await other.execute(f"CREATE TABLE {table} (number integer)")
-        opened.set(way.take_commit, True)
+        opened.set(link.take_commit, True)
         await asyncio.sleep(0.1)
 
         with pytest.raises(asyncpg.ConnectionDoesNotExistError):
             async with one.transaction():
                 await one.execute(f"INSERT INTO {table} VALUES (7)")
 
-        assert way.commits_taken == 1
+        assert link.commits_taken == 1
         assert await other.fetchval(f"SELECT number FROM {table}") == 7  # and only one is lost
         async with other.transaction():
             await other.execute(f"DROP TABLE {table}")

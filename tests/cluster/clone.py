@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from cbs.cluster import binaries
-from cbs.cluster.api import Api
-from cbs.cluster.artifacts import PROGRAMS
-from cbs.dev import __main__ as program
-from cbs.dev.folder import Folder
+from cbs.tools.cli import __main__ as program
+from cbs.tools.cluster import binaries
+from cbs.tools.cluster.api import Api
+from cbs.tools.cluster.artifacts import PROGRAMS
+from cbs.tools.local.folder import Folder
 from tests.cluster.conftest import found
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = ROOT / "docs" / "runbooks" / "cluster.md"
 SECONDS_MAX = 600
-assert program  # run as `python -m cbs.dev` below
+assert program  # run as `python -m cbs.tools.cli` below
 
 # What `./pants package ::` makes is here already; the data folder is not beside the source.
 PANTS = """#!/bin/sh
@@ -33,7 +33,7 @@ case "$1/$2" in
   cluster/artifacts | cluster/tools) ;;
   cluster/*) set -- "$@" --data .cbs-cluster ;;
 esac
-exec "{python}" -P -m cbs.dev "$@"
+exec "{python}" -P -m cbs.tools.cli "$@"
 """
 SHELL = """set -eu
 if [ -e shell ]; then . ./shell; fi

@@ -11,15 +11,15 @@ from uuid import uuid4
 import pytest
 from rich.console import Console
 
-from cbs.cluster import agents, binaries
-from cbs.cluster.api import Api, Declined, NoCluster
-from cbs.cluster.dev import DevCluster
-from cbs.dev.folder import Folder
-from cbs.dev.running.ports import choose, is_open
-from cbs.dev.running.process import running
-from cbs.dev.running.program import Program
-from cbs.dev.running.remains import sweep
-from cbs.dev.running.supervisor import Supervisor
+from cbs.tools.cluster import agents, binaries
+from cbs.tools.cluster.api import Api, Declined, NoCluster
+from cbs.tools.cluster.dev_cluster import DevCluster
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.orphans import sweep
+from cbs.tools.local.ports import choose, is_open
+from cbs.tools.local.process import running
+from cbs.tools.local.program import Program
+from cbs.tools.local.supervisor import Supervisor
 
 
 def found(tool: binaries.Tool) -> Path:

@@ -15,12 +15,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cbs.cluster.api import Api
-from cbs.cluster.jobs import Jobs
-from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running import databases, postgres, secrets
-from cbs.dev.running.parts import MARK
-from cbs.dev.running.process import left_behind
+from cbs.bank import SERVICES
+from cbs.tools.cluster.api import Api
+from cbs.tools.cluster.jobs import Jobs
+from cbs.tools.local import databases, postgres, secrets
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.parts import MARK
+from cbs.tools.local.process import left_behind
 from tests.cluster.clone import Operator, operating
 
 OLD, NEW = "0" * 40, "1" * 40

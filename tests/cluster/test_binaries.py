@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from cbs.cluster import binaries
-from cbs.cluster.binaries import NOMAD, NoBinary, find
+from cbs.tools.cluster import binaries
+from cbs.tools.cluster.binaries import NOMAD, NoBinary, find
 
 
 def program(folder, name, says):
@@ -74,9 +74,7 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path):
 
 def test_an_interrupted_build_ends_what_it_started_and_leaves_nothing(tmp_path):
     go(tmp_path, f'echo half > "$5"; echo $$ > {tmp_path}/pid; sleep 600')
-    script = (
-        "from cbs.cluster.binaries import NOMAD, find\nimport os\nfind(NOMAD, say=lambda _: None)\n"
-    )
+    script = "from cbs.tools.cluster.binaries import NOMAD, find\nfind(NOMAD, say=lambda _: None)\n"
     environ = {
         "PATH": f"{tmp_path}:/usr/bin:/bin",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),

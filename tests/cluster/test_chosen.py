@@ -2,9 +2,9 @@
 
 import pytest
 
-from cbs.cluster import chosen, rules
-from cbs.cluster.jobs import ENVIRONMENTS
-from cbs.dev.folder import Folder
+from cbs.tools.cluster import overrides, rules
+from cbs.tools.cluster.jobs import ENVIRONMENTS
+from cbs.tools.local.folder import Folder
 
 
 @pytest.fixture
@@ -17,12 +17,12 @@ def folder(tmp_path):
 def kept(folder, tmp_path, text):
     file = tmp_path / "mine.hcl"
     file.write_text(text)
-    chosen.keep(folder, file)
-    return chosen.values(folder, "laptop")
+    overrides.keep(folder, file)
+    return overrides.values(folder, "laptop")
 
 
 def test_without_a_choice_there_is_nothing(folder):
-    assert chosen.values(folder, "laptop") == {}
+    assert overrides.values(folder, "laptop") == {}
 
 
 def test_of_a_map_the_rest_is_as_it_was(folder, tmp_path):
@@ -39,5 +39,5 @@ def test_of_a_map_the_rest_is_as_it_was(folder, tmp_path):
 
 def test_it_stays_until_it_is_chosen_anew(folder, tmp_path):
     kept(folder, tmp_path, "nats_replicas = 3\n")
-    assert chosen.values(folder, "laptop") == {"nats_replicas": 3}
+    assert overrides.values(folder, "laptop") == {"nats_replicas": 3}
     assert kept(folder, tmp_path, "nats_port = 0\n") == {"nats_port": 0}

@@ -3,9 +3,9 @@
 import pytest
 from rich.console import Console
 
-from cbs.cluster.dev import DevCluster
-from cbs.cluster.jobs import Jobs
-from cbs.dev.running.supervisor import Supervisor
+from cbs.tools.cluster.dev_cluster import DevCluster
+from cbs.tools.cluster.jobs import Jobs
+from cbs.tools.local.supervisor import Supervisor
 
 BATCH = """
 job "cbs-left" {

@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from cbs.cluster import agents, deployer, variables
-from cbs.cluster.api import Api, Declined, NoCluster, keep, kept
-from cbs.cluster.jobs import ENVIRONMENTS, FOLDER, Jobs, assigned
-from cbs.cluster.rules import Rules
-from cbs.dev.folder import write_whole
+from cbs.tools.cluster import agents, deployer, variables
+from cbs.tools.cluster.api import Api, Declined, NoCluster, keep, kept
+from cbs.tools.cluster.jobs import ENVIRONMENTS, FOLDER, Jobs, assigned
+from cbs.tools.cluster.rules import Rules
+from cbs.tools.local.folder import write_whole
 
 LOOSE = 'namespace "*" {\n  policy = "write"\n}\n'
 OWN = {

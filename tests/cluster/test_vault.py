@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from cbs.cluster import variables
-from cbs.cluster.api import Declined, NoCluster
-from cbs.cluster.jobs import ENVIRONMENTS, Jobs, assigned
-from cbs.cluster.vault import AUTH_METHOD, WRITER, Vault
+from cbs.tools.cluster import variables
+from cbs.tools.cluster.api import Declined, NoCluster
+from cbs.tools.cluster.jobs import ENVIRONMENTS, Jobs, assigned
+from cbs.tools.cluster.vault import AUTH_METHOD, WRITER, Vault
 from tests.cluster.test_settling import OWN
 
 SECONDS_MAX, POLL_SECONDS = 120, 0.2

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cbs.dev.folder import SERVICES
-from cbs.release.contracts import described, files_of
+from cbs.bank import SERVICES
+from cbs.tools.release.contracts import described, files_of
 
 ROOT = Path(__file__).parents[2]
 

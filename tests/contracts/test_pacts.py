@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cbs.dev.folder import SERVICES, connections_of
-from cbs.platform.connections import FACTS
-from cbs.release.contracts import pacts
-from cbs.release.expecting.audit import HEARD
-from cbs.release.expecting.conversation import Conversation, example_of
-from cbs.release.expecting.reading import unread
+from cbs.bank import SERVICES
+from cbs.platform.declaration import FACTS, declaration_of
+from cbs.tools.release.contracts import pacts
+from cbs.tools.release.pacts.audit import HEARD
+from cbs.tools.release.pacts.conversation import Conversation, example_of
+from cbs.tools.release.pacts.reading import unread
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "contracts" / "pacts").glob("*.json"))
@@ -59,7 +59,7 @@ def declared() -> set[tuple[str, str]]:
     """Who uses which subject, by what services declare; what one hears of itself is nobody's."""
     found = set()
     for service in SERVICES:
-        connections = connections_of(service)
+        connections = declaration_of(service)
         found |= {(service, f"cbs.{call}") for call in connections.calls}
         for source in set(connections.hears) - {service}:
             found.add((service, f"cbs.{source}.{FACTS}"))
@@ -152,6 +152,6 @@ def test_a_client_that_cannot_read_its_own_example_is_seen():
 
 
 def test_an_example_is_what_stands_in_the_matchers():
-    from cbs.release.expecting.conversation import some_id, some_of
+    from cbs.tools.release.pacts.conversation import some_id, some_of
 
     assert example_of({"legs": some_of({"id": some_id("x")})}) == {"legs": [{"id": "x"}]}

@@ -9,9 +9,9 @@ import jsonschema_rs  # pants: no-infer-dep (schemathesis brings it)
 import msgspec
 import pytest
 
-from cbs.dev.running.plan import SOURCE
-from cbs.release.gate.runner import Report
-from cbs.release.verifying import program
+from cbs.tools.local.plan import SOURCE
+from cbs.tools.release.gate.runner import Report
+from cbs.tools.release.provider_verification import program
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "contracts" / "pacts").glob("*.json"))
@@ -83,7 +83,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """One bank for all: the committed pacts first, then those in which something is planted."""
     folder, out = tmp_path_factory.mktemp("planted"), tmp_path_factory.mktemp("out") / "report.json"
     files = [planted(folder, name, change) for name, all in PLANTED.items() for change in all]
-    argv = [sys.executable, "-P", "-m", "cbs.release.verifying.program", str(out)]
+    argv = [sys.executable, "-P", "-m", "cbs.tools.release.provider_verification.program", str(out)]
     done = subprocess.run(
         [*argv, *map(str, COMMITTED), *map(str, files)],
         env={"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin", "HOME": str(folder)},
@@ -186,7 +186,14 @@ def test_a_wish_that_is_not_fulfilled_breaks_no_build_but_is_said(report):
 
 def test_a_pact_without_interactions_is_not_verified(tmp_path):
     file, out = planted(tmp_path, "payments-ledger.json", nothing), tmp_path / "report.json"
-    argv = [sys.executable, "-P", "-m", "cbs.release.verifying.program", str(out), str(file)]
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "cbs.tools.release.provider_verification.program",
+        str(out),
+        str(file),
+    ]
 
     subprocess.run(argv, env={"PYTHONPATH": str(SOURCE), "HOME": str(tmp_path)}, check=True)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cbs.customers.connections import CONNECTIONS
 from cbs.customers.main import build
+from cbs.customers.service import DECLARATION
 from cbs.customers.settings import Settings
 from cbs.platform.service import Service
 from tests.serving import Served, described, serving
@@ -29,7 +29,7 @@ def signer() -> Signer:
 @pytest.fixture
 def service(database, nats_url, tmp_path, vault_key, signer) -> Service:
     return described(
-        CONNECTIONS,
+        DECLARATION,
         Settings,
         build,
         database=database("customers"),
@@ -64,7 +64,7 @@ async def facts(served):
     """The facts told so far: names and data in order, read from the outbox."""
 
     async def told() -> list[tuple[str, bytes]]:
-        outbox = served.service.plumbing.outbox
+        outbox = served.service.runtime.outbox
         return [
             (subject.rsplit(".")[-1], body) for _, subject, body in await outbox.after(0, limit=256)
         ]

@@ -6,9 +6,9 @@ from datetime import timedelta
 import msgspec
 
 from cbs.customers.application.customers import Customers
-from cbs.customers.infrastructure.expiry import Expiry
-from cbs.customers.infrastructure.store import PostgresCustomers
-from cbs.customers.infrastructure.vault import Vault
+from cbs.customers.store.customers import PostgresCustomers
+from cbs.customers.store.vault import Vault
+from cbs.customers.tasks import Expiry
 from cbs.kernel.calendar import business_date
 from cbs.platform.context import new_id, now
 from tests.customers.people import body

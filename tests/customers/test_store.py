@@ -10,9 +10,9 @@ from cbs.customers.application.customers import DocumentKnown
 from cbs.customers.domain.customer import Customer
 from cbs.customers.domain.document import DocumentType
 from cbs.customers.domain.kyc import Kyc, Risk
-from cbs.customers.infrastructure.store import PostgresCustomers
-from cbs.customers.infrastructure.tables import CustomerRow, DocumentRow
-from cbs.customers.infrastructure.vault import Vault
+from cbs.customers.store.customers import PostgresCustomers
+from cbs.customers.store.vault import Vault
+from cbs.customers.tables import CustomerRow, DocumentRow
 from cbs.platform.database import Database
 from cbs.platform.outbox import Outbox
 from tests.customers.fakes import InMemoryCustomers

@@ -3,7 +3,7 @@ import secrets
 import pytest
 
 from cbs.customers.domain.document import DocumentType, Number
-from cbs.customers.infrastructure.vault import NotSealedHere, Vault
+from cbs.customers.store.vault import NotSealedHere, Vault
 from cbs.platform.database import Database
 from cbs.platform.settings import Misconfigured
 from tests.customers.people import some_id

@@ -21,17 +21,18 @@ import msgspec
 import typer
 from rich.console import Console
 
-from cbs.dev.breaking import converging
-from cbs.dev.breaking.prey import evidence, prey
-from cbs.dev.breaking.records import Violation
-from cbs.dev.demonstrating.onboarding import account_of
-from cbs.dev.demonstrating.people import people
-from cbs.dev.demonstrating.trade import registration
-from cbs.dev.folder import SERVICES, Folder, write_whole
-from cbs.dev.public_api import NoAnswer, NoBank, PublicApi, Refused
-from cbs.dev.running.commands import CANNOT_SAY, DONE, NO
-from cbs.dev.running.process import CannotStart
-from cbs.dev.verifying import verify
+from cbs.bank import SERVICES
+from cbs.tools.lab.chaos import convergence
+from cbs.tools.lab.chaos.records import Violation
+from cbs.tools.lab.chaos.target_bank import evidence, target
+from cbs.tools.lab.demo.onboarding import account_of
+from cbs.tools.lab.demo.people import people
+from cbs.tools.lab.demo.trade import registration
+from cbs.tools.local.commands import CANNOT_SAY, DONE, NO
+from cbs.tools.local.folder import Folder, write_whole
+from cbs.tools.local.process import CannotStart
+from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.tools.ops.verify import verify
 from tests.fuzzing import Tried, fuzz
 
 CONTRACTS = Path(__file__).parents[2] / "contracts" / "openapi"
@@ -75,7 +76,7 @@ class Campaign:
                 self._round(service, self.seed + number)
                 if self.cases >= self.cases_max or self._seconds > self.seconds_max:
                     violations = asyncio.run(self._violations())
-                    logged = converging.errors_logged(self.folder)
+                    logged = convergence.errors_logged(self.folder)
                     return Found(
                         seed=self.seed,
                         seconds=round(self._seconds, 1),
@@ -132,7 +133,7 @@ class Campaign:
 
     async def _violations(self) -> list[str]:
         broken: list[Violation] = []
-        await converging.converge(self.folder, broken, kinds=())
+        await convergence.converge(self.folder, broken, kinds=())
         found = await verify.findings(
             verify.places_of(self.folder), say=lambda _: None, tell=lambda _: None
         )
@@ -154,7 +155,7 @@ def main(
         raise typer.BadParameter(f"{', '.join(unknown)}: the services are {', '.join(SERVICES)}")
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
     try:
-        with prey(console, None, disks=False) as bank:
+        with target(console, None, disks=False) as bank:
             campaign = Campaign(
                 folder=bank.folder,
                 console=console,

@@ -10,13 +10,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from cbs.bank import SERVICES
 from cbs.customers import main as customers
-from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running import databases, health, secrets
-from cbs.dev.running.postgres import with_database
-from cbs.dev.running.process import mortal, running
 from cbs.gateway import places
 from cbs.gateway.envoy import bootstrap, command
+from cbs.tools.local import databases, health, secrets
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.postgres import with_database
+from cbs.tools.local.process import mortal, running
 
 assert customers  # run as a process of its own below
 SERVICE = "customers"

@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from structlog.testing import capture_logs
 
-from cbs.accounts import connections as accounts
 from cbs.accounts import main as accounts_main
-from cbs.audit import connections as audit
+from cbs.accounts import service as accounts
 from cbs.audit import main as audit_main
-from cbs.customers import connections as customers
+from cbs.audit import service as audit
+from cbs.bank import SERVICES
 from cbs.customers import main as customers_main
+from cbs.customers import service as customers
 from cbs.customers.settings import Settings as CustomersSettings
-from cbs.dev.folder import SERVICES
 from cbs.kernel.account_number import account_number
-from cbs.kernel.refusal import Because
-from cbs.ledger import connections as ledger
+from cbs.kernel.refusal import RefusalKind
 from cbs.ledger import main as ledger_main
-from cbs.payments import connections as payments
+from cbs.ledger import service as ledger
 from cbs.payments import main as payments_main
+from cbs.payments import service as payments
 from cbs.platform.envelope import Reply
 from cbs.platform.relay import stream_name
 from cbs.platform.service import Service
@@ -92,7 +92,7 @@ class Line:
 
     async def at_rest(self) -> None:
         async with asyncio.timeout(10):
-            while any(service.plumbing.bus.in_flight for service in self.services.values()):  # noqa: ASYNC110
+            while any(service.runtime.bus.in_flight for service in self.services.values()):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
     async def state(self) -> dict[str, Any]:
@@ -101,16 +101,14 @@ class Line:
         rows = {}
         for service in self.services.values():
             for table in TABLES:
-                found = await service.plumbing.database.fetchrow(
+                found = await service.runtime.database.fetchrow(
                     "SELECT to_regclass($1) IS NOT NULL AS is_there", table
                 )
                 if found["is_there"]:
-                    count = await service.plumbing.database.fetchrow(
-                        f"SELECT count(*) FROM {table}"
-                    )
+                    count = await service.runtime.database.fetchrow(f"SELECT count(*) FROM {table}")
                     rows[f"{service.name}.{table}"] = count["count"]
             # Without what a listener fetches with at this moment.
-            subjects = [sub.subject for sub in service.plumbing.bus._client._subs.values()]
+            subjects = [sub.subject for sub in service.runtime.bus._client._subs.values()]
             rows[f"{service.name} subscriptions"] = sum("INBOX" not in each for each in subjects)
         return rows
 
@@ -121,11 +119,11 @@ async def line(database, nats_url, tmp_path) -> AsyncIterator[Line]:
     vault = tmp_path / "vault.key"
     vault.write_text("ab" * 32)
     parts: list[Any] = [
-        (customers.CONNECTIONS, CustomersSettings, customers_main.build, {"vault_key_file": vault}),
-        (ledger.CONNECTIONS, Settings, ledger_main.build, {}),
-        (accounts.CONNECTIONS, Settings, accounts_main.build, {}),
-        (payments.CONNECTIONS, Settings, payments_main.build, {}),
-        (audit.CONNECTIONS, Settings, audit_main.build, {}),
+        (customers.DECLARATION, CustomersSettings, customers_main.build, {"vault_key_file": vault}),
+        (ledger.DECLARATION, Settings, ledger_main.build, {}),
+        (accounts.DECLARATION, Settings, accounts_main.build, {}),
+        (payments.DECLARATION, Settings, payments_main.build, {}),
+        (audit.DECLARATION, Settings, audit_main.build, {}),
     ]
     services = {
         connections.service: described(
@@ -177,7 +175,7 @@ def is_typed(reply: Reply, body: bytes) -> None:
         return
     assert refused.title and refused.code, body
     # An outage is said of nothing that a caller can bring about, but by its own deadline.
-    if refused.because is Because.UNAVAILABLE:
+    if refused.because is RefusalKind.UNAVAILABLE:
         assert refused.detail in ENDED, body[:500]
 
 
@@ -263,7 +261,7 @@ async def test_nobody_borrows_the_voice_of_a_service(line, reply):
         await line.ask("ledger.accounts", body)
     # What it would have said is out, and here.
     await line.at_rest()
-    await settled(line.services["ledger"].plumbing.bus._client)
+    await settled(line.services["ledger"].runtime.bus._client)
     await settled(line.client)
     await asyncio.sleep(0)
 
@@ -277,7 +275,7 @@ async def test_rubbish_among_the_facts_is_passed_over(line):
     ledger_service, listeners = line.services["ledger"], ("payments", "audit")
 
     async def count(listener: str, query: str) -> int:
-        row = await line.services[listener].plumbing.database.fetchrow(query)
+        row = await line.services[listener].runtime.database.fetchrow(query)
         return int(row["count"])
 
     async def heard(position: int) -> None:
@@ -289,14 +287,14 @@ async def test_rubbish_among_the_facts_is_passed_over(line):
     async def refuse(times: int) -> None:
         """A refused permission is a fact of the ledger's."""
         for _ in range(times):
-            await ledger_service.plumbing.not_permitted(
-                ledger_service.plumbing.principal, "ledger.read", "GET"
+            await ledger_service.runtime.not_permitted(
+                ledger_service.runtime.principal, "ledger.read", "GET"
             )
 
     await refuse(3)
     await heard(3)
 
-    (_, subject, body), *_ = await ledger_service.plumbing.outbox.after(0, limit=1)
+    (_, subject, body), *_ = await ledger_service.runtime.outbox.after(0, limit=1)
     fact = msgspec.json.decode(body)
     bodies = drawn(nearly({**fact, "position": "999999"}) | nearly(fact) | NOTHING, 150)
     streams = line.client.jetstream()

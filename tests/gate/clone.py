@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cbs.release.gate.history import LOCK, PACTS, SOURCES
+from cbs.tools.release.gate.history import LOCK, PACTS, SOURCES
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS_MAX = 500
@@ -55,7 +55,7 @@ class Clone:
         shutil.copy(ROOT / LOCK, clone.root / LOCK)
         (clone.root / ".gitignore").write_text("__pycache__/\n/cbs\n/.cbs/\n")
         # In a clone of one's own it is the launcher, which would make an environment first.
-        shim = f'#!/bin/sh\nexec "{sys.executable}" -P -m cbs.dev "$@"\n'
+        shim = f'#!/bin/sh\nexec "{sys.executable}" -P -m cbs.tools.cli "$@"\n'
         (clone.root / "cbs").write_text(shim)
         (clone.root / "cbs").chmod(0o700)
         clone.git("init", "--quiet", "--initial-branch=main")
@@ -120,7 +120,7 @@ class Clone:
         """As `./cbs contracts write` does: by the consumers' own code, as this tree has it."""
         folder = self.home / "pacts"
         shutil.rmtree(folder, ignore_errors=True)
-        program = "cbs.release.expecting.program"
+        program = "cbs.tools.release.pacts.program"
         done = self.run(sys.executable, "-P", "-m", program, str(folder))
         assert done.returncode == 0, done.stderr
         shutil.rmtree(self.root / PACTS)

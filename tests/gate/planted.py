@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cbs.release.gate.history import PACTS, SOURCES
+from cbs.tools.release.gate.history import PACTS, SOURCES
 from tests.gate.clone import Clone
 
 NO, UNKNOWN, YES = ("no", 1), ("unknown", 3), ("yes", 0)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cbs.dev.running.plan import SOURCE
-from cbs.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.release.verifying.world import World, world
+from cbs.tools.local.plan import SOURCE
+from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
+from cbs.tools.release.provider_verification.world import World, world
 from tests.gate.clone import Clone
 
 HEARD_SECONDS_MAX = 30

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cbs.release.gate.history import SOURCES
+from cbs.tools.release.gate.history import SOURCES
 from tests.gate.clone import Clone
 
 PAGE = Path(__file__).parents[2] / "docs" / "contracts.md"

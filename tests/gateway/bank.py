@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from cbs.dev.running.health import get
 from cbs.gateway import main
 from cbs.platform.child import mortal
+from cbs.tools.local.health import get
 from tests.signing import Signer
 
 

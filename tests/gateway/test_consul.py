@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from cbs.cluster import binaries
+from cbs.tools.cluster import binaries
 from tests.gateway.bank import Consul, Gateway, Load, eventually, serving
 
 pytestmark = pytest.mark.timeout(180)

@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from cbs.gateway.envoy import SERVICES
+from cbs.bank import SERVICES
 from cbs.platform.child import started
 from cbs.platform.registry import FolderRegistry, Instance
 from tests.gateway.bank import Gateway, eventually, serving

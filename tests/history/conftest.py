@@ -13,29 +13,29 @@ from typing import Any
 import pytest
 import uvicorn
 
-from cbs.accounts import connections as accounts_connections
 from cbs.accounts import main as accounts_main
-from cbs.customers import connections as customers_connections
+from cbs.accounts import service as accounts_connections
 from cbs.customers import main as customers_main
+from cbs.customers import service as customers_connections
 from cbs.customers.settings import Settings as CustomersSettings
-from cbs.dev.folder import Folder, write_whole
-from cbs.dev.running import state
-from cbs.dev.running.process import started
-from cbs.dev.running.tokens import USERS
-from cbs.ledger import connections as ledger_connections
 from cbs.ledger import main as ledger_main
-from cbs.payments import connections as payments_connections
+from cbs.ledger import service as ledger_connections
 from cbs.payments import main as payments_main
+from cbs.payments import service as payments_connections
 from cbs.platform.settings import Settings
+from cbs.tools.local import state
+from cbs.tools.local.folder import Folder, write_whole
+from cbs.tools.local.process import started
+from cbs.tools.local.tokens import USERS
 from tests.conftest import Database
 from tests.serving import described, serving
 from tests.signing import Signer
 
 MODULES: dict[str, tuple[Any, type[Settings], Any]] = {
-    "customers": (customers_connections.CONNECTIONS, CustomersSettings, customers_main.build),
-    "ledger": (ledger_connections.CONNECTIONS, Settings, ledger_main.build),
-    "accounts": (accounts_connections.CONNECTIONS, Settings, accounts_main.build),
-    "payments": (payments_connections.CONNECTIONS, Settings, payments_main.build),
+    "customers": (customers_connections.DECLARATION, CustomersSettings, customers_main.build),
+    "ledger": (ledger_connections.DECLARATION, Settings, ledger_main.build),
+    "accounts": (accounts_connections.DECLARATION, Settings, accounts_main.build),
+    "payments": (payments_connections.DECLARATION, Settings, payments_main.build),
 }
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbs.dev.demonstrating import chaining
-from cbs.dev.demonstrating.chaining import chained, roundings
+from cbs.tools.lab.demo import statement_order
+from cbs.tools.lab.demo.statement_order import chained, roundings
 
 MONDAY = date(1996, 1, 1)
 
@@ -58,7 +58,7 @@ def test_a_day_that_does_not_follow_is_named_and_the_next_goes_on_from_the_sum()
 
 
 def test_a_day_with_too_many_orders_is_given_up_and_keeps_the_order_of_the_file(monkeypatch):
-    monkeypatch.setattr(chaining, "ORDERS_MAX", 10)
+    monkeypatch.setattr(statement_order, "ORDERS_MAX", 10)
     day = [Line(n, 10 if n % 2 else -10, 10 if n % 2 else 0) for n in range(1, 13)]
     chain = chained(day)
     assert (ids(chain.entries), chain.broken) == (list(range(1, 13)), [MONDAY])
@@ -91,7 +91,7 @@ def test_every_book_that_was_kept_in_some_order_chains(days, random):
     assert sorted(ids(chain.entries)) == sorted(ids(lines))
     assert [entry.on for entry in chain.entries] == [line.on for line in lines]
     gaps = roundings(chain.entries)
-    assert all(gap is not None and abs(gap) <= chaining.ROUNDING_MINOR_MAX for gap in gaps)
+    assert all(gap is not None and abs(gap) <= statement_order.ROUNDING_MINOR_MAX for gap in gaps)
     total = sum(line.amount_minor for line in lines)
     if lines:
         assert total + sum(gap or 0 for gap in gaps) == chain.entries[-1].balance_minor

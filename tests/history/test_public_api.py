@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from cbs.dev import public_api
-from cbs.dev.public_api import NoAnswer, PublicApi, Refused
+from cbs.tools.local import public_api
+from cbs.tools.local.public_api import NoAnswer, PublicApi, Refused
 
 OK = b'HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\n{"id": 1}'
 CHUNKED = (

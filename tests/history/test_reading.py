@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbs.dev.demonstrating.history import (
+from cbs.tools.lab.demo.history import (
     CASH,
     CLEARING,
     FEES,

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from cbs.dev.demonstrating.demo import demo
-from cbs.dev.demonstrating.history import UNKNOWN, Entry
-from cbs.dev.demonstrating.replay import OVERDRAFT_STEP_MINOR, overdraft
-from cbs.dev.public_api import PublicApi
+from cbs.tools.lab.demo.demo import demo
+from cbs.tools.lab.demo.history import UNKNOWN, Entry
+from cbs.tools.lab.demo.replay import OVERDRAFT_STEP_MINOR, overdraft
+from cbs.tools.local.public_api import PublicApi
 
 SMALL = Path(__file__).parent / "small"
 ALL_SECONDS_MAX = 600

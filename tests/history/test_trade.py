@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum.in_ import aadhaar, pan
 
-from cbs.dev.demonstrating import trade
-from cbs.dev.demonstrating.people import people
-from cbs.dev.demonstrating.trade import Run, Summary
-from cbs.dev.folder import Folder
-from cbs.dev.public_api import PublicApi, Refused
+from cbs.tools.lab.demo import trade
+from cbs.tools.lab.demo.people import people
+from cbs.tools.lab.demo.trade import Run, Summary
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.public_api import PublicApi, Refused
 
 RUN = Run(number=1, seed=7, customers=6, transfers=40)
 

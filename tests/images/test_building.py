@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from cbs.dev import __main__ as program
-from cbs.dev.running.plan import SOURCE
-from cbs.images.commands import IMAGES
+from cbs.tools.cli import __main__ as program
+from cbs.tools.images.commands import IMAGES
+from cbs.tools.local.plan import SOURCE
 from tests.signing import Signer
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ DIST = next((place for place in (ROOT, ROOT / "dist") if (place / "cbs/ledger.pe
 MISSING = [tool for tool in ("buildah", "mmdebstrap") if shutil.which(tool) is None]
 READY_SECONDS_MAX = 90
 ABUSED = {"sh", "bash", "dash", "gcc", "cc", "apt", "apt-get", "dpkg", "su", "mount", "perl", "pip"}
-assert program  # run as `python -m cbs.dev` below
+assert program  # run as `python -m cbs.tools.cli` below
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="buildah is tried as root only"),
@@ -38,7 +38,7 @@ pytestmark = [
 def built(out, *services):
     words = ["images", "build", *services, "--json", "--dist", str(DIST), "--out", str(out)]
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "cbs.dev", *words],
+        [sys.executable, "-P", "-m", "cbs.tools.cli", *words],
         env={**os.environ, "PYTHONPATH": str(SOURCE), "CBS_SHA": "a" * 40},
         capture_output=True,
         text=True,

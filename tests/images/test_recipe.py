@@ -10,8 +10,8 @@ from zipfile import ZipFile, ZipInfo
 import pytest
 from typer.testing import CliRunner
 
-from cbs.images import commands, contents, debian, engine
-from cbs.images.engine import CannotBuild, Engine, containerfile
+from cbs.tools.images import commands, contents, debian, engine
+from cbs.tools.images.engine import CannotBuild, Engine, containerfile
 
 
 def content(tar, name):

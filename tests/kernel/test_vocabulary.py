@@ -11,7 +11,7 @@ from cbs.kernel.ids import RANDOM_BITS, uuid7
 from cbs.kernel.ifsc import is_ifsc, own_ifsc
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency, Money, minor_units
 from cbs.kernel.principal import Kind, Principal
-from cbs.kernel.refusal import Because, NotPermitted, Refusal
+from cbs.kernel.refusal import NotPermitted, Refusal, RefusalKind
 
 BRANCHES, SERIALS = st.integers(1, 9_999), st.integers(1, 999_999_999)
 AMOUNTS = st.integers(-MINOR_UNITS_MAX, MINOR_UNITS_MAX)
@@ -104,7 +104,7 @@ def test_names_become_codes():
     class TooLate(Refusal):
         """Too late."""
 
-        because = Because.NOT_FOUND
+        because = RefusalKind.NOT_FOUND
 
     class ThingDone(Event):
         about = "thing"

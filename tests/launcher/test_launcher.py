@@ -31,7 +31,7 @@ case "$*" in
   "-m venv "*) mkdir -p "$3"/{{bin,lib/python{version}/site-packages}} && cp "$0" "$3/bin/python" ;;
   *"pip"*install*) echo "pip $PIP_USER" >> "$HOME/ran"; exit {pip_exit} ;;
   *compileall*) exit 0 ;;
-  "-m cbs.dev"*) echo "ran $0 $* path=$PYTHONPATH safe=$PYTHONSAFEPATH" ;;
+  "-m cbs.tools.cli"*) echo "ran $0 $* path=$PYTHONPATH safe=$PYTHONSAFEPATH" ;;
 esac
 """
 
@@ -123,7 +123,7 @@ def test_it_runs_the_command_line_in_the_environment_with_the_clone_on_its_path(
     said = machine.cbs("status", "--data", "a b", PYTHONPATH="/elsewhere", PIP_USER="1")
 
     assert said.returncode == 0
-    assert "-m cbs.dev status --data a b" in said.stdout
+    assert "-m cbs.tools.cli status --data a b" in said.stdout
     assert f"path={machine.clone / 'src/python'} safe=1" in said.stdout
     assert f"ran {machine.environments[0]}/bin/python" in said.stdout
     assert set((machine.home / "ran").read_text().splitlines()) == {"pip "}, "PIP_USER reached pip"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cbs.ledger.connections import CONNECTIONS
 from cbs.ledger.main import build
+from cbs.ledger.service import DECLARATION
 from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.conftest import Database
@@ -25,7 +25,7 @@ def described_ledger(
 ) -> Service:
     """The ledger, with nobody else on its bus, not yet started."""
     return described(
-        CONNECTIONS,
+        DECLARATION,
         Settings,
         build,
         database=database("ledger"),

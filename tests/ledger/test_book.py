@@ -21,10 +21,10 @@ from cbs.ledger.domain.account import (
     Terms,
 )
 from cbs.ledger.domain.transaction import Order
-from cbs.ledger.infrastructure.store import PostgresBook
-from cbs.ledger.infrastructure.tables import AccountRow, PostingRow, TransactionRow
-from cbs.ledger.infrastructure.write_path import WritePath
 from cbs.ledger.main import posted
+from cbs.ledger.store.book import PostgresBook
+from cbs.ledger.store.write_path import WritePath
+from cbs.ledger.tables import AccountRow, PostingRow, TransactionRow
 from cbs.platform.context import new_id, now
 from cbs.platform.database import Database
 from cbs.platform.outbox import Outbox

@@ -16,9 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from cbs.cluster.api import Api
-from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running import state
+from cbs.bank import SERVICES
+from cbs.tools.cluster.api import Api
+from cbs.tools.local import state
+from cbs.tools.local.folder import Folder
 
 ANSWER_SECONDS_MAX, LISTENS = 10, "0A"
 

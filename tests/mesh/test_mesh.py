@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cbs.dev.folder import SERVICES
+from cbs.bank import SERVICES
 from tests.cluster.clone import Operator, operating
 from tests.mesh.bank import (
     Bank,

@@ -30,9 +30,9 @@ class Found(msgspec.Struct, kw_only=True):
 
 async def ask(service: Service, operation: str, data: object, gives, *, key: str = ""):
     """Ask on the bus as this service itself."""
-    plumbing = service.plumbing
-    with within(Context(principal=plumbing.principal)):
-        return await plumbing.bus.call(operation, data, gives, key=key, own=True)
+    runtime = service.runtime
+    with within(Context(principal=runtime.principal)):
+        return await runtime.bus.call(operation, data, gives, key=key, own=True)
 
 
 async def open_account(service: Service, serial: int, **terms) -> AccountNumber:

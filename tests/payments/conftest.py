@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from cbs.ledger import connections as ledger_connections
 from cbs.ledger import main as ledger_main
-from cbs.payments import connections as payments_connections
+from cbs.ledger import service as ledger_connections
 from cbs.payments import main as payments_main
+from cbs.payments import service as payments_connections
 from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.conftest import Database
@@ -15,8 +15,8 @@ from tests.serving import described, serving
 from tests.signing import Signer
 
 MODULES = {
-    "ledger": (ledger_connections.CONNECTIONS, ledger_main.build),
-    "payments": (payments_connections.CONNECTIONS, payments_main.build),
+    "ledger": (ledger_connections.DECLARATION, ledger_main.build),
+    "payments": (payments_connections.DECLARATION, payments_main.build),
 }
 
 

@@ -227,7 +227,7 @@ async def test_without_the_permission_nothing_happens_and_it_is_a_fact(bank: Ban
     answers = (paid, taken, given, read)
     assert [answer.status_code for answer in answers] == [403] * 4
     assert await bank.balances(asha, ravi) == [1_000, 0]
-    rows = await bank.service.plumbing.outbox.after(0, limit=10)
+    rows = await bank.service.runtime.outbox.after(0, limit=10)
     assert {subject for _, subject, _ in rows} == {"cbs.payments.events.permission-refused"}
     assert len(rows) == 4
 

@@ -35,7 +35,7 @@ async def charge_fee(bank: Bank, account: str) -> str:
             {"account": "INR-FEES", "amount_minor": 7},
         ],
     }
-    bus, tokens = bank.service.plumbing.bus, bank.service.plumbing.tokens
+    bus, tokens = bank.service.runtime.bus, bank.service.runtime.tokens
     token = bank.payments.signer.token("fay", "ledger.post")
     with within(Context(principal=tokens.principal(token), token=token)):
         posted = await bus.call("ledger.post", wanted, Posted, key=f"fee-of-{account}")

@@ -39,7 +39,7 @@ async def test_an_answer_that_was_lost_is_given_again(lonely: Bank, a_service, s
     """The ledger commits, and its reply never arrives."""
     async with serving(a_service("ledger"), signer):
         asha, ravi = await lonely.account(1_000), await lonely.account()
-        client = lonely.service.plumbing.bus._client
+        client = lonely.service.runtime.bus._client
         request, lost = client.request, list[bytes]()
 
         async def losing(subject, *rest, **named):

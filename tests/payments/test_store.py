@@ -9,8 +9,8 @@ from cbs.kernel.account_number import account_number
 from cbs.kernel.money import Currency
 from cbs.payments.application.payments import Listed
 from cbs.payments.domain.transfer import Kind, Transfer
-from cbs.payments.infrastructure.store import PostgresTransfers
-from cbs.payments.infrastructure.tables import TransferRow
+from cbs.payments.store import PostgresTransfers
+from cbs.payments.tables import TransferRow
 from cbs.platform.context import new_id
 from cbs.platform.database import Database
 from tests.payments.fakes import InMemoryTransfers

@@ -16,18 +16,18 @@ from typing import Any
 import nats
 from nats.js import JetStreamContext
 
-from cbs.dev.running import broker, nkey
-from cbs.dev.running.ports import choose
 from cbs.platform.bus import Bus
-from cbs.platform.connections import Connections, permissions
+from cbs.platform.declaration import Declaration, permissions
+from cbs.tools.local import nats_server, nkey
+from cbs.tools.local.ports import choose
 from tests.platform.buses import bus_of
 from tests.signing import Signer
 
 SERVERS, READY_SECONDS_MAX, POLL_SECONDS = 3, 60, 0.1
 BANK = (
-    Connections(service="ledger", serves=("cat",)),
-    Connections(service="payments", calls=("ledger.cat",)),
-    Connections(service="audit", hears=("ledger",)),
+    Declaration(service="ledger", serves=("cat",)),
+    Declaration(service="payments", calls=("ledger.cat",)),
+    Declaration(service="audit", hears=("ledger",)),
 )
 
 
@@ -45,7 +45,7 @@ class Server:
         if self.process is None or self.process.poll() is not None:
             with self.conf.with_suffix(".log").open("ab") as log:
                 self.process = subprocess.Popen(
-                    broker.command(self.conf), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    nats_server.command(self.conf), stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
 
     def kill(self) -> None:
@@ -112,7 +112,7 @@ class Cluster:
 
     @asynccontextmanager
     async def administrator(self) -> Any:
-        seed = str(self.folder / broker.ADMIN)
+        seed = str(self.folder / nats_server.ADMIN)
         client = await nats.connect([each.url for each in self.servers], nkeys_seed=seed)
         try:
             yield client.jetstream()
@@ -141,7 +141,9 @@ async def leader_of(streams: JetStreamContext, stream: str, *, other_than: str =
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
     users = {}
-    may = {each.service: permissions(each) for each in BANK} | {broker.ADMIN: broker.EVERYTHING}
+    may = {each.service: permissions(each) for each in BANK} | {
+        nats_server.ADMIN: nats_server.EVERYTHING
+    }
     for user, allowed in may.items():
         seed = nkey.new_seed()
         (folder / user).write_text(seed)
@@ -152,11 +154,11 @@ def running(folder: Path) -> Iterator[Cluster]:
     cluster = Cluster(folder)
     for number, (client, route, monitor) in enumerate(zip(clients, routes, monitors, strict=True)):
         name = f"nats-{number}"
-        member = broker.Member(
-            name=name, port=route, others=tuple(routes), password=broker.TEST_PASSWORD
+        member = nats_server.Member(
+            name=name, port=route, others=tuple(routes), password=nats_server.TEST_PASSWORD
         )
         conf = folder / f"{name}.conf"
-        said = broker.bank_conf(port=client, store=folder / name, users=users, member=member)
+        said = nats_server.bank_conf(port=client, store=folder / name, users=users, member=member)
         conf.write_text(json.dumps(json.loads(said) | {"http": f"127.0.0.1:{monitor}"}))
         url, health_url = f"nats://127.0.0.1:{client}", f"http://127.0.0.1:{monitor}/healthz"
         cluster.servers.append(Server(name, url, health_url, conf))

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbs.kernel.principal import Principal
-from cbs.kernel.refusal import Because, NotPermitted, Refusal, Unavailable
-from cbs.platform import asking
+from cbs.kernel.refusal import NotPermitted, Refusal, RefusalKind, Unavailable
 from cbs.platform import bus as limits
+from cbs.platform import retry
 from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.context import Context, current, within
 from cbs.platform.envelope import Call, RemoteRefusal, Reply
@@ -27,7 +27,7 @@ from tests.signing import Signer
 class NoSuchCat(Refusal):
     """No cat of this name."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class Ask(msgspec.Struct):
@@ -118,9 +118,9 @@ async def test_a_refusal_comes_back_as_what_it_was(line):
         await line.ask("none")
 
     refusal = caught.value
-    assert (refusal.code, refusal.because, refusal.detail) == (
+    assert (refusal.code, refusal.kind, refusal.detail) == (
         "no-such-cat",
-        Because.NOT_FOUND,
+        RefusalKind.NOT_FOUND,
         "none",
     )
     assert refusal.title == "No cat of this name."
@@ -141,14 +141,14 @@ async def test_a_forged_token_is_refused(line):
     with within(Context(principal=principal, token=forged)), pytest.raises(RemoteRefusal) as caught:
         await line.ask("tom")
 
-    assert caught.value.because is Because.UNAUTHENTICATED
+    assert caught.value.kind is RefusalKind.UNAUTHENTICATED
 
 
 async def test_a_bug_is_an_unknown_outcome_and_says_nothing_of_itself(line):
     with line.as_user("cats.see"), pytest.raises(RemoteRefusal) as caught:
         await line.ask("lost")
 
-    assert caught.value.because is Because.UNAVAILABLE
+    assert caught.value.kind is RefusalKind.UNAVAILABLE
     assert "secret" not in f"{caught.value.title} {caught.value.detail}"
 
 
@@ -183,7 +183,7 @@ async def test_slow_requests_do_not_hold_up_others_and_are_bounded(line, monkeyp
         await asyncio.sleep(0.1)
         with pytest.raises(RemoteRefusal) as caught:
             await line.ask("tom")
-        assert caught.value.because is Because.BUSY
+        assert caught.value.kind is RefusalKind.BUSY
         line.cats.hold.set()
         assert len(await asyncio.gather(*held)) == 5
 
@@ -210,7 +210,7 @@ async def test_any_bytes_get_a_typed_refusal(line, body):
     )
 
     assert reply.refused is not None
-    assert reply.refused.because in (Because.MALFORMED, Because.UNAUTHENTICATED)
+    assert reply.refused.because in (RefusalKind.MALFORMED, RefusalKind.UNAUTHENTICATED)
 
 
 async def test_a_message_that_is_too_long_is_refused(line):
@@ -236,7 +236,7 @@ async def eventually_told(line, name):
 
 
 async def test_a_breaker_spares_who_does_not_answer_and_tries_again(line, monkeypatch, tmp_path):
-    monkeypatch.setattr(asking, "TRIES_MAX", 1)
+    monkeypatch.setattr(retry, "TRIES_MAX", 1)
     with line.as_user("cats.see"):
         for _ in range(limits.BREAKER_FAILURES_MAX):
             with pytest.raises(Unavailable):

@@ -1,4 +1,4 @@
-"""Facts from outbox to listener, over a real PostgreSQL and a real NATS that lose and repeat."""
+"""Facts from outbox to consumer, over a real PostgreSQL and a real NATS that lose and repeat."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,9 +15,9 @@ from nats.js.errors import FetchTimeoutError
 from cbs.kernel.event import Event
 from cbs.kernel.refusal import Unavailable
 from cbs.platform.bus import Bus
+from cbs.platform.consumer import Consumer
 from cbs.platform.context import NOBODY
 from cbs.platform.database import Database
-from cbs.platform.hearing import Listener
 from cbs.platform.operations import DeadLetters, Place, StillIndigestible
 from cbs.platform.outbox import Fact, Outbox, fact_of
 from cbs.platform.process import ended
@@ -39,11 +39,11 @@ class LampLit(Event):
 
 @dataclass
 class House:
-    """A source with its relay and a listener; what the listener heard, as it committed it."""
+    """A source with its relay and a consumer; what the consumer heard, as it committed it."""
 
     source: Outbox
     relay: Relay
-    listener: Listener
+    consumer: Consumer
     bus: Bus
     poison: set[int] = field(default_factory=set)
 
@@ -51,13 +51,13 @@ class House:
         async with self.source.database.transaction():
             await self.source.put(*(LampLit(lamp=lamp) for lamp in lamps))
 
-    async def digest(self, facts: Sequence[Fact]) -> None:
+    async def handle(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
             lamp = int(fact.event.subject)
             if lamp in self.poison:
                 raise ValueError(f"lamp {lamp}")
             # Any table will do to see what was done, and how often.
-            await self.listener.database.execute(
+            await self.consumer.database.execute(
                 "INSERT INTO request (principal, key, fingerprint, asked_at)"
                 " VALUES ($1, $2, '', now())",
                 fact.source,
@@ -65,7 +65,7 @@ class House:
             )
 
     async def heard(self) -> list[int]:
-        rows = await self.listener.database.fetch("SELECT key FROM request ORDER BY key")
+        rows = await self.consumer.database.fetch("SELECT key FROM request ORDER BY key")
         return [int(row["key"].split()[1]) for row in rows]
 
     async def until_heard(self, count: int, *, seconds: float = 15) -> list[int]:
@@ -88,22 +88,22 @@ async def house(
     await buses[0].serve(_facts_endpoint(outbox))
     made: list[House] = []
 
-    async def digest(facts: Sequence[Fact]) -> None:
-        await made[0].digest(facts)
+    async def handle(facts: Sequence[Fact]) -> None:
+        await made[0].handle(facts)
 
-    listener = Listener(
+    consumer = Consumer(
         service="audit",
         source="ledger",
         database=listener_db,
         bus=buses[1],
         principal=NOBODY.principal,
-        digest=digest,
+        handle=handle,
     )
     made.append(
         House(
             source=outbox,
             relay=Relay(outbox=outbox, bus=buses[0]),
-            listener=listener,
+            consumer=consumer,
             bus=buses[1],
         )
     )
@@ -129,7 +129,7 @@ class Running:
 
 
 async def test_every_fact_is_heard_once_in_order(house):
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         for lamp in range(0, 300, 3):
             await house.light(lamp, lamp + 1, lamp + 2)
         heard = await house.until_heard(300)
@@ -157,7 +157,7 @@ async def test_relaying_leaves_nothing_behind_on_the_bus(house):
             await house.until_heard(lamp + 1)
         return len(asyncio.all_tasks())
 
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         before = await lit_and_heard(range(5))
         after = await lit_and_heard(range(5, 25))
 
@@ -213,17 +213,17 @@ async def test_the_bytes_kept_are_the_bytes_heard(house):
 
 async def test_killed_again_and_again_both_sides_lose_and_repeat_nothing(house):
     for start in range(0, 100, 10):
-        async with Running(house.relay, house.listener):
+        async with Running(house.relay, house.consumer):
             await house.light(*range(start, start + 10))
             await asyncio.sleep(0.03)
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         heard = await house.until_heard(100)
 
     assert heard == list(range(100))
 
 
 async def test_a_stream_that_is_lost_costs_nothing(house, nats_url):
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         await house.light(0, 1, 2)
         await house.until_heard(3)
         client = await nats.connect(nats_url)
@@ -238,7 +238,7 @@ async def test_a_stream_that_is_lost_costs_nothing(house, nats_url):
 async def test_a_listener_that_comes_late_gets_what_the_stream_no_longer_has(house):
     await house.light(*range(600))
     await house.source.database.execute("UPDATE relay SET position = 500")
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         heard = await house.until_heard(600)
 
     assert heard == list(range(600))
@@ -247,9 +247,9 @@ async def test_a_listener_that_comes_late_gets_what_the_stream_no_longer_has(hou
 async def test_repeated_and_shuffled_deliveries_change_nothing(house):
     await house.light(*range(5))
     bodies = [body for _, _, body in await house.source.after(0, limit=10)]
-    await house.listener.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    await house.consumer.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
     for delivery in ([3, 2], [0, 0, 1], [4], [1, 3], [0, 1, 2, 3, 4]):
-        await house.listener.hear([bodies[n] for n in delivery])
+        await house.consumer.hear([bodies[n] for n in delivery])
 
     assert await house.heard() == list(range(5))
 
@@ -257,8 +257,8 @@ async def test_repeated_and_shuffled_deliveries_change_nothing(house):
 async def test_what_is_no_fact_is_passed_over_and_what_it_replaced_is_fetched(house):
     await house.light(*range(4))
     bodies = [body for _, _, body in await house.source.after(0, limit=10)]
-    await house.listener.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
-    await house.listener.hear([bodies[0], b"\xff", b"{}", b'{"type": "x"}', bodies[3]])
+    await house.consumer.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    await house.consumer.hear([bodies[0], b"\xff", b"{}", b'{"type": "x"}', bodies[3]])
 
     assert await house.heard() == list(range(4))
 
@@ -271,15 +271,15 @@ async def test_a_gap_that_the_source_cannot_fill_is_said_and_not_stepped_over(ho
         return left[:limit]
 
     monkeypatch.setattr(Outbox, "after", after)
-    await house.listener.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    await house.consumer.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
     with pytest.raises(Unavailable, match="no longer has"):
-        await house.listener.catch_up()
+        await house.consumer.catch_up()
 
     assert await house.heard() == []
 
 
 async def test_two_listeners_of_one_service_share_and_do_not_repeat(house):
-    async with Running(house.relay, house.listener, house.listener):
+    async with Running(house.relay, house.consumer, house.consumer):
         for lamp in range(200):
             await house.light(lamp)
         heard = await house.until_heard(200)
@@ -290,10 +290,10 @@ async def test_two_listeners_of_one_service_share_and_do_not_repeat(house):
 
 async def test_a_poisoned_fact_is_set_aside_and_can_be_replayed(house):
     house.poison = {1}
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         await house.light(0, 1, 2)
         assert await house.until_heard(2) == [0, 2]
-    letters = DeadLetters(database=house.listener.database, listeners=[house.listener])
+    letters = DeadLetters(database=house.consumer.database, consumers=[house.consumer])
     (letter,) = await letters.after(Place(), limit=10)
     assert (letter.source, letter.position, await letters.waiting()) == ("ledger", 2, 1)
     assert "lamp 1" in letter.error
@@ -319,7 +319,7 @@ async def test_a_fact_whose_transaction_fails_is_never_heard(house):
     with pytest.raises(ZeroDivisionError):
         await fail()
     await house.light(2)
-    async with Running(house.relay, house.listener):
+    async with Running(house.relay, house.consumer):
         assert await house.until_heard(1) == [2]
 
 

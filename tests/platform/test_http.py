@@ -10,9 +10,9 @@ import pytest
 from litestar import get, post
 from litestar.params import JSONBody
 
-from cbs.ledger.connections import CONNECTIONS
 from cbs.ledger.main import build
-from cbs.platform import edge as limits
+from cbs.ledger.service import DECLARATION
+from cbs.platform import admission as limits
 from cbs.platform.context import current
 from cbs.platform.process import Probe
 from cbs.platform.service import Service
@@ -59,7 +59,7 @@ async def me() -> dict[str, str]:
 @pytest.fixture
 def service(database: Callable[[str], Database], nats_url: str, tmp_path: Path) -> Service:
     made = described(
-        CONNECTIONS,
+        DECLARATION,
         Settings,
         build,
         database=database("ledger"),
@@ -114,7 +114,7 @@ async def test_a_token_is_needed_and_checked(served, authorization, detail):
 async def test_a_missing_permission_is_told_and_is_a_fact(served):
     async with served.client("tara", "payments.cash") as tara:
         assert problem(await tara.get("/v1/ledger/accounts")) == (403, "not-permitted")
-    facts = await served.service.plumbing.outbox.after(0, limit=10)
+    facts = await served.service.runtime.outbox.after(0, limit=10)
 
     (refused,) = [json.loads(body) for _, subject, body in facts if "permission" in subject]
     assert refused["actor"] == "tara"
@@ -204,8 +204,8 @@ async def test_what_finds_no_room_to_wait_is_told_at_once(served, monkeypatch):
 
 
 async def test_an_outage_of_the_database_is_unavailable_not_a_bug(served):
-    assert served.service.plumbing.database.pool is not None
-    served.service.plumbing.database.pool.terminate()
+    assert served.service.runtime.database.pool is not None
+    served.service.runtime.database.pool.terminate()
     async with served.client("olga", "ledger.read") as olga:
         response = await olga.get("/v1/ledger/accounts/INR-CASH")
 
@@ -223,8 +223,8 @@ async def test_health_says_whether_to_send_requests(served, service):
     async with served.client("tara") as tara:
         live, ready = await tara.get("/health/live"), await tara.get("/health/ready")
         metrics = await tara.get("/metrics")
-        assert service.plumbing.database.pool is not None
-        service.plumbing.database.pool.terminate()
+        assert service.runtime.database.pool is not None
+        service.runtime.database.pool.terminate()
         down = await tara.get("/health/ready")
 
     assert live.status_code == 200

@@ -5,7 +5,7 @@ from importlib import import_module
 import asyncpg
 import pytest
 
-from cbs.dev.folder import SERVICES
+from cbs.bank import SERVICES
 from cbs.platform.database import Database
 from cbs.platform.migrations import check_migrated, migrate
 from cbs.platform.settings import Misconfigured

@@ -9,8 +9,8 @@ import pytest
 from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import KeyReused, NotPermitted, Refusal
 from cbs.platform.database import Database
+from cbs.platform.idempotency import Key, KeyState, PostgresKeys
 from cbs.platform.problem import answer_of
-from cbs.platform.requests import Asked, PostgresRequests, State
 from tests.conftest import Database as Place
 
 AT = datetime(2026, 4, 1, tzinfo=UTC)
@@ -22,22 +22,22 @@ class NoFunds(Refusal):
 
 
 @pytest.fixture
-async def requests(database: Callable[[str], Place]) -> AsyncIterator[PostgresRequests]:
+async def requests(database: Callable[[str], Place]) -> AsyncIterator[PostgresKeys]:
     """The ledger's keys; its account table stands for an effect."""
     connected = Database(database("ledger").runtime_url)
     await connected.open()
-    yield PostgresRequests(database=connected, refused=answer_of)
+    yield PostgresKeys(database=connected, refused=answer_of)
     await connected.close()
 
 
-def asked(key: str = "key-0001", what: bytes = b"this", principal: str = "tara") -> Asked:
-    return Asked(principal=principal, key=key, fingerprint=what, at=AT)
+def asked(key: str = "key-0001", what: bytes = b"this", principal: str = "tara") -> Key:
+    return Key(principal=principal, key=key, fingerprint=what, at=AT)
 
 
 class Effect:
     """Blocks an account and counts how often; then answers, refuses or fails as told."""
 
-    def __init__(self, requests: PostgresRequests, then: Exception | Answer | None = DONE) -> None:
+    def __init__(self, requests: PostgresKeys, then: Exception | Answer | None = DONE) -> None:
         self.requests, self.then, self.times = requests, then, 0
 
     async def __call__(self) -> Answer | None:
@@ -103,7 +103,7 @@ async def test_what_is_begun_is_answered_later_and_only_once(requests):
     assert await requests.once(asked(), effect) is None
     assert await requests.once(asked(), effect) is None
     found = await requests.find(principal="tara", key="key-0001")
-    assert found is not None and found.state is State.UNDER_WAY
+    assert found is not None and found.state is KeyState.UNDER_WAY
 
     for answer in (DONE, Answer(status=409, body=b"{}")):
         async with requests.database.transaction():
@@ -111,5 +111,5 @@ async def test_what_is_begun_is_answered_later_and_only_once(requests):
 
     assert await requests.once(asked(), effect) == DONE
     found = await requests.find(principal="tara", key="key-0001")
-    assert found is not None and (found.state, found.status) == (State.ANSWERED, 201)
+    assert found is not None and (found.state, found.status) == (KeyState.ANSWERED, 201)
     assert effect.times == 1

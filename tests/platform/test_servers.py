@@ -16,9 +16,9 @@ from nats.js.errors import NotFoundError
 from cbs.kernel.refusal import Unavailable
 from cbs.platform import relay as limits
 from cbs.platform.bus import Bus, Endpoint
+from cbs.platform.consumer import Consumer
 from cbs.platform.context import NOBODY, Context, within
 from cbs.platform.database import Database
-from cbs.platform.hearing import Listener
 from cbs.platform.outbox import Fact, Outbox
 from cbs.platform.relay import Relay, ensure_stream, stream_name
 from cbs.platform.service import _facts_endpoint
@@ -120,19 +120,19 @@ async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncItera
     await ledger.serve(cats, _facts_endpoint(outbox))
     made: list[House] = []
 
-    async def digest(facts: Sequence[Fact]) -> None:
-        await made[0].digest(facts)
+    async def handle(facts: Sequence[Fact]) -> None:
+        await made[0].handle(facts)
 
-    listener = Listener(
+    consumer = Consumer(
         service="audit",
         source="ledger",
         database=listener_db,
         bus=audit,
         principal=NOBODY.principal,
-        digest=digest,
+        handle=handle,
     )
     relay = Relay(outbox=outbox, bus=ledger, replicas=clustered.SERVERS)
-    made.append(House(source=outbox, relay=relay, listener=listener, bus=audit))
+    made.append(House(source=outbox, relay=relay, consumer=consumer, bus=audit))
     yield World(servers, made[0], Line(payments, signer), ledger)
     for bus in (payments, audit, ledger):
         await bus.leave()
@@ -163,7 +163,7 @@ async def test_the_leader_killed_under_load_loses_nothing_and_holds_nobody_up(wo
     async with (
         world.cluster.administrator() as streams,
         world.asks_at(killed) as near,
-        Running(world.house.relay, world.house.listener, world.line, near),
+        Running(world.house.relay, world.house.consumer, world.line, near),
     ):
         lighting = asyncio.create_task(lit(world.house, stop))
         await world.house.until_heard(20, seconds=HEARD_SECONDS_MAX)
@@ -203,7 +203,7 @@ async def test_with_one_replica_the_stream_is_away_with_its_server_and_comes_bac
     world.house.relay.replicas = 1
     async with (
         world.cluster.administrator() as streams,
-        Running(world.house.relay, world.house.listener),
+        Running(world.house.relay, world.house.consumer),
     ):
         await world.house.light(0, 1)
         await world.house.until_heard(2, seconds=HEARD_SECONDS_MAX)
@@ -266,7 +266,7 @@ async def test_a_stream_of_an_older_release_gets_the_replicas_of_todays(world, m
         gone = next(each for each in world.cluster.servers if each.name != leader)
         if away:
             await asyncio.to_thread(gone.kill)
-        async with Running(world.house.relay, world.house.listener):
+        async with Running(world.house.relay, world.house.consumer):
             await world.house.light(0)
             assert await world.house.until_heard(1, seconds=HEARD_SECONDS_MAX) == [0]
             if away:

@@ -11,13 +11,13 @@ import msgspec
 import nats
 import pytest
 
-from cbs.dev.running import broker
-from cbs.dev.running.ports import choose, is_open
-from cbs.dev.running.process import running
-from cbs.kernel.refusal import Because
+from cbs.kernel.refusal import RefusalKind
 from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.context import Context, within
 from cbs.platform.envelope import RemoteRefusal, reply_with
+from cbs.tools.local import nats_server
+from cbs.tools.local.ports import choose, is_open
+from cbs.tools.local.process import running
 from tests.platform.buses import bus_of
 from tests.settling import settled
 from tests.signing import Signer
@@ -117,7 +117,9 @@ def mapped(tmp_path):
     claim = choose(14222)
     server = Mapped(tmp_path, claim.port)
     ready = lambda: is_open(claim.port)
-    with running(broker.command(server.conf), log=tmp_path / "log", is_ready=ready) as server.pid:
+    with running(
+        nats_server.command(server.conf), log=tmp_path / "log", is_ready=ready
+    ) as server.pid:
         yield server
     claim.release()
 
@@ -171,7 +173,7 @@ async def test_an_outage_that_two_instances_tell_of_is_one(nats_url, tmp_path):
         with pytest.raises(RemoteRefusal) as caught:
             await tell(caller)
 
-    assert caught.value.because is Because.UNAVAILABLE
+    assert caught.value.kind is RefusalKind.UNAVAILABLE
     assert len(ill.keys) == 2
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cbs.release.gate.history import LOCK, PACTS, SOURCES, History
+from cbs.tools.release.gate.history import LOCK, PACTS, SOURCES, History
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.place import SCHEMA, Place
@@ -51,7 +51,7 @@ def place(tmp_path: Path) -> Place:
     made.root.mkdir()
     made.git("init", "--quiet", "--initial-branch=main")
     for service, calls in {"ledger": (), "payments": ("ledger.post",)}.items():
-        text = f"CONNECTIONS = Connections(service={service!r}, calls={calls!r})\n"
+        text = f"DECLARATION = Declaration(service={service!r}, calls={calls!r})\n"
         made.write(f"{SOURCES}/{service}/connections.py", text)
     made.write(LOCK, "msgspec==1\n")
     made.write(f"{SOURCES}/release/expecting/partner.py", "")

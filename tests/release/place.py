@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cbs.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.release.gate.environments import There, environment
-from cbs.release.gate.gate import Gate
-from cbs.release.gate.history import PACTS, History, Pact
-from cbs.release.gate.records import Deployment, Verdict, Way, now
-from cbs.release.gate.runner import Report
-from cbs.release.verifying.verification import Outcome, Verified
+from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
+from cbs.tools.release.gate.environments import There, environment
+from cbs.tools.release.gate.gate import Gate
+from cbs.tools.release.gate.history import PACTS, History, Pact
+from cbs.tools.release.gate.records import Deployment, Verdict, Way, now
+from cbs.tools.release.gate.runner import Report
+from cbs.tools.release.provider_verification.verification import Outcome, Verified
 
 NOBODY = ("-c", "user.name=Asha", "-c", "user.email=asha@bank.example")
 SCHEMA = {

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from cbs.release.gate.blobs import FolderBlobs
-from cbs.release.gate.broker import BrokerStore
-from cbs.release.gate.hal import BASE_URL, Hal
-from cbs.release.gate.history import Pact
-from cbs.release.gate.pact_broker import PactBroker
-from cbs.release.gate.records import Deployment, Result, Signed, Way
-from cbs.release.verifying.verification import Outcome
+from cbs.tools.release.gate.blobs import FolderBlobs
+from cbs.tools.release.gate.broker import BrokerStore
+from cbs.tools.release.gate.hal import BASE_URL, Hal
+from cbs.tools.release.gate.history import Pact
+from cbs.tools.release.gate.pact_broker import PactBroker
+from cbs.tools.release.gate.records import Deployment, Result, Signed, Way
+from cbs.tools.release.provider_verification.verification import Outcome
 
 AT = datetime.now(UTC).replace(microsecond=0)
 SECONDS_MAX = 1.0

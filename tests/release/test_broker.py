@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from cbs.dev.cli import app
-from cbs.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.release.gate.environments import APPLICATIONS, Environment, There, environment
-from cbs.release.gate.gate import Gate
-from cbs.release.gate.hal import BASE_URL, Hal
-from cbs.release.gate.pact_broker import PactBroker
-from cbs.release.gate.records import RESULT_DAYS_MAX, Answer, StoreUnreachable, Way
+from cbs.tools.cli.main import app
+from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
+from cbs.tools.release.gate.environments import APPLICATIONS, Environment, There, environment
+from cbs.tools.release.gate.gate import Gate
+from cbs.tools.release.gate.hal import BASE_URL, Hal
+from cbs.tools.release.gate.pact_broker import PactBroker
+from cbs.tools.release.gate.records import RESULT_DAYS_MAX, Answer, StoreUnreachable, Way
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.promises import PACT, broker_store, deployment, result

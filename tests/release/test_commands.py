@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cbs.release.commands import app
-from cbs.release.gate.records import Way
+from cbs.tools.release.commands import app
+from cbs.tools.release.gate.records import Way
 from tests.release.place import Place
 
 DONE, NO, USAGE, CANNOT_SAY = 0, 1, 2, 3

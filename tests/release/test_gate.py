@@ -6,9 +6,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from cbs.release.gate.environments import There, environment
-from cbs.release.gate.history import PACTS, SOURCES, History, NotAPact
-from cbs.release.gate.records import (
+from cbs.tools.release.gate.environments import There, environment
+from cbs.tools.release.gate.history import PACTS, SOURCES, History, NotAPact
+from cbs.tools.release.gate.records import (
     RESULT_DAYS_MAX,
     Answer,
     Deployment,

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from cbs.dev.running import broker
-from cbs.dev.running.nkey import new_seed, public_of
-from cbs.dev.running.ports import choose, is_open
-from cbs.dev.running.process import running
-from cbs.platform.connections import Permissions
-from cbs.release.gate import objects, stores
-from cbs.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.release.gate.broker import BrokerStore
-from cbs.release.gate.hal import BASE_URL
-from cbs.release.gate.objects import NKEY_FILE, NatsBlobs
-from cbs.release.gate.records import StoreUnreachable
+from cbs.platform.declaration import Permissions
+from cbs.tools.local import nats_server
+from cbs.tools.local.nkey import new_seed, public_of
+from cbs.tools.local.ports import choose, is_open
+from cbs.tools.local.process import running
+from cbs.tools.release.gate import objects, stores
+from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
+from cbs.tools.release.gate.broker import BrokerStore
+from cbs.tools.release.gate.hal import BASE_URL
+from cbs.tools.release.gate.objects import NKEY_FILE, NatsBlobs
+from cbs.tools.release.gate.records import StoreUnreachable
 
 SECONDS_MAX = 3.0
 
@@ -120,8 +120,10 @@ def at(claim):
 @contextmanager
 def server(folder, users, claim):
     conf = folder / "nats.conf"
-    conf.write_text(broker.bank_conf(port=claim.port, store=folder / "store", users=users))
-    with running(broker.command(conf), log=folder / "log", is_ready=lambda: is_open(claim.port)):
+    conf.write_text(nats_server.bank_conf(port=claim.port, store=folder / "store", users=users))
+    with running(
+        nats_server.command(conf), log=folder / "log", is_ready=lambda: is_open(claim.port)
+    ):
         yield at(claim)
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbs.release.comparing.schemas import Comparison
-from cbs.release.comparing.shapes import Schemas, Unreadable
+from cbs.tools.release.schema_diff.schemas import Comparison
+from cbs.tools.release.schema_diff.shapes import Schemas, Unreadable
 
 NAMES = st.sampled_from(["amount", "currency", "note"])
 VALUES = st.sampled_from(["INR", "EUR", "", "aaaa", 0, 1, 2, 5, 2.5, True, False, None])

@@ -6,12 +6,12 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from cbs.dev.cli import app
-from cbs.release.gate.hal import BASE_URL
-from cbs.release.gate.history import PACTS, Pact
-from cbs.release.gate.records import StoreUnreachable
-from cbs.release.gate.selecting import selection, tell
-from cbs.release.verifying.verification import Outcome, Verified
+from cbs.tools.cli.main import app
+from cbs.tools.release.gate.hal import BASE_URL
+from cbs.tools.release.gate.history import PACTS, Pact
+from cbs.tools.release.gate.records import StoreUnreachable
+from cbs.tools.release.gate.selectors import selection, tell
+from cbs.tools.release.provider_verification.verification import Outcome, Verified
 from tests.release.promises import PACT, result
 
 WISH = Pact("accounts", "ledger", PACT.body.replace(b"opens a book", b"closes a book"))

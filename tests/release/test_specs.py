@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cbs.release.comparing.shapes import Unreadable
-from cbs.release.comparing.specs import Change, asyncapi_changes, openapi_changes
+from cbs.tools.release.schema_diff.shapes import Unreadable
+from cbs.tools.release.schema_diff.specs import Change, asyncapi_changes, openapi_changes
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 DOCUMENTS = sorted(CONTRACTS.glob("*api/*.json"))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbs.release.migrating.scripts import split
-from cbs.release.migrating.steps import Step, statements_of, still_used
+from cbs.tools.release.migration_lint.scripts import split
+from cbs.tools.release.migration_lint.steps import Step, statements_of, still_used
 
 SOURCE = Path(__file__).parents[2] / "src" / "python" / "cbs"
 MIGRATIONS = sorted(SOURCE.glob("*/infrastructure/migrations/*_0*.py"))

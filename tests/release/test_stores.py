@@ -10,14 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cbs.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.release.gate.objects import NatsBlobs
-from cbs.release.gate.records import (
-    Store,
-    StoreUnreachable,
-    Way,
-)
-from cbs.release.verifying.verification import Outcome
+from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
+from cbs.tools.release.gate.objects import NatsBlobs
+from cbs.tools.release.gate.records import Store, StoreUnreachable, Way
+from cbs.tools.release.provider_verification.verification import Outcome
 from tests.release.listening import dead, mute, serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.promises import AT, PACT, SECONDS_MAX, broker_store, deployment, result, signed

@@ -5,21 +5,21 @@ from contextvars import ContextVar
 from dataclasses import replace
 
 from cbs.accounts import main as accounts_main
+from cbs.accounts.clients import BusBook
 from cbs.accounts.domain import account as accounts_account
-from cbs.accounts.infrastructure.changes import PostgresChanges
-from cbs.accounts.infrastructure.ledger_client import BusBook
+from cbs.accounts.store.changes import PostgresChanges
 from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import Refusal
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.domain.account import Account
-from cbs.ledger.infrastructure import write_path
+from cbs.ledger.store import write_path
 from cbs.platform import bus
+from cbs.platform.consumer import HEARD, MOVE, Consumer
 from cbs.platform.context import Context, within
 from cbs.platform.database import UNREACHABLE
 from cbs.platform.envelope import Call
-from cbs.platform.hearing import HEARD, MOVE, Listener
+from cbs.platform.idempotency import ANSWER, CLAIM, PostgresKeys
 from cbs.platform.outbox import Fact
-from cbs.platform.requests import ANSWER, CLAIM, PostgresRequests
 
 
 def dedupe_dropped(patch):
@@ -42,7 +42,7 @@ def dedupe_dropped(patch):
                 )
             return answer
 
-    patch(PostgresRequests, "once", once)
+    patch(PostgresKeys, "once", once)
 
 
 def dedupe_dropped_in_the_ledger(patch):
@@ -68,8 +68,8 @@ def _written_again(original):
     return write
 
 
-def watermark_moved_before_the_digest(patch):
-    async def digested(self, facts):
+def watermark_moved_before_the_handler(patch):
+    async def handled(self, facts):
         async with self.database.transaction():
             heard = await self.database.connection.fetchval(HEARD, self.source)
             due: list[Fact] = []
@@ -81,25 +81,25 @@ def watermark_moved_before_the_digest(patch):
         if due:
             async with self.database.transaction():
                 with within(Context(principal=self.principal)):
-                    await self.digest(due)
+                    await self.handle(due)
         return bool(facts) and facts[-1].position > heard + len(due)
 
-    patch(Listener, "_digested", digested)
+    patch(Consumer, "_handled", handled)
 
 
 def gap_overheard(patch):
-    async def digested(self, facts):
+    async def handled(self, facts):
         async with self.database.transaction():
             connection = self.database.connection
             heard = await connection.fetchval(HEARD, self.source)
             due = {fact.position: fact for fact in facts if fact.position > heard}
             if due:
                 with within(Context(principal=self.principal)):
-                    await self.digest(list(due.values()))
+                    await self.handle(list(due.values()))
                 await connection.execute(MOVE, self.source, max(due))
         return False
 
-    patch(Listener, "_digested", digested)
+    patch(Consumer, "_handled", handled)
 
 
 def answer_before_commit(patch):
@@ -215,7 +215,7 @@ def nothing(patch):
 BUGS = [
     dedupe_dropped,
     dedupe_dropped_in_the_ledger,
-    watermark_moved_before_the_digest,
+    watermark_moved_before_the_handler,
     gap_overheard,
     answer_before_commit,
     retry_with_a_new_key,

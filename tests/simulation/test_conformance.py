@@ -10,16 +10,16 @@ from cbs.kernel.answer import Answer
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import KeyReused, Refusal
 from cbs.ledger.domain.account import AccountKind, Terms
-from cbs.ledger.infrastructure.store import PostgresBook
-from cbs.ledger.infrastructure.tables import AccountRow, PostingRow, TransactionRow
-from cbs.ledger.infrastructure.write_path import POSTINGS, WritePath
 from cbs.ledger.main import posted
+from cbs.ledger.store.book import PostgresBook
+from cbs.ledger.store.write_path import POSTINGS, WritePath
+from cbs.ledger.tables import AccountRow, PostingRow, TransactionRow
 from cbs.platform.context import new_id, now
 from cbs.platform.database import Database
+from cbs.platform.idempotency import Key, PostgresKeys
 from cbs.platform.outbox import HEAD, Outbox
 from cbs.platform.problem import answer_of
 from cbs.platform.relay import LOCK, UNLOCK
-from cbs.platform.requests import Asked, PostgresRequests
 from cbs.platform.service import PermissionRefused
 from cbs.simulation.database import Server, SimulatedDatabase
 from cbs.simulation.schemas import PLUMBING, SCHEMAS, begin
@@ -72,7 +72,7 @@ async def opened(db, book, *numbers):
 
 
 def asked(fingerprint=b"one"):
-    return Asked(principal="p", key="key-0001", fingerprint=fingerprint, at=now())
+    return Key(principal="p", key="key-0001", fingerprint=fingerprint, at=now())
 
 
 async def test_positions_have_no_gap_after_a_rollback(db, outbox):
@@ -88,7 +88,7 @@ async def test_positions_have_no_gap_after_a_rollback(db, outbox):
 
 
 async def test_a_key_gives_its_first_answer(db):
-    requests = PostgresRequests(database=db, refused=answer_of)
+    requests = PostgresKeys(database=db, refused=answer_of)
 
     async def first():
         return Answer(status=201, body=b"1")
@@ -105,7 +105,7 @@ async def test_a_key_gives_its_first_answer(db):
 
 
 async def test_of_a_refusal_only_the_answer_stays(db, outbox):
-    requests = PostgresRequests(database=db, refused=answer_of)
+    requests = PostgresKeys(database=db, refused=answer_of)
 
     async def effect():
         await outbox.put(FACT)

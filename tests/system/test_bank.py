@@ -18,15 +18,16 @@ from uuid import uuid4
 
 import pytest
 
-from cbs.dev import __main__ as program
-from cbs.dev.folder import SERVICES, Folder
-from cbs.dev.running.parts import MARK
-from cbs.dev.running.plan import SOURCE
-from cbs.dev.running.process import left_behind
+from cbs.bank import SERVICES
+from cbs.tools.cli import __main__ as program
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.parts import MARK
+from cbs.tools.local.plan import SOURCE
+from cbs.tools.local.process import left_behind
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS_MAX, TRANSFER_SECONDS_MAX = 60, 40
-assert program  # run as `python -m cbs.dev` below
+assert program  # run as `python -m cbs.tools.cli` below
 
 
 class Clone:
@@ -35,7 +36,7 @@ class Clone:
     def __init__(self, root: Path, dist: Path) -> None:
         self.root, self.dist = root, dist
         shim = root / "cbs"
-        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cbs.dev "$@"\n')
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cbs.tools.cli "$@"\n')
         shim.chmod(0o755)
 
     @property

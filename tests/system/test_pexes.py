@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from cbs.dev.running import unpacking
+from cbs.tools.local import pex_cache
 
 SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 NEVER = (
@@ -50,7 +50,8 @@ def test_a_pex_holds_no_other_service_no_server_and_no_test_tool(folder, service
 
 
 @pytest.mark.parametrize(
-    "planted", ["cbs/payments/main.py", "cbs/dev/cli.py", ".deps/typer-1.0-py3-none-any.whl/x.py"]
+    "planted",
+    ["cbs/payments/main.py", "cbs/tools/cli/main.py", ".deps/typer-1.0-py3-none-any.whl/x.py"],
 )
 def test_what_does_not_belong_is_seen(folder, tmp_path, planted):
     pex = tmp_path / "ledger.pex"
@@ -79,7 +80,7 @@ def test_a_pex_is_whole_it_describes_its_service(folder, service, unpacked):
 def test_a_pex_clears_nothing_of_another_where_its_system_has_a_place(folder, tmp_path, made):
     """Where it has none it does, which is why the place is made."""
     if made:
-        unpacking.make(tmp_path)
+        pex_cache.make(tmp_path)
     another = tmp_path / "interpreters" / "another"
     another.mkdir(parents=True)
 

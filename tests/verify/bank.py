@@ -12,19 +12,19 @@ from uuid import UUID, uuid4
 import httpx
 import msgspec
 
-from cbs.accounts.connections import CONNECTIONS as ACCOUNTS
 from cbs.accounts.main import build as build_accounts
-from cbs.audit.connections import CONNECTIONS as AUDIT
+from cbs.accounts.service import DECLARATION as ACCOUNTS
 from cbs.audit.main import build as build_audit
-from cbs.dev.verifying.snapshots import Place
-from cbs.dev.verifying.verify import Finding, findings
+from cbs.audit.service import DECLARATION as AUDIT
 from cbs.kernel.account_number import account_number
-from cbs.ledger.connections import CONNECTIONS as LEDGER
 from cbs.ledger.main import build as build_ledger
-from cbs.payments.connections import CONNECTIONS as PAYMENTS
+from cbs.ledger.service import DECLARATION as LEDGER
 from cbs.payments.main import build as build_payments
+from cbs.payments.service import DECLARATION as PAYMENTS
 from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.settings import Settings
+from cbs.tools.ops.verify.snapshots import Place
+from cbs.tools.ops.verify.verify import Finding, findings
 from tests.conftest import Database
 from tests.serving import Served, described, serving
 from tests.signing import Signer
@@ -79,8 +79,8 @@ class Bank:
         async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
             for listener, served in self.served.items():
                 for source in set(BUILDS[listener][0].hears) & set(BUILDS):
-                    said = await self.served[source].service.plumbing.outbox.head()
-                    heard = served.service.plumbing.database
+                    said = await self.served[source].service.runtime.outbox.head()
+                    heard = served.service.runtime.database
                     for _ in count():
                         row = await heard.fetchrow(HEARD, source)
                         if row and row["position"] >= said:
@@ -124,7 +124,7 @@ async def customers(beside: Served, nats_url: str) -> AsyncIterator[None]:
         kyc = "pending" if asked.customer_id == NOBODY else "verified"
         return {"customer_id": str(asked.customer_id), "status": "active", "kyc": kyc}
 
-    bus = Bus(service="customers", tokens=beside.service.plumbing.tokens)
+    bus = Bus(service="customers", tokens=beside.service.runtime.tokens)
     await bus.open(url=nats_url, nkey_file=None)
     try:
         await bus.serve(

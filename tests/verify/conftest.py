@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cbs.dev.running import databases
-from cbs.dev.running.postgres import with_database
+from cbs.tools.local import databases
+from cbs.tools.local.postgres import with_database
 from tests.conftest import Database
 from tests.verify.bank import BUILDS, business, working
 

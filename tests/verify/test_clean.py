@@ -39,7 +39,7 @@ async def test_a_bank_at_work_passes(bank, nats_url, tmp_path):
 
 async def test_without_a_bank_it_cannot_be_said(tmp_path):
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cbs.dev", "verify", "--data", str(tmp_path)),
+        *(sys.executable, "-m", "cbs.tools.cli", "verify", "--data", str(tmp_path)),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=asyncio.subprocess.PIPE,
     )

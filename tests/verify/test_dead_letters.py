@@ -14,10 +14,10 @@ import asyncpg
 import pytest
 import uvicorn
 
-from cbs.dev.folder import Folder
-from cbs.dev.running import state
-from cbs.dev.running.process import started
-from cbs.dev.running.state import State
+from cbs.tools.local import state
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.process import started
+from cbs.tools.local.state import State
 from tests.serving import Served
 from tests.verify.bank import broken, verified, working
 from tests.verify.planted import planted
@@ -72,7 +72,7 @@ class Told:
 
 async def cbs(root: Path, *words: str) -> Told:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cbs.dev", "dead-letters", *words, "--data", str(root)),
+        *(sys.executable, "-m", "cbs.tools.cli", "dead-letters", *words, "--data", str(root)),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

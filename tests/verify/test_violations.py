@@ -2,8 +2,8 @@
 
 import pytest
 
-from cbs.dev.verifying.snapshots import CannotSay, Place
-from cbs.dev.verifying.verify import ROWS_SHOWN_MAX, checks_of, findings, line, verdict
+from cbs.tools.ops.verify.snapshots import CannotSay, Place
+from cbs.tools.ops.verify.verify import ROWS_SHOWN_MAX, checks_of, findings, line, verdict
 from tests.verify.bank import BUILDS, broken, verified
 from tests.verify.planted import ACCOUNTS, BOOK, ONE_MORE_FACT, PAYMENTS, PLUMBING, planted
 

@@ -2,28 +2,27 @@
 
 from functools import partial
 
-from cbs.accounts.api.desk import Desk, view
-from cbs.accounts.api.http import ROUTES
-from cbs.accounts.api.products import PRODUCT_ROUTES
 from cbs.accounts.application.accounts import Accounts
 from cbs.accounts.application.changes import LEASE_SECONDS, Changes
-from cbs.accounts.connections import CONNECTIONS
+from cbs.accounts.clients import BusBook, BusCustomers
 from cbs.accounts.domain.facts import FACTS
-from cbs.accounts.infrastructure.background import OwnWork, failed, finish_for_ever
-from cbs.accounts.infrastructure.changes import PostgresChanges
-from cbs.accounts.infrastructure.customers_client import BusCustomers
-from cbs.accounts.infrastructure.ledger_client import BusBook
-from cbs.accounts.infrastructure.store import PostgresAccounts, PostgresProducts
-from cbs.accounts.infrastructure.tables import AccountRow, ChangeRow, ProductRow
+from cbs.accounts.http.accounts import ROUTES
+from cbs.accounts.http.desk import Desk, view
+from cbs.accounts.http.products import PRODUCT_ROUTES
+from cbs.accounts.service import DECLARATION
+from cbs.accounts.store.accounts import PostgresAccounts, PostgresProducts
+from cbs.accounts.store.changes import PostgresChanges
+from cbs.accounts.tables import AccountRow, ChangeRow, ProductRow
+from cbs.accounts.tasks import OwnWork, failed, finish_for_ever
 from cbs.platform.context import new_id, now
 from cbs.platform.problem import answer_of
 from cbs.platform.process import run
-from cbs.platform.service import Parts, Plumbing
+from cbs.platform.service import Runtime, ServiceSpec
 from cbs.platform.settings import Settings
 
 
-def build(plumbing: Plumbing[Settings]) -> Parts:
-    database, outbox, bus = plumbing.database, plumbing.outbox, plumbing.bus
+def build(runtime: Runtime[Settings]) -> ServiceSpec:
+    database, outbox, bus = runtime.database, runtime.outbox, runtime.bus
     book = BusBook(bus=bus)
     accounts = Accounts(
         accounts=PostgresAccounts(database=database, lease_seconds=LEASE_SECONDS),
@@ -31,7 +30,7 @@ def build(plumbing: Plumbing[Settings]) -> Parts:
         book=book,
         new_id=new_id,
     )
-    store = PostgresChanges(database=database, outbox=outbox, requests=plumbing.requests, now=now)
+    store = PostgresChanges(database=database, outbox=outbox, requests=runtime.requests, now=now)
     changes = Changes(
         store=store,
         book=book,
@@ -39,10 +38,10 @@ def build(plumbing: Plumbing[Settings]) -> Parts:
         now=now,
         view=view,
         refused=answer_of,
-        as_service_for=OwnWork(principal=plumbing.principal),
+        as_service_for=OwnWork(principal=runtime.principal),
         failed=failed,
     )
-    return Parts(
+    return ServiceSpec(
         routes=[*PRODUCT_ROUTES, *ROUTES],
         provide={"accounts": accounts, "desk": Desk(accounts=accounts, changes=changes)},
         facts=FACTS,
@@ -53,7 +52,7 @@ def build(plumbing: Plumbing[Settings]) -> Parts:
 
 
 def main() -> None:
-    run(CONNECTIONS, Settings, build)
+    run(DECLARATION, Settings, build)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,32 @@
 """The audit service, put together."""
 
-from cbs.audit.api.bus import digest
-from cbs.audit.api.http import ROUTES
-from cbs.audit.api.releases import keep_verdict
 from cbs.audit.application.log import AuditLog
-from cbs.audit.connections import CONNECTIONS
+from cbs.audit.consumer import handler_of
 from cbs.audit.domain.release import ReleaseJudged
-from cbs.audit.infrastructure.store import PostgresLog
-from cbs.audit.infrastructure.tables import EntryRow, HeadRow
+from cbs.audit.http.entries import ROUTES
+from cbs.audit.http.releases import keep_verdict
+from cbs.audit.service import DECLARATION
+from cbs.audit.store import PostgresLog
+from cbs.audit.tables import EntryRow, HeadRow
 from cbs.platform.context import now
 from cbs.platform.process import run
-from cbs.platform.service import Parts, Plumbing
+from cbs.platform.service import Runtime, ServiceSpec
 from cbs.platform.settings import Settings
 
 
-def build(plumbing: Plumbing[Settings]) -> Parts:
-    log = AuditLog(store=PostgresLog(database=plumbing.database), now=now)
-    return Parts(
+def build(runtime: Runtime[Settings]) -> ServiceSpec:
+    log = AuditLog(store=PostgresLog(database=runtime.database), now=now)
+    return ServiceSpec(
         routes=[*ROUTES, keep_verdict],
-        provide={"log": log, "outbox": plumbing.outbox},
+        provide={"log": log, "outbox": runtime.outbox},
         facts=(ReleaseJudged,),
         tables=(EntryRow, HeadRow),
-        digests=dict.fromkeys(CONNECTIONS.hears, digest(log)),
+        handlers=dict.fromkeys(DECLARATION.hears, handler_of(log)),
     )
 
 
 def main() -> None:
-    run(CONNECTIONS, Settings, build)
+    run(DECLARATION, Settings, build)
 
 
 if __name__ == "__main__":

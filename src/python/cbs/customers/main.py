@@ -2,42 +2,42 @@
 
 from functools import partial
 
-from cbs.customers.api.bus import endpoints
-from cbs.customers.api.http import ROUTES
 from cbs.customers.application.customers import Customers
-from cbs.customers.connections import CONNECTIONS
+from cbs.customers.bus import endpoints
 from cbs.customers.domain.facts import FACTS
-from cbs.customers.infrastructure.expiry import Expiry
-from cbs.customers.infrastructure.requests import KeyedRequests
-from cbs.customers.infrastructure.store import PostgresCustomers
-from cbs.customers.infrastructure.tables import CustomerRow, DocumentRow
-from cbs.customers.infrastructure.vault import Vault
+from cbs.customers.http.customers import ROUTES
+from cbs.customers.service import DECLARATION
 from cbs.customers.settings import Settings
+from cbs.customers.store.customers import PostgresCustomers
+from cbs.customers.store.requests import KeyedRequests
+from cbs.customers.store.vault import Vault
+from cbs.customers.tables import CustomerRow, DocumentRow
+from cbs.customers.tasks import Expiry
 from cbs.platform.context import new_id, now
 from cbs.platform.process import run
-from cbs.platform.service import Parts, Plumbing
+from cbs.platform.service import Runtime, ServiceSpec
 
 
-def build(plumbing: Plumbing[Settings]) -> Parts:
-    database = plumbing.database
-    vault = Vault(plumbing.settings.vault_key_file)
-    store = PostgresCustomers(database=database, outbox=plumbing.outbox, vault=vault)
+def build(runtime: Runtime[Settings]) -> ServiceSpec:
+    database = runtime.database
+    vault = Vault(runtime.settings.vault_key_file)
+    store = PostgresCustomers(database=database, outbox=runtime.outbox, vault=vault)
     customers = Customers(store=store, now=now, new_id=new_id)
-    expiry = Expiry(customers=customers, database=database, principal=plumbing.principal)
-    return Parts(
+    expiry = Expiry(customers=customers, database=database, principal=runtime.principal)
+    return ServiceSpec(
         routes=ROUTES,
-        provide={"customers": customers, "not_permitted": plumbing.not_permitted},
+        provide={"customers": customers, "not_permitted": runtime.not_permitted},
         facts=FACTS,
         tables=(CustomerRow, DocumentRow),
         endpoints=endpoints(customers),
         checks=(partial(vault.check, database),),
         tasks={"expiry": expiry.run},
-        requests=KeyedRequests(requests=plumbing.requests, vault=vault),
+        requests=KeyedRequests(requests=runtime.requests, vault=vault),
     )
 
 
 def main() -> None:
-    run(CONNECTIONS, Settings, build)
+    run(DECLARATION, Settings, build)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import Any
 
 import structlog
 
-from cbs.gateway.envoy import ENVOY, OWN, SERVICES, secret_file
+from cbs.bank import SERVICES
+from cbs.gateway.envoy import ENVOY, OWN, secret_file
 from cbs.platform.consul import Certificate, Consul
 from cbs.platform.files import write_whole
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cbs.bank import SERVICES
 from cbs.kernel.refusal import Busy, Malformed, NotSignedIn, Refusal, Unavailable
 from cbs.platform.auth import AUDIENCE, ISSUER
 from cbs.platform.child import CannotStart, mortal
-
-SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 
 ROUTE_SECONDS_MAX, RETRY_SECONDS_MAX, CONNECT_SECONDS_MAX = 15, 5, 1
 RETRIES_MAX = 5

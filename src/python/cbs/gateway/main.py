@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import structlog
 
+from cbs.bank import SERVICES
 from cbs.gateway import envoy
 from cbs.gateway.certificates import Certificates
-from cbs.gateway.envoy import SERVICES
 from cbs.gateway.following import Follower, tell_fixed
 from cbs.gateway.places import write_endpoints
 from cbs.gateway.readiness import answering

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from cbs.gateway.envoy import SERVICES
+from cbs.bank import SERVICES
 from cbs.gateway.places import Place
 from cbs.platform.settings import Misconfigured, load
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 
-class Because(StrEnum):
+class RefusalKind(StrEnum):
     MALFORMED = "malformed"
     UNAUTHENTICATED = "unauthenticated"
     NOT_ALLOWED = "not-allowed"
@@ -21,7 +21,7 @@ class Refusal(Exception):
     `detail` says more about this one case and must hold nothing confidential.
     """
 
-    because: ClassVar[Because] = Because.CONFLICT
+    kind: ClassVar[RefusalKind] = RefusalKind.CONFLICT
     code: ClassVar[str] = "refused"
 
     def __init__(self, detail: str = "") -> None:
@@ -38,25 +38,25 @@ class Refusal(Exception):
         A business no is an answer and is kept; a malformed or unauthorised request, an
         overload or an outage never is.
         """
-        return self.because in (Because.NOT_FOUND, Because.CONFLICT)
+        return self.kind in (RefusalKind.NOT_FOUND, RefusalKind.CONFLICT)
 
 
 class Malformed(Refusal):
     """The request cannot be understood as it stands; correct it and ask again."""
 
-    because = Because.MALFORMED
+    kind = RefusalKind.MALFORMED
 
 
 class NotSignedIn(Refusal):
     """This needs a valid bearer token."""
 
-    because = Because.UNAUTHENTICATED
+    kind = RefusalKind.UNAUTHENTICATED
 
 
 class NotPermitted(Refusal):
     """The token does not carry the permission that this needs."""
 
-    because = Because.NOT_ALLOWED
+    kind = RefusalKind.NOT_ALLOWED
 
 
 class KeyReused(Refusal):
@@ -66,11 +66,11 @@ class KeyReused(Refusal):
 class Busy(Refusal):
     """The service has more work than it takes on at once; ask again later with the same key."""
 
-    because = Because.BUSY
+    kind = RefusalKind.BUSY
 
 
 class Unavailable(Refusal):
     """The outcome is not known or a part of the bank cannot be reached; ask again with the same
     key, or ask what became of it."""
 
-    because = Because.UNAVAILABLE
+    kind = RefusalKind.UNAVAILABLE

@@ -2,20 +2,20 @@
 
 import msgspec
 
-from cbs.ledger.api.bus import Desk, Posted
-from cbs.ledger.api.http import ROUTES
-from cbs.ledger.api.views import TransactionView
 from cbs.ledger.application.book import Ledger
-from cbs.ledger.connections import CONNECTIONS
+from cbs.ledger.bus.endpoints import Desk, Posted
+from cbs.ledger.bus.messages import TransactionView
 from cbs.ledger.domain.account import AccountSet
 from cbs.ledger.domain.transaction import Transaction, TransactionPosted
-from cbs.ledger.infrastructure.store import PostgresBook
-from cbs.ledger.infrastructure.tables import AccountRow, PostingRow, TransactionRow
-from cbs.ledger.infrastructure.write_path import WritePath
+from cbs.ledger.http import ROUTES
+from cbs.ledger.service import DECLARATION
+from cbs.ledger.store.book import PostgresBook
+from cbs.ledger.store.write_path import WritePath
+from cbs.ledger.tables import AccountRow, PostingRow, TransactionRow
 from cbs.platform.context import new_id, now
 from cbs.platform.problem import answer_of
 from cbs.platform.process import run
-from cbs.platform.service import Parts, Plumbing
+from cbs.platform.service import Runtime, ServiceSpec
 from cbs.platform.settings import Settings
 
 
@@ -23,24 +23,24 @@ def posted(transaction: Transaction) -> bytes:
     return msgspec.json.encode(Posted(transaction=TransactionView.of(transaction)))
 
 
-def build(plumbing: Plumbing[Settings]) -> Parts:
+def build(runtime: Runtime[Settings]) -> ServiceSpec:
     writes = WritePath(
-        database=plumbing.database,
-        outbox=plumbing.outbox,
+        database=runtime.database,
+        outbox=runtime.outbox,
         view=posted,
         refused=answer_of,
         now=now,
         new_id=new_id,
     )
     ledger = Ledger(
-        book=PostgresBook(database=plumbing.database, outbox=plumbing.outbox, writes=writes)
+        book=PostgresBook(database=runtime.database, outbox=runtime.outbox, writes=writes)
     )
-    desk = Desk(ledger=ledger, database=plumbing.database, requests=plumbing.requests)
+    desk = Desk(ledger=ledger, database=runtime.database, requests=runtime.requests)
 
     async def waiting() -> int:
         return ledger.waiting
 
-    return Parts(
+    return ServiceSpec(
         routes=ROUTES,
         provide={"ledger": ledger},
         facts=[TransactionPosted, AccountSet],
@@ -51,7 +51,7 @@ def build(plumbing: Plumbing[Settings]) -> Parts:
 
 
 def main() -> None:
-    run(CONNECTIONS, Settings, build)
+    run(DECLARATION, Settings, build)
 
 
 if __name__ == "__main__":

@@ -25,11 +25,10 @@ from purgatory import AsyncCircuitBreakerFactory
 from cbs.kernel.principal import Principal
 from cbs.kernel.refusal import Busy, Malformed, NotPermitted, Refusal, Unavailable
 from cbs.platform import telemetry
-from cbs.platform.asking import until_answered
 from cbs.platform.auth import Tokens
-from cbs.platform.connections import subjects_of
 from cbs.platform.context import Context, current, within
 from cbs.platform.database import UNREACHABLE
+from cbs.platform.declaration import subjects_of
 from cbs.platform.envelope import (
     MESSAGE_BYTES_MAX,
     Call,
@@ -41,8 +40,9 @@ from cbs.platform.envelope import (
     reply_refusing,
     reply_with,
 )
-from cbs.platform.pulling import Pull
-from cbs.platform.servers import connected
+from cbs.platform.jetstream_pull import Pull
+from cbs.platform.nats_connect import connected
+from cbs.platform.retry import until_answered
 
 CALL_SECONDS_MAX, TRY_SECONDS_MAX = 5.0, 2.0
 IN_FLIGHT_MAX, BREAKER_FAILURES_MAX, BREAKER_SECONDS = 512, 20, 2.0

@@ -4,7 +4,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from cbs.kernel.refusal import Because, Refusal
+from cbs.kernel.refusal import Refusal, RefusalKind
 
 MESSAGE_BYTES_MAX = 256 * 1024
 # A service may put its name before its caller's key. Cut short, two keys could become one.
@@ -35,7 +35,7 @@ class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Refused(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A refusal on its way back to the caller."""
 
-    because: Because
+    because: RefusalKind
     code: str
     title: str
     detail: str = ""
@@ -55,7 +55,7 @@ class RemoteRefusal(Refusal):
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.detail)
-        self.because = refused.because  # type: ignore[misc]
+        self.kind = refused.because  # type: ignore[misc]
         self.code = refused.code  # type: ignore[misc]
         self.title = refused.title
 
@@ -76,7 +76,7 @@ def reply_refusing(refusal: Refusal) -> bytes:
     return encode(
         Reply(
             refused=Refused(
-                because=refusal.because,
+                because=refusal.kind,
                 code=refusal.code,
                 title=" ".join(title.split()),
                 detail=refusal.detail,

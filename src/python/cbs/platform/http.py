@@ -25,15 +25,15 @@ from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, Unavailable
 from cbs.platform.bus import NotPermittedHook
 from cbs.platform.context import current, now
-from cbs.platform.openapi import ClosedStructs
-from cbs.platform.problem import MEDIA_TYPE, failed, http_error, refused
-from cbs.platform.requests import (
+from cbs.platform.idempotency import (
     KEY_CHARACTERS_MAX,
     KEY_CHARACTERS_MIN,
     KEY_PATTERN,
-    Asked,
-    Requests,
+    Key,
+    KeyStore,
 )
+from cbs.platform.openapi import ClosedStructs
+from cbs.platform.problem import MEDIA_TYPE, failed, http_error, refused
 
 BODY_BYTES_MAX = 64 * 1024
 PERMISSION = "permission"
@@ -57,8 +57,8 @@ IdempotencyKey = Annotated[
 class Once:
     """One request for a change, with its key: `asked` says which, calling it has the effect."""
 
-    requests: Requests
-    asked: Asked
+    requests: KeyStore
+    asked: Key
 
     async def __call__(
         self,
@@ -85,12 +85,12 @@ def answered(answer: Answer | None) -> Response[Any]:
 
 async def _once(
     request: Request[Any, Any, Any],
-    requests: NamedDependency[Requests],
+    requests: NamedDependency[KeyStore],
     idempotency_key: IdempotencyKey,
 ) -> Once:
     return Once(
         requests=requests,
-        asked=Asked(
+        asked=Key(
             principal=current().principal.id,
             key=idempotency_key,
             fingerprint=fingerprint(request.method, request.url.path, await request.body()),

@@ -12,9 +12,11 @@ import asyncpg
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 from piccolo.apps.migrations.tables import Migration
+from piccolo.conf.apps import AppConfig
 from piccolo.engine.finder import engine_finder
 from piccolo.engine.postgres import PostgresEngine
 
+from cbs.platform import piccolo_conf
 from cbs.platform.database import Database, Transaction
 from cbs.platform.settings import Misconfigured
 
@@ -99,29 +101,30 @@ class _Schema(Database):
         return Transaction(engine=self, allow_nested=True)
 
 
+def _app(service: str) -> AppConfig:
+    package = import_module(f"cbs.{service}.migrations")
+    return AppConfig(app_name=service, migrations_folder_path=str(package.__path__[0]))
+
+
 async def migrate(service: str, url: str) -> None:
     """Bring the database at `url` up to date; does nothing when it is."""
     engine = _Schema(url)
-    conf = f"cbs.{service}.piccolo_conf"
-    os.environ["PICCOLO_CONF"] = conf
-    import_module(conf).DB = engine  # type: ignore[attr-defined]
+    os.environ["PICCOLO_CONF"] = piccolo_conf.__name__
+    piccolo_conf.DB = engine
     Migration._meta.db = engine
-    app = import_module(f"cbs.{service}.piccolo_app").APP_CONFIG
     async with engine.transaction() as transaction:
         await transaction.connection.execute(ONE_AT_A_TIME)
         manager = ForwardsMigrationManager(app_name=service)
         with contextlib.redirect_stdout(io.StringIO()):
             await manager.create_migration_table()
-            result = await manager.run_migrations(app)
+            result = await manager.run_migrations(_app(service))
         assert result.success, result.message
 
 
 async def check_migrated(service: str, database: Database) -> None:
     """Raises Misconfigured if the code expects more than the database has."""
-    app = import_module(f"cbs.{service}.piccolo_app").APP_CONFIG
-    names = ForwardsMigrationManager(app_name=service).get_migration_modules(
-        app.resolved_migrations_folder_path
-    )
+    folder = _app(service).resolved_migrations_folder_path
+    names = ForwardsMigrationManager(app_name=service).get_migration_modules(folder)
     try:
         rows = await database.fetch("SELECT name FROM migration")
     except asyncpg.UndefinedTableError:

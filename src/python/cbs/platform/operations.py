@@ -12,11 +12,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 from litestar.response import Response
 
-from cbs.kernel.refusal import Because, Refusal
+from cbs.kernel.refusal import Refusal, RefusalKind
+from cbs.platform.consumer import Consumer
 from cbs.platform.context import Context, current, now, within
 from cbs.platform.database import UNREACHABLE, Database
-from cbs.platform.hearing import Listener
 from cbs.platform.http import Once, needs
+from cbs.platform.idempotency import KEY_CHARACTERS_MAX, KEY_PATTERN, KeyedRequest, KeyStore
 from cbs.platform.outbox import fact_of
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -28,7 +29,6 @@ from cbs.platform.paging import (
     place_of,
 )
 from cbs.platform.problem import refusals
-from cbs.platform.requests import KEY_CHARACTERS_MAX, KEY_PATTERN, Request, Requests
 
 # What PostgreSQL can be asked for; JSON numbers are exact up to POSITION_MAX.
 POSITION_MAX = 2**53 - 1
@@ -42,13 +42,13 @@ Position = Annotated[int, PathParameter(ge=1, le=POSITION_MAX)]
 class NoSuchRequest(Refusal):
     """No request with this key had an effect or an answer: asking with it is safe."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class NoSuchDeadLetter(Refusal):
     """No fact was set aside under this source and position."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class StillIndigestible(Refusal):
@@ -85,7 +85,7 @@ REPLAYED = "UPDATE dead_letter SET replayed_at = $3 WHERE source = $1 AND positi
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetters:
     database: Database
-    listeners: Sequence[Listener] = field(default_factory=list)
+    consumers: Sequence[Consumer] = field(default_factory=list)
 
     async def after(self, place: Place, *, limit: int) -> list[DeadLetter]:
         rows = await self.database.fetch(DEAD_LETTERS, place.source, place.position, limit)
@@ -98,23 +98,23 @@ class DeadLetters:
         return int(row["count"])
 
     async def replay(self, *, source: str, position: int) -> DeadLetter:
-        """Digest it again, in the caller's transaction; a second replay changes nothing."""
+        """Handle it again, in the caller's transaction; a second replay changes nothing."""
         row = await self.database.fetchrow(DEAD_LETTER, source, position)
-        listener = next((each for each in self.listeners if each.source == source), None)
-        if row is None or listener is None:
+        consumer = next((each for each in self.consumers if each.source == source), None)
+        if row is None or consumer is None:
             raise NoSuchDeadLetter
         if row["replayed_at"] is not None:
             return _letter(row)
         fact = fact_of(row["body"])
         context = Context(
-            principal=listener.principal,
+            principal=consumer.principal,
             on_behalf_of=current().principal.id,
             correlation_id=fact.event.correlationid,
             causation_id=str(fact.event.id),
         )
         try:
             with within(context):
-                await listener.digest([fact])
+                await consumer.handle([fact])
         except UNREACHABLE:
             raise
         except Exception as error:
@@ -141,7 +141,7 @@ def request_routes(service: str) -> list[HTTPRouteHandler]:
         summary="What became of the request that the caller made under this key",
         responses=refusals(NoSuchRequest),
     )
-    async def request(key: Key, requests: NamedDependency[Requests]) -> Request:
+    async def request(key: Key, requests: NamedDependency[KeyStore]) -> KeyedRequest:
         found = await requests.find(principal=current().principal.id, key=key)
         if found is None:
             raise NoSuchRequest

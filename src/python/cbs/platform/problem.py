@@ -12,25 +12,25 @@ from litestar.openapi import ResponseSpec
 
 from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import (
-    Because,
     Busy,
     KeyReused,
     Malformed,
     NotPermitted,
     NotSignedIn,
     Refusal,
+    RefusalKind,
     Unavailable,
 )
 from cbs.platform.database import UNREACHABLE
 
 STATUS = {
-    Because.MALFORMED: 400,
-    Because.UNAUTHENTICATED: 401,
-    Because.NOT_ALLOWED: 403,
-    Because.NOT_FOUND: 404,
-    Because.CONFLICT: 409,
-    Because.BUSY: 429,
-    Because.UNAVAILABLE: 503,
+    RefusalKind.MALFORMED: 400,
+    RefusalKind.UNAUTHENTICATED: 401,
+    RefusalKind.NOT_ALLOWED: 403,
+    RefusalKind.NOT_FOUND: 404,
+    RefusalKind.CONFLICT: 409,
+    RefusalKind.BUSY: 429,
+    RefusalKind.UNAVAILABLE: 503,
 }
 BECAUSE = {status: because for because, status in STATUS.items()}
 MEDIA_TYPE = "application/problem+json"
@@ -55,7 +55,7 @@ def problem_of(refusal: Refusal) -> Problem:
     return Problem(
         type=f"urn:cbs:{refusal.code}",
         title=" ".join(title.split()),
-        status=STATUS[refusal.because],
+        status=STATUS[refusal.kind],
         detail=refusal.detail,
     )
 
@@ -71,7 +71,7 @@ class KeptRefusal(Refusal):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
-        self.because = BECAUSE[problem.status]  # type: ignore[misc]
+        self.kind = BECAUSE[problem.status]  # type: ignore[misc]
         self.code = problem.type.removeprefix("urn:cbs:")  # type: ignore[misc]
         self.title = problem.title
 
@@ -145,7 +145,7 @@ def refusals(*types: type[Refusal], key: bool = False) -> dict[int, ResponseSpec
     """The documented answers of a handler that may raise these; `key`: it takes a key."""
     by_status: dict[int, list[str]] = defaultdict(list)
     for refusal in (*ALWAYS, *((KeyReused,) if key else ()), *types):
-        by_status[STATUS[refusal.because]].append(refusal.code)
+        by_status[STATUS[refusal.kind]].append(refusal.code)
     return {status: _documented(", ".join(codes)) for status, codes in by_status.items()}
 
 

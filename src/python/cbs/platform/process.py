@@ -22,14 +22,14 @@ from litestar.response import Response
 
 from cbs.platform import telemetry
 from cbs.platform.asyncapi import asyncapi
-from cbs.platform.connections import Connections
 from cbs.platform.database import UNREACHABLE
+from cbs.platform.declaration import Declaration
 from cbs.platform.http import VERSION
 from cbs.platform.migrations import check_migrated, migrate
 from cbs.platform.registry import FolderRegistry, Instance
-from cbs.platform.service import Build, Plumbing, S, Service, service_of
+from cbs.platform.service import Build, Runtime, S, Service, service_of
 from cbs.platform.settings import PREFIX, Misconfigured, load
-from cbs.platform.wire import Wire, sweep
+from cbs.platform.uvicorn_protocol import Wire, sweep
 
 LEAVE_SECONDS, DRAIN_SECONDS_MAX, PROBE_SECONDS_MAX = 0.3, 10, 2.0
 CANCEL_AGAIN_SECONDS = 0.5
@@ -39,36 +39,36 @@ USAGE_TEXT = "usage: {service} [serve|migrate|schema]"
 log = structlog.get_logger()
 
 
-def run(connections: Connections, settings_type: type[S], build: Build[S]) -> None:
+def run(declaration: Declaration, settings_type: type[S], build: Build[S]) -> None:
     """The `main` of every service; exits."""
-    sys.exit(_run(connections, settings_type, build, sys.argv[1:]))
+    sys.exit(_run(declaration, settings_type, build, sys.argv[1:]))
 
 
 def _run(
-    connections: Connections, settings_type: type[S], build: Build[S], argv: Sequence[str]
+    declaration: Declaration, settings_type: type[S], build: Build[S], argv: Sequence[str]
 ) -> int:
     command = argv[0] if argv else "serve"
     if len(argv) > 1 or command not in ("serve", "migrate", "schema"):
-        print(USAGE_TEXT.format(service=connections.service), file=sys.stderr)  # noqa: T201
+        print(USAGE_TEXT.format(service=declaration.service), file=sys.stderr)  # noqa: T201
         return USAGE
     try:
         if command == "schema":
-            print(schema(connections, settings_type, build))  # noqa: T201
+            print(schema(declaration, settings_type, build))  # noqa: T201
             return DONE
         settings = load(settings_type)
-        telemetry.start_logging(service=connections.service, level=settings.log_level)
+        telemetry.start_logging(service=declaration.service, level=settings.log_level)
         if command == "migrate":
-            asyncio.run(migrate(connections.service, settings.postgres_url))
+            asyncio.run(migrate(declaration.service, settings.postgres_url))
             return DONE
-        telemetry.start_tracing(service=connections.service, ratio=settings.trace_ratio)
-        service = service_of(Plumbing.of(connections, settings), build)
+        telemetry.start_tracing(service=declaration.service, ratio=settings.trace_ratio)
+        service = service_of(Runtime.of(declaration, settings), build)
         return uvloop.run(_serve(service))
     except Misconfigured as error:
-        print(f"{connections.service}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{declaration.service}: {error}", file=sys.stderr)  # noqa: T201
         return USAGE
 
 
-def schema(connections: Connections, settings_type: type[S], build: Build[S]) -> str:
+def schema(declaration: Declaration, settings_type: type[S], build: Build[S]) -> str:
     """OpenAPI and AsyncAPI of this service as JSON; needs no server and no settings."""
     files = {
         f"{PREFIX}{field.name.upper()}": os.devnull
@@ -76,7 +76,7 @@ def schema(connections: Connections, settings_type: type[S], build: Build[S]) ->
         if field.required and field.type is Path
     }
     nothing = {"CBS_POSTGRES_URL": "none:", "CBS_NATS_URL": "none:", **files}
-    service = service_of(Plumbing.of(connections, load(settings_type, nothing)), build)
+    service = service_of(Runtime.of(declaration, load(settings_type, nothing)), build)
     return msgspec.json.encode(
         {
             "openapi": service.app.openapi_schema.to_schema(),
@@ -97,30 +97,30 @@ async def started(service: Service, *, patiently: bool = False) -> AsyncIterator
 
     Yields a task that ends only if one of the service's own tasks did.
     """
-    plumbing = service.plumbing
-    settings = plumbing.settings
-    await plumbing.database.open(patiently=patiently)
+    runtime = service.runtime
+    settings = runtime.settings
+    await runtime.database.open(patiently=patiently)
     try:
-        await check_migrated(service.name, plumbing.database)
-        for check in service.parts.checks:
+        await check_migrated(service.name, runtime.database)
+        for check in service.spec.checks:
             await check()
-        await plumbing.bus.open(
+        await runtime.bus.open(
             url=settings.nats_url, nkey_file=settings.nats_nkey_file, patiently=patiently
         )
         work: dict[str, Coroutine[Any, Any, None]] = {"relay": service.relay.run()}
-        work |= {f"hear-{each.source}": each.run() for each in service.listeners}
-        work |= {name: _as_coroutine(task()) for name, task in service.parts.tasks.items()}
+        work |= {f"hear-{each.source}": each.run() for each in service.consumers}
+        work |= {name: _as_coroutine(task()) for name, task in service.spec.tasks.items()}
         tasks = [asyncio.create_task(each, name=name) for name, each in work.items()]
         watch = asyncio.create_task(_first_to_end(tasks))
         try:
-            await plumbing.bus.serve(*service.endpoints())
+            await runtime.bus.serve(*service.endpoints())
             yield watch
         finally:
-            await plumbing.bus.leave()
+            await runtime.bus.leave()
             await ended({watch, *tasks})
-            await plumbing.bus.close()
+            await runtime.bus.close()
     finally:
-        await plumbing.database.close()
+        await runtime.database.close()
 
 
 async def ended(tasks: set[asyncio.Task[Any]]) -> None:
@@ -170,11 +170,11 @@ class Probe:
         self.service, self.leaving = service, False
 
     async def ready(self) -> dict[str, Any]:
-        plumbing = self.service.plumbing
+        runtime = self.service.runtime
         state = {"service": self.service.name, "version": VERSION}
         if self.leaving:
             return state | {"status": "leaving"}
-        if not plumbing.bus.connected:
+        if not runtime.bus.connected:
             return state | {"status": "no-bus"}
         try:
             async with asyncio.timeout(PROBE_SECONDS_MAX):
@@ -204,7 +204,7 @@ class Probe:
 
 
 async def _serve(service: Service) -> int:
-    settings = service.plumbing.settings
+    settings = service.runtime.settings
     probe = Probe(service)
     for route in probe.routes():
         service.app.register(route)
@@ -253,7 +253,7 @@ async def _serve(service: Service) -> int:
 
 @contextlib.contextmanager
 def _joined(service: Service, port: int) -> Iterator[None]:
-    settings = service.plumbing.settings
+    settings = service.runtime.settings
     if settings.registry_folder is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""A service is its parts on the same plumbing, described before anything is started."""
+"""A service is its spec on the same runtime, described before anything is started."""
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,18 +10,18 @@ from piccolo.table import Table
 
 from cbs.kernel.event import Event
 from cbs.kernel.principal import Kind, Principal
+from cbs.platform.admission import Edge
 from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint, NotPermittedHook
-from cbs.platform.connections import FACTS, Connections
+from cbs.platform.consumer import Consumer, FactsAfter, FactsPage, Handler
 from cbs.platform.database import Database
-from cbs.platform.edge import Edge
-from cbs.platform.hearing import Digest, FactsAfter, FactsPage, Listener
+from cbs.platform.declaration import FACTS, Declaration
 from cbs.platform.http import http_app
+from cbs.platform.idempotency import KeyStore, PostgresKeys
 from cbs.platform.operations import DeadLetters, dead_letter_routes, request_routes
 from cbs.platform.outbox import Outbox
 from cbs.platform.problem import answer_of
 from cbs.platform.relay import Relay
-from cbs.platform.requests import PostgresRequests, Requests
 from cbs.platform.settings import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -42,21 +42,21 @@ class PermissionRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plumbing(Generic[S]):
-    """What a service's own parts are built on."""
+class Runtime(Generic[S]):
+    """What a service's own spec are built on."""
 
-    connections: Connections
+    declaration: Declaration
     settings: S
     tokens: Tokens
     principal: Principal
     database: Database
     outbox: Outbox
     bus: Bus
-    requests: PostgresRequests
+    requests: PostgresKeys
     not_permitted: NotPermittedHook
 
     @classmethod
-    def of(cls, connections: Connections, settings: S) -> "Plumbing[S]":
+    def of(cls, declaration: Declaration, settings: S) -> "Runtime[S]":
         """Nothing is connected yet."""
         jwks, own = settings.jwks_file, settings.service_token_file
         tokens = Tokens.of_file(jwks) if os.path.getsize(jwks) else Tokens(keys={})
@@ -64,7 +64,7 @@ class Plumbing(Generic[S]):
         database = Database(
             settings.postgres_url, connections_max=settings.postgres_connections_max
         )
-        outbox = Outbox(service=connections.service, database=database)
+        outbox = Outbox(service=declaration.service, database=database)
 
         async def not_permitted(principal: Principal, permission: str, operation: str) -> None:
             fact = PermissionRefused(
@@ -74,29 +74,29 @@ class Plumbing(Generic[S]):
                 await outbox.put(fact)
 
         return cls(
-            connections=connections,
+            declaration=declaration,
             settings=settings,
             tokens=tokens,
             principal=tokens.principal(own_token)
             if own_token
-            else Principal(id=connections.service, kind=Kind.SERVICE, permissions=frozenset()),
+            else Principal(id=declaration.service, kind=Kind.SERVICE, permissions=frozenset()),
             database=database,
             outbox=outbox,
             bus=Bus(
-                service=connections.service,
+                service=declaration.service,
                 tokens=tokens,
                 own_token=own_token,
                 sha=settings.sha,
                 on_not_permitted=not_permitted,
             ),
-            requests=PostgresRequests(database=database, refused=answer_of),
+            requests=PostgresKeys(database=database, refused=answer_of),
             not_permitted=not_permitted,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What makes a service this service. `digests` hear the facts of the source they are under.
+class ServiceSpec:
+    """What makes a service this service. `handlers` hear the facts of the source they are under.
 
     `checks` are made before anything is answered, and raise Misconfigured. `tasks` run until they
     are cancelled; one that ends or fails ends the service.
@@ -107,91 +107,91 @@ class Parts:
     facts: Sequence[type[Event]]
     tables: Sequence[type[Table]] = ()
     endpoints: Sequence[Endpoint[Any]] = ()
-    digests: Mapping[str, Digest] = field(default_factory=dict)
+    handlers: Mapping[str, Handler] = field(default_factory=dict)
     checks: Sequence[Task] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     queues: Mapping[str, Queue] = field(default_factory=dict)
-    requests: Requests | None = None
+    requests: KeyStore | None = None
 
 
-Build = Callable[[Plumbing[S]], Parts]
+Build = Callable[[Runtime[S]], ServiceSpec]
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts put together with what all services have."""
+    """The spec put together with what all services have."""
 
-    plumbing: Plumbing[Any]
-    parts: Parts
+    runtime: Runtime[Any]
+    spec: ServiceSpec
     app: Litestar
     edge: Edge
     relay: Relay
-    listeners: Sequence[Listener]
+    consumers: Sequence[Consumer]
     letters: DeadLetters
 
     @property
     def name(self) -> str:
-        return self.plumbing.connections.service
+        return self.runtime.declaration.service
 
     @property
     def facts(self) -> tuple[type[Event], ...]:
-        return (*self.parts.facts, PermissionRefused)
+        return (*self.spec.facts, PermissionRefused)
 
     def endpoints(self) -> list[Endpoint[Any]]:
-        return [*self.parts.endpoints, _facts_endpoint(self.plumbing.outbox)]
+        return [*self.spec.endpoints, _facts_endpoint(self.runtime.outbox)]
 
     async def queues(self) -> dict[str, int]:
         """How much waits where; each returns to nothing when the bank is at rest."""
         waiting = {
             "http": self.edge.in_flight,
             "turned-away": self.edge.held,
-            "bus": self.plumbing.bus.in_flight,
+            "bus": self.runtime.bus.in_flight,
             "outbox": await self.relay.waiting(),
             "dead-letters": await self.letters.waiting(),
         }
-        return waiting | {name: await queue() for name, queue in self.parts.queues.items()}
+        return waiting | {name: await queue() for name, queue in self.spec.queues.items()}
 
 
 def service_of(
-    plumbing: Plumbing[S], build: Build[S], *, app_of: Callable[..., Litestar] = http_app
+    runtime: Runtime[S], build: Build[S], *, app_of: Callable[..., Litestar] = http_app
 ) -> Service:
     """`app_of` is http_app, or what remembers what it made."""
-    parts = build(plumbing)
-    name = plumbing.connections.service
-    assert set(parts.digests) == set(plumbing.connections.hears), "hears what it declares"
-    assert {e.verb for e in parts.endpoints} == set(plumbing.connections.serves), "serves the same"
-    plumbing.database.bind(*parts.tables)
-    listeners = [
-        Listener(
+    spec = build(runtime)
+    name = runtime.declaration.service
+    assert set(spec.handlers) == set(runtime.declaration.hears), "hears what it declares"
+    assert {e.verb for e in spec.endpoints} == set(runtime.declaration.serves), "serves the same"
+    runtime.database.bind(*spec.tables)
+    consumers = [
+        Consumer(
             service=name,
             source=source,
-            database=plumbing.database,
-            bus=plumbing.bus,
-            principal=plumbing.principal,
-            digest=digest,
+            database=runtime.database,
+            bus=runtime.bus,
+            principal=runtime.principal,
+            handle=handle,
         )
-        for source, digest in parts.digests.items()
+        for source, handle in spec.handlers.items()
     ]
-    letters = DeadLetters(database=plumbing.database, listeners=listeners)
+    letters = DeadLetters(database=runtime.database, consumers=consumers)
     app = app_of(
         service=name,
-        routes=[*parts.routes, *request_routes(name), *dead_letter_routes(name)],
+        routes=[*spec.routes, *request_routes(name), *dead_letter_routes(name)],
         provide={
-            "requests": parts.requests or plumbing.requests,
+            "requests": spec.requests or runtime.requests,
             "letters": letters,
-            **parts.provide,
+            **spec.provide,
         },
-        on_not_permitted=plumbing.not_permitted,
+        on_not_permitted=runtime.not_permitted,
     )
     return Service(
-        plumbing=plumbing,
-        parts=parts,
+        runtime=runtime,
+        spec=spec,
         app=app,
-        edge=Edge(app=app, tokens=plumbing.tokens),  # type: ignore[arg-type]
+        edge=Edge(app=app, tokens=runtime.tokens),  # type: ignore[arg-type]
         relay=Relay(
-            outbox=plumbing.outbox, bus=plumbing.bus, replicas=plumbing.settings.nats_replicas
+            outbox=runtime.outbox, bus=runtime.bus, replicas=runtime.settings.nats_replicas
         ),
-        listeners=listeners,
+        consumers=consumers,
         letters=letters,
     )
 

@@ -16,22 +16,22 @@ import cbs.audit.main
 import cbs.customers.main
 import cbs.ledger.main
 import cbs.payments.main
+from cbs.bank import SERVICES
 from cbs.customers.settings import Settings as CustomersSettings
 from cbs.kernel.event import Event
 from cbs.kernel.principal import Kind, Principal
 from cbs.kernel.refusal import NotSignedIn, Refusal
 from cbs.platform.auth import Tokens
 from cbs.platform.database import UNREACHABLE
+from cbs.platform.idempotency import PostgresKeys
 from cbs.platform.outbox import Outbox
 from cbs.platform.problem import answer_of
 from cbs.platform.process import started
-from cbs.platform.requests import PostgresRequests
-from cbs.platform.service import PermissionRefused, Plumbing, Service, service_of
+from cbs.platform.service import PermissionRefused, Runtime, Service, service_of
 from cbs.platform.settings import Settings
 from cbs.simulation.app import app_of
 from cbs.simulation.database import Server, SimulatedDatabase
 from cbs.simulation.network import Network, SimulatedBus
-from cbs.simulation.plan import SERVICES
 from cbs.simulation.process import Process
 from cbs.simulation.schemas import PLUMBING, SCHEMAS, begin
 from cbs.simulation.streams import Streams
@@ -142,7 +142,7 @@ class Bank:
             self.crash(name)
             self.boot(name)
 
-    def _plumbing(self, name: str, process: Process) -> Plumbing[Any]:
+    def _plumbing(self, name: str, process: Process) -> Runtime[Any]:
         tokens = SimulatedTokens(keys={})
         database = SimulatedDatabase(self.servers[name], lambda: process.alive)
         outbox = Outbox(service=name, database=database)
@@ -163,15 +163,15 @@ class Bank:
             _breakers=AsyncCircuitBreakerFactory(default_threshold=NEVER, exclude=[Refusal]),
         )
         bus.network, bus.process = self.network, process
-        return Plumbing(
-            connections=MAINS[name].CONNECTIONS,
+        return Runtime(
+            declaration=MAINS[name].DECLARATION,
             settings=self._settings(name),
             tokens=tokens,
             principal=tokens.principal(name),
             database=database,
             outbox=outbox,
             bus=bus,
-            requests=PostgresRequests(database=database, refused=answer_of),
+            requests=PostgresKeys(database=database, refused=answer_of),
             not_permitted=not_permitted,
         )
 

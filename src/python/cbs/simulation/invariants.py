@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from cbs.bank import SERVICES
 from cbs.kernel.merkle import Tree, leaf_hash
 from cbs.simulation.bank import MAINS, TELLER, Bank
 from cbs.simulation.callers import Asked
-from cbs.simulation.plan import SERVICES
 from cbs.simulation.tables import Row, Tables
 
 
@@ -198,7 +198,7 @@ def unsettled(bank: Bank) -> str:
             return f"{name} has not published all of its facts"
         if tables.count("dead_letter"):
             raise Violated(f"{name} set a fact aside: {tables.all('dead_letter')[0]['error']}")
-        for source in MAINS[name].CONNECTIONS.hears:
+        for source in MAINS[name].DECLARATION.hears:
             heard = tables.row("watermark", ("source",), (source,))
             [there] = bank.servers[source].tables.all("outbox_head")
             if (heard["position"] if heard else 0) != there["position"]:

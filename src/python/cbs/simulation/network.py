@@ -11,7 +11,7 @@ from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
 from cbs.platform.bus import INBOX, Bus, Endpoint
-from cbs.platform.connections import subjects_of
+from cbs.platform.declaration import subjects_of
 from cbs.simulation.process import Process
 from cbs.simulation.streams import JetStream, Streams
 

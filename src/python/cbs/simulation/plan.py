@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from random import Random
 
-SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
+from cbs.bank import SERVICES
+
 ONBOARDED, STEPS = 12, 190
 BUSY_SECONDS, CRASHES, OTHER_FAULTS = 40.0, 4, 10
 RUSH_SECONDS, RUSH_LASTS_SECONDS = (6.0, 12.0, 20.0, 31.0), 0.12

@@ -11,9 +11,8 @@ from functools import cache
 from itertools import takewhile
 from typing import Any
 
-from cbs.accounts.infrastructure import changes
-from cbs.accounts.infrastructure import store as accounts
-from cbs.ledger.infrastructure import store as book
+from cbs.accounts.store import accounts, changes
+from cbs.ledger.store import book
 from cbs.platform import outbox, relay
 from cbs.simulation.tables import Row, Tables
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import structlog
 
+from cbs.bank import SERVICES
 from cbs.platform.context import SOURCES
 from cbs.simulation import invariants
 from cbs.simulation.bank import Bank
 from cbs.simulation.callers import Callers
 from cbs.simulation.loop import Loop, Stuck
-from cbs.simulation.plan import BUSY_SECONDS, SERVICES, Fault, Plan
+from cbs.simulation.plan import BUSY_SECONDS, Fault, Plan
 
 BEGAN = datetime(2026, 1, 5, 4, 0, tzinfo=UTC)
 SETTLE_SECONDS_MAX, NOTES_MAX = 240.0, 20_000

@@ -16,11 +16,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cbs.accounts.application.accounts import Book
-from cbs.accounts.domain.account import (
-    Account,
-    CustomerNotActive,
-    CustomerNotVerified,
-)
+from cbs.accounts.domain.account import Account, CustomerNotActive, CustomerNotVerified
 from cbs.accounts.domain.change import Change, Kind, Step
 from cbs.accounts.domain.facts import AccountOpeningRefused
 from cbs.kernel.answer import Answer

@@ -13,7 +13,7 @@ from uuid import UUID
 from cbs.accounts.domain.product import Product, ProductWithdrawn
 from cbs.kernel.account_number import AccountNumber
 from cbs.kernel.money import Currency
-from cbs.kernel.refusal import Because, Refusal
+from cbs.kernel.refusal import Refusal, RefusalKind
 
 
 class State(StrEnum):
@@ -168,7 +168,7 @@ class Account:
 class AccountNotFound(Refusal):
     """No account has this id or number."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class AccountNotOpen(Refusal):
@@ -190,7 +190,7 @@ class NotFrozen(Refusal):
 class ChangeUnderWay(Refusal):
     """Another change of the account must be finished first; ask again with the same key."""
 
-    because = Because.UNAVAILABLE
+    kind = RefusalKind.UNAVAILABLE
 
 
 class AccountNotEmpty(Refusal):
@@ -204,7 +204,7 @@ class FloorAboveBalance(Refusal):
 class CustomerNotFound(Refusal):
     """No customer has this id."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class CustomerNotVerified(Refusal):

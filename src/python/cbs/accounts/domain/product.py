@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from cbs.kernel.event import Event
 from cbs.kernel.money import Currency
-from cbs.kernel.refusal import Because, Refusal
+from cbs.kernel.refusal import Refusal, RefusalKind
 
 
 class ProductKind(StrEnum):
@@ -58,7 +58,7 @@ class ProductAdded(Event):
 class ProductNotFound(Refusal):
     """The bank has no product of this code."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class ProductKnown(Refusal):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from cbs.kernel.refusal import Because, Refusal
+from cbs.kernel.refusal import Refusal, RefusalKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,13 @@ class ConsistencyProof:
 class NoSuchEntry(Refusal):
     """The audit log has no entry with this index, or the tree asked about ends before it."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class NoSuchTree(Refusal):
     """The audit log has not grown to this size yet."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class TreesNotInOrder(Refusal):

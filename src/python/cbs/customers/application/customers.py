@@ -13,7 +13,7 @@ from cbs.customers.domain.person import Person
 from cbs.kernel.calendar import business_date
 from cbs.kernel.event import Event
 from cbs.kernel.principal import Principal
-from cbs.kernel.refusal import Because, Refusal
+from cbs.kernel.refusal import Refusal, RefusalKind
 
 Change = Callable[[Customer], tuple[Customer, list[Event]]]
 
@@ -21,7 +21,7 @@ Change = Callable[[Customer], tuple[Customer, list[Event]]]
 class CustomerNotFound(Refusal):
     """No customer has this id."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class DocumentKnown(Refusal):

@@ -23,7 +23,7 @@ from cbs.customers.domain.facts import (
 from cbs.customers.domain.kyc import Kyc, Risk, kyc_on
 from cbs.customers.domain.person import REASON_CHARACTERS_MAX, Person, line
 from cbs.kernel.event import Event
-from cbs.kernel.refusal import Because, NotPermitted, Refusal
+from cbs.kernel.refusal import NotPermitted, Refusal, RefusalKind
 
 DOCUMENTS_MAX = 20
 IMPORT = "customers.import"
@@ -38,7 +38,7 @@ class CustomerStatus(StrEnum):
 class NoSuchDocument(Refusal):
     """The customer has no document with this id."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class TooManyDocuments(Refusal):

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from cbs.kernel.event import Event
 from cbs.kernel.money import Currency
-from cbs.kernel.refusal import Because, Refusal
+from cbs.kernel.refusal import Refusal, RefusalKind
 
 
 class AccountKind(StrEnum):
@@ -162,7 +162,7 @@ class AccountSet(Event):
 class NoSuchAccount(Refusal):
     """The book has no account of this number."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class AccountClosed(Refusal):

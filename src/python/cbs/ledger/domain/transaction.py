@@ -9,7 +9,7 @@ from uuid import UUID
 from cbs.kernel.calendar import business_date
 from cbs.kernel.event import Event, Origin
 from cbs.kernel.money import Currency
-from cbs.kernel.refusal import Because, Malformed, NotPermitted, Refusal
+from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, RefusalKind
 from cbs.ledger.domain.account import Account, NoSuchAccount
 
 LEGS_MIN, LEGS_MAX = 2, 20
@@ -180,4 +180,4 @@ class ValueDateInFuture(Refusal):
 class NoSuchTransaction(Refusal):
     """The book has no transaction of this id."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from cbs.kernel.account_number import is_account_number
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
-from cbs.kernel.refusal import Because, Malformed, Refusal
+from cbs.kernel.refusal import Malformed, Refusal, RefusalKind
 
 
 class Kind(StrEnum):
@@ -109,7 +109,7 @@ def _customers(account: str, field: str) -> str:
 class NoSuchTransfer(Refusal):
     """No payment has this id."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class AccountsNotDistinct(Refusal):
@@ -119,7 +119,7 @@ class AccountsNotDistinct(Refusal):
 class NoSuchAccount(Refusal):
     """The book has no account of this number."""
 
-    because = Because.NOT_FOUND
+    kind = RefusalKind.NOT_FOUND
 
 
 class AccountClosed(Refusal):

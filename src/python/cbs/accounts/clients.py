@@ -1,0 +1,107 @@
+"""What accounts asks of others, as itself for whoever asked it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from cbs.accounts.application.accounts import Posting
+from cbs.accounts.application.changes import Standing
+from cbs.accounts.domain.account import Account, Scope, State
+from cbs.platform.bus import Bus
+
+
+class Held(msgspec.Struct):
+    version: int
+
+
+class Balance(msgspec.Struct):
+    number: str
+    balance_minor: int
+
+
+class Balances(msgspec.Struct):
+    accounts: list[Balance]
+
+
+class Line(msgspec.Struct):
+    seq: int
+    transaction_id: UUID
+    kind: str
+    amount_minor: int
+    balance_after_minor: int
+    booked_on: date
+    value_on: date
+    booked_at: datetime
+    narrative: str
+
+
+class Lines(msgspec.Struct):
+    postings: list[Line]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusBook:
+    bus: Bus
+
+    async def hold(self, account: Account) -> None:
+        held = await self.bus.call(
+            "ledger.set-account",
+            terms_of(account),
+            Held,
+            key=f"{account.id}.{account.version}",
+            own=True,
+        )
+        assert held.version >= account.version, (held.version, account.version)
+
+    async def balances(self, numbers: Sequence[str]) -> Mapping[str, int]:
+        if not numbers:
+            return {}
+        found = await self.bus.call(
+            "ledger.accounts", {"numbers": list(numbers)}, Balances, own=True
+        )
+        return {each.number: each.balance_minor for each in found.accounts}
+
+    async def history(self, number: str, *, before: int | None, limit: int) -> list[Posting]:
+        asked = {"number": number, "before": before, "limit": limit}
+        found = await self.bus.call("ledger.history", asked, Lines, own=True)
+        return [Posting(**msgspec.structs.asdict(line)) for line in found.postings]
+
+
+def terms_of(account: Account) -> dict[str, Any]:
+    """An account as the ledger wants to know it."""
+    terms = account.terms
+    return {
+        "number": account.number,
+        "kind": "customer",
+        "currency": account.currency,
+        "floor_minor": -terms.overdraft_minor,
+        "ceiling_minor": None,
+        "limit_per_transaction_minor": terms.limit_per_transaction_minor,
+        "limit_per_day_minor": terms.limit_per_day_minor,
+        "debit_blocked": terms.frozen is not None,
+        "credit_blocked": terms.frozen is Scope.ALL,
+        "closed": account.state in (State.CLOSING, State.CLOSED),
+        "version": account.version,
+    }
+
+
+class CustomerStanding(msgspec.Struct):
+    """What this service reads of a customer's standing."""
+
+    status: str
+    kyc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusCustomers:
+    bus: Bus
+
+    async def standing(self, customer_id: UUID) -> Standing:
+        found = await self.bus.call(
+            "customers.standing", {"customer_id": customer_id}, CustomerStanding, own=True
+        )
+        return Standing(verified=found.kyc == "verified", active=found.status == "active")

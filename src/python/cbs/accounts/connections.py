@@ -1,6 +1,0 @@
-from cbs.platform.connections import Connections
-
-CONNECTIONS = Connections(
-    service="accounts",
-    calls=("customers.standing", "ledger.set-account", "ledger.accounts", "ledger.history"),
-)

@@ -1,0 +1,289 @@
+from datetime import date
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
+from litestar.response import Response
+
+from cbs.accounts.application.accounts import Accounts, Period
+from cbs.accounts.domain.account import (
+    Account,
+    AccountFrozen,
+    AccountNotEmpty,
+    AccountNotFound,
+    AccountNotOpen,
+    AlreadyFrozen,
+    ChangeUnderWay,
+    CustomerNotActive,
+    CustomerNotFound,
+    CustomerNotVerified,
+    FloorAboveBalance,
+    NotFrozen,
+)
+from cbs.accounts.domain.product import OverdraftOutOfRange, ProductNotFound, ProductWithdrawn
+from cbs.accounts.http.desk import Desk
+from cbs.accounts.http.shapes import (
+    AccountFound,
+    AccountView,
+    Because,
+    Freeze,
+    NewLimits,
+    OpenAccount,
+    PostingView,
+)
+from cbs.kernel.account_number import DIGITS, is_account_number
+from cbs.platform.http import Once, needs
+from cbs.platform.paging import (
+    PAGE_ITEMS_DEFAULT,
+    Cursor,
+    Limit,
+    Page,
+    cursor_of,
+    page_of,
+    place_of,
+)
+from cbs.platform.problem import refusals
+
+FIRST = UUID(int=0)
+
+OfNumber = Annotated[
+    str,
+    PathParameter(
+        pattern=f"^[0-9]{{{DIGITS}}}$",
+        min_length=DIGITS,
+        max_length=DIGITS,
+        schema_extra={"format": "account-number"},
+    ),
+]
+Seq = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+
+
+class By(StrEnum):
+    BOOKING = "booking"
+    VALUE = "value"
+
+
+@post(
+    "/v1/accounts",
+    operation_id="accounts.open",
+    summary="Open an account for a verified customer",
+    opt=needs("accounts.write"),
+    responses=refusals(
+        ProductNotFound,
+        ProductWithdrawn,
+        OverdraftOutOfRange,
+        CustomerNotFound,
+        CustomerNotVerified,
+        CustomerNotActive,
+        key=True,
+    ),
+)
+async def open_account(
+    data: JSONBody[OpenAccount], once: NamedDependency[Once], desk: NamedDependency[Desk]
+) -> Response[AccountView]:
+    return await desk.changed(
+        once,
+        lambda asker: desk.accounts.open(
+            customer_id=data.customer_id,
+            product=data.product,
+            branch=data.branch,
+            overdraft_minor=data.overdraft_minor,
+            asker=asker,
+        ),
+    )
+
+
+@get(
+    "/v1/accounts",
+    operation_id="accounts.list",
+    summary="The accounts of a customer, oldest first, with their balances",
+    opt=needs("accounts.read"),
+    responses=refusals(),
+)
+async def accounts_of_customer(
+    accounts: NamedDependency[Accounts],
+    customer_id: Annotated[UUID, QueryParameter(name="customer_id")],
+    cursor: Cursor = "",
+    limit: Limit = PAGE_ITEMS_DEFAULT,
+) -> Page[AccountFound]:
+    after = place_of(cursor, tuple[UUID])[0] if cursor else FIRST
+    found = await accounts.accounts.page(customer_id=customer_id, after=after, limit=limit)
+    views = await _with_balances(accounts, found)
+    return page_of(views, limit, lambda last: cursor_of(last.id))
+
+
+@get(
+    "/v1/accounts/{account_id:uuid}",
+    operation_id="accounts.get",
+    summary="One account, with its balance",
+    opt=needs("accounts.read"),
+    responses=refusals(AccountNotFound),
+)
+async def account(account_id: FromPath[UUID], accounts: NamedDependency[Accounts]) -> AccountFound:
+    return (await _with_balances(accounts, [await accounts.get(account_id)]))[0]
+
+
+@get(
+    "/v1/accounts/by-number/{number:str}",
+    operation_id="accounts.by-number",
+    summary="One account by its number, with its balance",
+    opt=needs("accounts.read"),
+    responses=refusals(AccountNotFound),
+)
+async def account_by_number(number: OfNumber, accounts: NamedDependency[Accounts]) -> AccountFound:
+    if not is_account_number(number):
+        raise AccountNotFound
+    return (await _with_balances(accounts, [await accounts.by_number(number)]))[0]
+
+
+@post(
+    "/v1/accounts/{account_id:uuid}/freeze",
+    operation_id="accounts.freeze",
+    summary="Freeze debits or all; it holds from the answer on",
+    status_code=200,
+    opt=needs("accounts.freeze"),
+    responses=refusals(AccountNotFound, AccountNotOpen, AlreadyFrozen, ChangeUnderWay, key=True),
+)
+async def freeze(
+    account_id: FromPath[UUID],
+    data: JSONBody[Freeze],
+    once: NamedDependency[Once],
+    desk: NamedDependency[Desk],
+) -> Response[AccountView]:
+    return await desk.changed(
+        once,
+        lambda asker: desk.accounts.freeze(
+            account_id=account_id, scope=data.scope, reason=data.reason, asker=asker
+        ),
+    )
+
+
+@post(
+    "/v1/accounts/{account_id:uuid}/unfreeze",
+    operation_id="accounts.unfreeze",
+    summary="End a freeze",
+    status_code=200,
+    opt=needs("accounts.freeze"),
+    responses=refusals(AccountNotFound, AccountNotOpen, NotFrozen, ChangeUnderWay, key=True),
+)
+async def unfreeze(
+    account_id: FromPath[UUID],
+    data: JSONBody[Because],
+    once: NamedDependency[Once],
+    desk: NamedDependency[Desk],
+) -> Response[AccountView]:
+    return await desk.changed(
+        once,
+        lambda asker: desk.accounts.unfreeze(
+            account_id=account_id, reason=data.reason, asker=asker
+        ),
+    )
+
+
+@post(
+    "/v1/accounts/{account_id:uuid}/limits",
+    operation_id="accounts.limits",
+    summary="Set the limits, and the overdraft if named",
+    status_code=200,
+    opt=needs("accounts.write"),
+    responses=refusals(
+        AccountNotFound,
+        AccountNotOpen,
+        OverdraftOutOfRange,
+        FloorAboveBalance,
+        ChangeUnderWay,
+        key=True,
+    ),
+)
+async def limits(
+    account_id: FromPath[UUID],
+    data: JSONBody[NewLimits],
+    once: NamedDependency[Once],
+    desk: NamedDependency[Desk],
+) -> Response[AccountView]:
+    return await desk.changed(
+        once,
+        lambda asker: desk.accounts.limit(
+            account_id=account_id,
+            per_transaction_minor=data.limit_per_transaction_minor,
+            per_day_minor=data.limit_per_day_minor,
+            overdraft_minor=data.overdraft_minor,
+            asker=asker,
+        ),
+    )
+
+
+@post(
+    "/v1/accounts/{account_id:uuid}/close",
+    operation_id="accounts.close",
+    summary="Close the account, at a balance of zero",
+    status_code=200,
+    opt=needs("accounts.write"),
+    responses=refusals(
+        AccountNotFound, AccountNotOpen, AccountFrozen, AccountNotEmpty, ChangeUnderWay, key=True
+    ),
+)
+async def close(
+    account_id: FromPath[UUID],
+    data: JSONBody[Because],
+    once: NamedDependency[Once],
+    desk: NamedDependency[Desk],
+) -> Response[AccountView]:
+    return await desk.changed(
+        once,
+        lambda asker: desk.accounts.close(account_id=account_id, reason=data.reason, asker=asker),
+    )
+
+
+@get(
+    "/v1/accounts/{account_id:uuid}/statement",
+    operation_id="accounts.statement",
+    summary="The postings of a period, newest first",
+    opt=needs("accounts.read"),
+    responses=refusals(AccountNotFound),
+)
+async def statement(
+    account_id: FromPath[UUID],
+    accounts: NamedDependency[Accounts],
+    since: Annotated[date | None, QueryParameter(name="from")] = None,
+    until: Annotated[date | None, QueryParameter(name="to")] = None,
+    by: Annotated[By, QueryParameter(name="by")] = By.BOOKING,
+    cursor: Cursor = "",
+    limit: Limit = PAGE_ITEMS_DEFAULT,
+) -> Page[PostingView]:
+    found = await accounts.statement(
+        account_id=account_id,
+        period=Period(since=since, until=until, by_value=by is By.VALUE),
+        before=place_of(cursor, tuple[Seq])[0] if cursor else None,
+        limit=limit,
+    )
+    currency = found.account.currency
+    return Page(
+        items=[PostingView.of(posting, currency) for posting in found.postings],
+        next_cursor=None if found.before is None else cursor_of(found.before),
+    )
+
+
+async def _with_balances(accounts: Accounts, found: list[Account]) -> list[AccountFound]:
+    balances = await accounts.book.balances([each.number for each in found])
+    views = [AccountFound.of(each) for each in found]
+    for each in views:
+        each.balance_minor = balances.get(each.number)
+    return views
+
+
+ROUTES = [
+    open_account,
+    accounts_of_customer,
+    account,
+    account_by_number,
+    freeze,
+    unfreeze,
+    limits,
+    close,
+    statement,
+]

@@ -1,0 +1,169 @@
+"""What is said over HTTP: amounts are minor units of the account's currency."""
+
+from datetime import date, datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+import msgspec
+
+from cbs.accounts.application.accounts import Posting
+from cbs.accounts.domain.account import Account, Scope, State
+from cbs.accounts.domain.product import Product, ProductKind
+from cbs.kernel.ifsc import own_ifsc
+from cbs.kernel.money import MINOR_UNITS_MAX, Currency
+from cbs.kernel.published import published_as
+
+# PostgreSQL keeps no U+0000 in a text, and a line has no line breaks.
+LINE = r"^[^\x00-\x1f\x7f]+$(?!\n)"
+
+AmountMinor = Annotated[int, msgspec.Meta(ge=0, le=MINOR_UNITS_MAX)]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9-]{1,30}[A-Z0-9]$(?!\n)", max_length=32)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=LINE)]
+Branch = Annotated[int, msgspec.Meta(ge=1, le=9999)]
+
+
+class NewProduct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A limit that is absent is none."""
+
+    code: Code
+    name: Name
+    kind: ProductKind
+    currency: Currency
+    overdraft_min_minor: AmountMinor = 0
+    overdraft_max_minor: AmountMinor = 0
+    limit_per_transaction_minor: AmountMinor | None = None
+    limit_per_day_minor: AmountMinor | None = None
+    active: bool = True
+
+
+@published_as("cbs.accounts.api.shapes.ProductView")
+class ProductView(msgspec.Struct, kw_only=True):
+    code: str
+    name: str
+    kind: ProductKind
+    currency: Currency
+    overdraft_min_minor: int
+    overdraft_max_minor: int
+    limit_per_transaction_minor: int | None
+    limit_per_day_minor: int | None
+    active: bool
+
+    @classmethod
+    def of(cls, product: Product) -> Self:
+        return cls(
+            code=product.code,
+            name=product.name,
+            kind=product.kind,
+            currency=product.currency,
+            overdraft_min_minor=product.overdraft_min_minor,
+            overdraft_max_minor=product.overdraft_max_minor,
+            limit_per_transaction_minor=product.limit_per_transaction_minor,
+            limit_per_day_minor=product.limit_per_day_minor,
+            active=product.active,
+        )
+
+
+class OpenAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An overdraft that is absent is the product's least."""
+
+    customer_id: UUID
+    product: Code
+    branch: Branch = 1
+    overdraft_minor: AmountMinor | None = None
+
+
+class Freeze(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    scope: Scope
+    reason: Reason
+
+
+class Because(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    reason: Reason
+
+
+class NewLimits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A limit of null is none; an overdraft that is absent stays as it is."""
+
+    limit_per_transaction_minor: AmountMinor | None
+    limit_per_day_minor: AmountMinor | None
+    overdraft_minor: AmountMinor | None = None
+
+
+class AccountView(msgspec.Struct, kw_only=True):
+    """`settled`: the ledger holds the account to all of this, and nothing is under way."""
+
+    id: UUID
+    number: str
+    ifsc: str
+    branch: int
+    customer_id: UUID
+    product: str
+    currency: Currency
+    state: State
+    frozen: Scope | None
+    overdraft_minor: int
+    limit_per_transaction_minor: int | None
+    limit_per_day_minor: int | None
+    version: int
+    settled: bool
+    opened_at: datetime | None
+    closed_at: datetime | None
+
+    @classmethod
+    def of(cls, account: Account) -> Self:
+        terms = account.terms
+        return cls(
+            id=account.id,
+            number=account.number,
+            ifsc=own_ifsc(account.branch),
+            branch=account.branch,
+            customer_id=account.customer_id,
+            product=account.product,
+            currency=account.currency,
+            state=account.state,
+            frozen=terms.frozen,
+            overdraft_minor=terms.overdraft_minor,
+            limit_per_transaction_minor=terms.limit_per_transaction_minor,
+            limit_per_day_minor=terms.limit_per_day_minor,
+            version=account.version,
+            settled=account.settled and not account.contingent,
+            opened_at=account.opened_at,
+            closed_at=account.closed_at,
+        )
+
+
+@published_as("cbs.accounts.api.shapes.AccountFound")
+class AccountFound(AccountView, kw_only=True):
+    """The balance is the ledger's, as of now; null while it does not know the account."""
+
+    balance_minor: int | None = None
+
+
+@published_as("cbs.accounts.api.shapes.PostingView")
+class PostingView(msgspec.Struct, kw_only=True):
+    seq: int
+    transaction_id: UUID
+    kind: str
+    amount_minor: int
+    balance_after_minor: int
+    currency: Currency
+    booked_on: date
+    value_on: date
+    booked_at: datetime
+    narrative: str
+
+    @classmethod
+    def of(cls, posting: Posting, currency: Currency) -> Self:
+        return cls(
+            seq=posting.seq,
+            transaction_id=posting.transaction_id,
+            kind=posting.kind,
+            amount_minor=posting.amount_minor,
+            balance_after_minor=posting.balance_after_minor,
+            currency=currency,
+            booked_on=posting.booked_on,
+            value_on=posting.value_on,
+            booked_at=posting.booked_at,
+            narrative=posting.narrative,
+        )

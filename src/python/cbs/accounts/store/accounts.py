@@ -1,0 +1,118 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from cbs.accounts.domain.account import Account, State
+from cbs.accounts.domain.change import Change
+from cbs.accounts.domain.product import Product, ProductKnown
+from cbs.accounts.store.rows import account_of, begun_values, product_of, values_of
+from cbs.accounts.tables import AccountRow, ProductRow
+from cbs.platform.database import Database
+from cbs.platform.outbox import Outbox
+
+# The database's clock alone says when a lease is over: instances need not agree on the time.
+BEGIN = """
+    INSERT INTO change (id, account_id, kind, step, version, terms, former, principal, key,
+        on_behalf_of, correlation_id, reason, lease_until)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+        clock_timestamp() + make_interval(secs => $13))"""
+SERIAL = "SELECT nextval('account_serial') AS serial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresProducts:
+    database: Database
+    outbox: Outbox
+
+    async def add(self, product: Product) -> None:
+        try:
+            await ProductRow.insert(
+                ProductRow(
+                    code=product.code,
+                    name=product.name,
+                    kind=product.kind.value,
+                    currency=product.currency.value,
+                    overdraft_min_minor=product.overdraft_min_minor,
+                    overdraft_max_minor=product.overdraft_max_minor,
+                    limit_per_transaction_minor=product.limit_per_transaction_minor,
+                    limit_per_day_minor=product.limit_per_day_minor,
+                    active=product.active,
+                )
+            )
+        except asyncpg.UniqueViolationError:
+            raise ProductKnown from None
+        await self.outbox.put(product.news())
+
+    async def get(self, code: str) -> Product | None:
+        row = await ProductRow.select().where(ProductRow.code == code).first()
+        return product_of(row) if row else None
+
+    async def page(self, *, after: str, limit: int) -> list[Product]:
+        rows = await (
+            ProductRow.select()
+            .where(ProductRow.code > after)
+            .order_by(ProductRow.code)
+            .limit(limit)
+        )
+        return [product_of(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresAccounts:
+    database: Database
+    lease_seconds: float
+
+    async def next_serial(self) -> int:
+        return int((await self.database.fetchrow(SERIAL))["serial"])
+
+    async def begin(self, account: Account, change: Change) -> None:
+        fixed: dict[Any, Any] = {
+            "id": account.id,
+            "number": account.number,
+            "branch": account.branch,
+            "customer_id": account.customer_id,
+            "product": account.product,
+            "currency": account.currency.value,
+        }
+        await AccountRow.insert(AccountRow(**fixed, **values_of(account)))
+        await self._begun(change)
+
+    async def change(
+        self, account_id: UUID, begin: Callable[[Account], tuple[Account, Change]]
+    ) -> Change | None:
+        assert self.database.in_transaction, "the caller commits"
+        rows = await AccountRow.select().where(AccountRow.id == account_id).lock_rows("UPDATE")
+        if not rows:
+            return None
+        account, change = begin(account_of(rows[0]))
+        await AccountRow.update(values_of(account)).where(AccountRow.id == account_id)
+        await self._begun(change)
+        return change
+
+    async def _begun(self, change: Change) -> None:
+        values = begun_values(change).values()
+        await self.database.execute(BEGIN, *values, self.lease_seconds)
+
+    async def get(self, account_id: UUID) -> Account | None:
+        row = await AccountRow.select().where(AccountRow.id == account_id).first()
+        return account_of(row) if row else None
+
+    async def by_number(self, number: str) -> Account | None:
+        row = await AccountRow.select().where(AccountRow.number == number).first()
+        return account_of(row) if row else None
+
+    async def page(self, *, customer_id: UUID, after: UUID, limit: int) -> list[Account]:
+        rows = await (
+            AccountRow.select()
+            .where(
+                AccountRow.customer_id == customer_id,
+                AccountRow.id > after,
+                AccountRow.state != State.REFUSED.value,
+            )
+            .order_by(AccountRow.id)
+            .limit(limit)
+        )
+        return [account_of(row) for row in rows]

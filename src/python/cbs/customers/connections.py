@@ -1,3 +1,0 @@
-from cbs.platform.connections import Connections
-
-CONNECTIONS = Connections(service="customers", serves=("standing",))

@@ -1,0 +1,208 @@
+"""What other services ask the ledger; their tokens say what they may, their keys what was asked."""
+
+import hashlib
+from datetime import date
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+
+from cbs.kernel.money import MINOR_UNITS_MAX, Currency
+from cbs.kernel.refusal import Malformed
+from cbs.ledger.application.book import Ledger
+from cbs.ledger.bus.messages import AccountView, PostingView, TransactionView
+from cbs.ledger.domain.account import AccountKind, Terms
+from cbs.ledger.domain.transaction import CASH_DEPOSIT, CASH_WITHDRAWAL, TRANSFER, Leg, Order
+from cbs.platform.bus import Endpoint
+from cbs.platform.context import current
+from cbs.platform.database import Database
+from cbs.platform.envelope import Key, Text
+from cbs.platform.idempotency import KeyedRequest, KeyStore
+from cbs.platform.operations import NoSuchRequest
+from cbs.platform.problem import refusal_of
+
+ACCOUNTS_MAX, HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, 200, 140
+
+NUMBER_CHARACTERS_MAX, NUMBER_FORM = 34, r"^[A-Z0-9-]+$(?!\n)"
+
+AmountMinor = Annotated[int, msgspec.Meta(ge=-MINOR_UNITS_MAX, le=MINOR_UNITS_MAX)]
+Number = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX, pattern=NUMBER_FORM)
+]
+# A statement has it on one line, and PostgreSQL keeps no U+0000.
+Narrative = Annotated[
+    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")
+]
+
+PERMISSION = {
+    TRANSFER: "payments.transfer",
+    CASH_DEPOSIT: "payments.cash",
+    CASH_WITHDRAWAL: "payments.cash",
+}
+OTHER_PERMISSION, BACKDATE_PERMISSION = "ledger.post", "ledger.backdate"
+
+
+class LegWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A positive amount credits, a negative one debits."""
+
+    account: Number
+    amount_minor: AmountMinor
+
+
+class Post(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Wants a transaction posted. The legs sum to zero; `value_on` absent is the booking date."""
+
+    kind: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{2,31}$(?!\n)")]
+    currency: Currency
+    legs: Annotated[list[LegWanted], msgspec.Meta(min_length=2, max_length=20)]
+    value_on: date | None = None
+    narrative: Narrative = ""
+
+
+class SetAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Puts an account on terms; a version that is not newer than the known one does nothing."""
+
+    number: Number
+    kind: AccountKind
+    currency: Currency
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    floor_minor: AmountMinor | None = 0
+    ceiling_minor: AmountMinor | None = None
+    limit_per_transaction_minor: AmountMinor | None = None
+    limit_per_day_minor: AmountMinor | None = None
+    debit_blocked: bool = False
+    credit_blocked: bool = False
+    closed: bool = False
+
+
+class Accounts(msgspec.Struct, kw_only=True):
+    numbers: Annotated[list[Number], msgspec.Meta(max_length=ACCOUNTS_MAX)]
+
+
+class AccountsFound(msgspec.Struct, kw_only=True):
+    accounts: list[AccountView]
+
+
+class History(msgspec.Struct, kw_only=True):
+    """The postings of an account before `before`, newest first."""
+
+    number: Number
+    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=HISTORY_MAX)] = 50
+
+
+class HistoryPage(msgspec.Struct, kw_only=True):
+    postings: list[PostingView]
+
+
+class TransactionWanted(msgspec.Struct, kw_only=True):
+    id: UUID
+
+
+class RequestWanted(msgspec.Struct, kw_only=True):
+    principal: Text
+    key: Key
+
+
+class Posted(msgspec.Struct, kw_only=True):
+    transaction: TransactionView
+
+
+def order_of(wanted: Post, *, key: str) -> Order:
+    """The order of the principal in hand; raises NotPermitted and Malformed."""
+    if not key:
+        raise Malformed("a posting needs a key")
+    context = current()
+    context.principal.must(PERMISSION.get(wanted.kind, OTHER_PERMISSION))
+    return Order(
+        principal=context.principal.id,
+        key=key,
+        fingerprint=hashlib.sha256(msgspec.json.encode(wanted)).digest(),
+        kind=wanted.kind,
+        currency=wanted.currency,
+        legs=[Leg(account=leg.account, amount_minor=leg.amount_minor) for leg in wanted.legs],
+        value_on=wanted.value_on,
+        narrative=wanted.narrative,
+        may_backdate=context.principal.may(BACKDATE_PERMISSION),
+        origin=context.origin,
+    )
+
+
+def terms_of(wanted: SetAccount) -> Terms:
+    return Terms(
+        floor_minor=wanted.floor_minor,
+        ceiling_minor=wanted.ceiling_minor,
+        limit_per_transaction_minor=wanted.limit_per_transaction_minor,
+        limit_per_day_minor=wanted.limit_per_day_minor,
+        debit_blocked=wanted.debit_blocked,
+        credit_blocked=wanted.credit_blocked,
+        closed=wanted.closed,
+        version=wanted.version,
+    )
+
+
+class Desk:
+    """Translates what arrives on the bus, and calls."""
+
+    def __init__(self, *, ledger: Ledger, database: Database, requests: KeyStore) -> None:
+        self.ledger, self.database, self.requests = ledger, database, requests
+
+    async def post(self, wanted: Post, key: str) -> msgspec.Raw:
+        answer = await self.ledger.post(order_of(wanted, key=key))
+        if answer.is_refusal:
+            raise refusal_of(answer)
+        return msgspec.Raw(answer.body)
+
+    async def set_account(self, wanted: SetAccount, _key: str) -> AccountView:
+        async with self.database.transaction():
+            account = await self.ledger.set_account(
+                number=wanted.number,
+                kind=wanted.kind,
+                currency=wanted.currency,
+                terms=terms_of(wanted),
+            )
+        return AccountView.of(account)
+
+    async def accounts(self, wanted: Accounts, _key: str) -> AccountsFound:
+        found = await self.ledger.book.accounts(wanted.numbers) if wanted.numbers else []
+        return AccountsFound(accounts=[AccountView.of(account) for account in found])
+
+    async def history(self, wanted: History, _key: str) -> HistoryPage:
+        postings = await self.ledger.book.history(
+            wanted.number, before=wanted.before or 2**62, limit=wanted.limit
+        )
+        return HistoryPage(postings=[PostingView.of(each) for each in postings])
+
+    async def transaction(self, wanted: TransactionWanted, _key: str) -> Posted:
+        found = await self.ledger.transaction(wanted.id)
+        return Posted(transaction=TransactionView.of(found))
+
+    async def request(self, wanted: RequestWanted, _key: str) -> KeyedRequest:
+        found = await self.requests.find(principal=wanted.principal, key=wanted.key)
+        if found is None:
+            raise NoSuchRequest
+        return found
+
+    def endpoints(self) -> list[Endpoint[Any]]:
+        return [
+            Endpoint(
+                verb="post",
+                takes=Post,
+                gives=Posted,
+                handle=self.post,
+                permission=None,
+                doc="Post a transaction, once for its key; the kind decides the permission",
+            ),
+            _internal("set-account", SetAccount, AccountView, self.set_account),
+            _internal("accounts", Accounts, AccountsFound, self.accounts),
+            _internal("history", History, HistoryPage, self.history),
+            _internal("transaction", TransactionWanted, Posted, self.transaction),
+            _internal("request", RequestWanted, KeyedRequest, self.request),
+        ]
+
+
+def _internal(verb: str, takes: type[Any], gives: type[Any], handle: Any) -> Endpoint[Any]:
+    doc = " ".join((takes.__doc__ or "").split())
+    return Endpoint(
+        verb=verb, takes=takes, gives=gives, handle=handle, permission="internal", doc=doc
+    )

@@ -1,6 +1,0 @@
-from cbs.platform.connections import Connections
-
-CONNECTIONS = Connections(
-    service="ledger",
-    serves=("post", "set-account", "accounts", "history", "transaction", "request"),
-)

@@ -1,0 +1,229 @@
+"""A cluster is brought to what consul/ and nomad/ say in one order, and twice is once."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any
+
+import asyncpg
+
+from cbs.bank import SERVICES
+from cbs.platform.http import VERSION
+from cbs.tools.cluster import deployer, rules, variables
+from cbs.tools.cluster.api import Api
+from cbs.tools.cluster.artifacts import Artifact
+from cbs.tools.cluster.jobs import ENVIRONMENTS, Job, Jobs, assigned
+from cbs.tools.cluster.periodic import Upkeep
+from cbs.tools.cluster.rules import Change, Rules
+from cbs.tools.cluster.vault import Vault
+from cbs.tools.local import databases, postgres, secrets
+from cbs.tools.local.folder import Folder
+from cbs.tools.ops.backup import manifest
+
+UNREACHED = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+SERVERS = ("postgres", "nats")
+
+
+class Unsettled(RuntimeError):
+    """What is named to the command does not make a cluster; the message says what to name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """`own` are values beside the environment's file; `folder` is the bank that gives secrets."""
+
+    consul: Api
+    nomad: Api
+    environment: str
+    folder: Folder
+    artifacts: Mapping[str, Artifact]
+    admin_url: str
+    sha: str
+    own: Mapping[str, Any] = field(default_factory=dict)
+    say: Callable[[str], None] = print
+
+    @property
+    def values(self) -> dict[str, Any]:
+        path = ENVIRONMENTS / f"{self.environment}.hcl"
+        if not path.is_file():
+            known = ", ".join(sorted(each.stem for each in ENVIRONMENTS.glob("*.hcl")))
+            raise Unsettled(f"no environment {self.environment} in nomad/env; there is: {known}")
+        return rules.read(path, {}) | dict(self.own)
+
+    @property
+    def jobs(self) -> Jobs:
+        values = self.values
+        text = assigned(values)
+        for name in SERVERS:
+            if name in self.artifacts:
+                url, sha256 = self._place(values, name)
+                text += assigned({f"{name}_artifact_url": url, f"{name}_artifact_sha256": sha256})
+        return Jobs(nomad=self.nomad, consul=self.consul, values=text, say=self.say)
+
+    def rules(self) -> Rules:
+        return Rules(self.consul, {"nomad_url": self.values.get("nomad_url", self.nomad.url)})
+
+    def secrets(self) -> Iterator[Change]:
+        """Of every job, where its templates read them."""
+        wanted = variables.wanted(self.folder)
+        if prefix := self.values.get("vault"):
+            return Vault.of(prefix).changes(wanted, self.say)
+        return variables.changes(self.nomad, wanted)
+
+    def changes(self) -> Iterator[Change]:
+        """Of what the jobs go by."""
+        yield from self.rules().changes()
+        yield from deployer.changes(self.consul, self.nomad, self.folder)
+        yield from self.secrets()
+
+    def plan(self) -> Iterator[tuple[str, str]]:
+        """What `run` would do: of what, and how."""
+        for change in self.changes():
+            yield change.what, change.how
+        jobs = self.jobs
+        parsed = list(self._parsed(jobs))
+        for job in parsed:
+            if how := jobs.plan(job)[0]:
+                yield f"job {job.id}", how
+        try:
+            left = asyncio.run(self._unmigrated())
+            copier = not self._is_copied(parsed) or asyncio.run(self._copier_is_there())
+        except UNREACHED:
+            yield "databases", "not there yet to be looked at"
+            return
+        yield from ((f"database cbs_{service}", "migrate") for service in left)
+        if not copier:
+            yield f"role {databases.BACKUP}", "make"
+
+    def run(self) -> list[tuple[str, str]]:
+        """Do it, and say what was done; raises NotConverged, Declined, NoCluster."""
+        done: list[tuple[str, str]] = []
+        for change in self.changes():
+            change.make()
+            self._note(done, change.what, change.how)
+        jobs = self.jobs
+        found = list(self._parsed(jobs))
+        parsed = {job.id: job for job in found}
+        servers = [parsed[f"cbs-{name}"] for name in SERVERS if f"cbs-{name}" in parsed]
+        self._registered(jobs, servers, done)
+        self._registered(jobs, [parsed["cbs-migrate"]], done)
+        self._databases(jobs, done)
+        if self._is_copied(found) and not asyncio.run(self._copier_is_there()):
+            asyncio.run(self._copier_made())
+            self._note(done, f"role {databases.BACKUP}", "made")
+        self._registered(jobs, [parsed[f"cbs-{service}"] for service in SERVICES], done)
+        self._registered(jobs, [parsed["cbs-gateway"]], done)
+        upkeep = [parsed[f"cbs-{each}"] for each in Upkeep if f"cbs-{each}" in parsed]
+        self._registered(jobs, upkeep, done)
+        return done
+
+    def _note(self, done: list[tuple[str, str]], what: str, how: str) -> None:
+        done.append((what, how))
+        self.say(f"{what}: {how}")
+
+    def _parsed(self, jobs: Jobs) -> Iterator[Job]:
+        values = self.values
+        for name in (*SERVERS, "migrate"):
+            job = jobs.parse(name)
+            if job.wanted:
+                yield job
+        for name in (*SERVICES, "gateway"):
+            url, sha256 = self._place(values, name)
+            more = {"service": name} if name in SERVICES else {}
+            more |= {"artifact_url": url, "artifact_sha256": sha256, "version": VERSION}
+            file = "service" if name in SERVICES else name
+            yield jobs.parse(file, sha=self.sha, **more)
+        url, sha256 = self._place(values, "cli")
+        for each in Upkeep:
+            job = jobs.parse(each, artifact_url=url, artifact_sha256=sha256)
+            if job.wanted:
+                yield job
+
+    def _place(self, values: Mapping[str, Any], name: str) -> tuple[str, str]:
+        artifact = self.artifacts[name]
+        if "artifacts_url" not in values:
+            raise Unsettled(f"nomad/env/{self.environment}.hcl says no artifacts_url")
+        return f"{values['artifacts_url']}/{artifact.file}", artifact.sha256
+
+    def _registered(self, jobs: Jobs, wanted: list[Job], done: list[tuple[str, str]]) -> None:
+        for job in wanted:
+            how, index = jobs.plan(job)
+            if how:
+                jobs.register(job, index)
+                self._note(done, f"job {job.id}", how)
+        jobs.converge([job.id for job in wanted if job.lasts])
+
+    def _fingerprint(self, service: str) -> str:
+        return hashlib.sha256(self.artifacts[service].sha256.encode()).hexdigest()
+
+    def _databases(self, jobs: Jobs, done: list[tuple[str, str]]) -> None:
+        left = asyncio.run(self._unmigrated())
+        if not left:
+            return
+        asyncio.run(self._made(left))
+        sent = {}
+        for service in left:
+            url, sha256 = self._place(self.values, service)
+            meta = {"service": service, "artifact_url": url, "artifact_sha256": sha256}
+            sent[service] = jobs.dispatch("cbs-migrate", meta | {"sha": self.sha})
+        for service, job_id in sent.items():
+            jobs.finish(job_id)
+            note = databases.note_program(self.admin_url, service, self._fingerprint(service))
+            asyncio.run(note)
+            self._note(done, f"database cbs_{service}", "migrated")
+
+    def _is_copied(self, jobs: list[Job]) -> bool:
+        return any(job.id == "cbs-backup" for job in jobs)
+
+    @property
+    def _vault_mark(self) -> str:
+        return manifest.recognised(secrets.vault_key(self.folder).read_text())
+
+    async def _copier_is_there(self) -> bool:
+        return await databases.noted(self.admin_url, databases.BACKUP) == [self._vault_mark]
+
+    async def _copier_made(self) -> None:
+        word = secrets.password(self.folder, databases.BACKUP)
+        verifier = secrets.scram_verifier(word, token_bytes(16))
+        await databases.make_backup_role(self.admin_url, verifier, self._vault_mark)
+
+    async def _unmigrated(self) -> list[str]:
+        return [
+            service
+            for service in SERVICES
+            if await databases.program_of(self.admin_url, service) != self._fingerprint(service)
+        ]
+
+    async def _made(self, services: list[str]) -> None:
+        """Roles and databases; the server gets verifiers, never a password."""
+        folder, admin_url = self.folder, self.admin_url
+        await databases.check_durable(admin_url)
+        await databases.claim(admin_url, folder.id)
+        roles = (*databases.roles_of(tuple(services)),)
+        await databases.make_roles(
+            admin_url,
+            {
+                role: secrets.scram_verifier(secrets.password(folder, role), token_bytes(16))
+                for role in roles
+            },
+        )
+        for service in services:
+            await databases.make_database(admin_url, service)
+
+
+def admin_url_of(folder: Folder, environ: Mapping[str, str], place: str = "") -> str:
+    """CBS_POSTGRES_URL, or the administrator of the trial server at `place`; raises Unsettled."""
+    if named := environ.get("CBS_POSTGRES_URL"):
+        return named
+    if not place:
+        raise Unsettled("name an administrator's URL of the bank's PostgreSQL in CBS_POSTGRES_URL")
+    password = secrets.password(folder, postgres.ADMIN)
+    return f"postgresql://{postgres.ADMIN}:{password}@{place}/postgres"
+
+
+def default_folder(data: Path | None, root: Path) -> Folder:
+    """A cluster's folder is not the one of `cbs up`: `.cbs-cluster` in the clone."""
+    return Folder.at(data or root / ".cbs-cluster")

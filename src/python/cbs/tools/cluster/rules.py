@@ -1,0 +1,139 @@
+"""What Consul is to hold lies in consul/: it is compared, and only what differs is written."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hcl2
+from hcl2.utils import SerializationOptions
+
+from cbs.tools.cluster.api import Api, keep, kept
+
+ROOT = Path(__file__).parents[5]
+PLAIN = SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something of the cluster that is not as our files say; `make` makes it so."""
+
+    what: str
+    how: str
+    make: Callable[[], object]
+
+
+def read(path: Path, values: Mapping[str, str]) -> dict[str, Any]:
+    """A file of consul/, with `${name}` replaced; `$${` stands for a literal `${`."""
+    return loaded(path.read_text(), values)
+
+
+def loaded(text: str, values: Mapping[str, str]) -> dict[str, Any]:
+    found = hcl2.loads(text, serialization_options=PLAIN)
+    return {key: _filled(value, values) for key, value in found.items()}
+
+
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {_filled(k, values): _filled(v, values) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, values) for each in value]
+    if not isinstance(value, str):
+        return value
+    for name, text in values.items():
+        value = value.replace(f"${{{name}}}", text)
+    return value.replace("$${", "${").replace('\\"', '"')
+
+
+def differs(wanted: Any, found: Any) -> bool:
+    """Whether something wanted is not there; what Consul adds of its own does not count."""
+    if isinstance(wanted, dict):
+        return not isinstance(found, dict) or any(
+            differs(value, found.get(key)) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            not isinstance(found, list)
+            or len(wanted) != len(found)
+            or any(differs(*pair) for pair in zip(wanted, found, strict=True))
+        )
+    return bool(wanted != found)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The folder consul/ against one Consul; `values` fill its files."""
+
+    consul: Api
+    values: Mapping[str, str]
+    folder: Path = ROOT / "consul"
+
+    def changes(self) -> Iterator[Change]:
+        """In the order in which they are to be made."""
+        yield from self._policies()
+        yield from self._named("roles", "role", "/v1/acl/role")
+        yield from self._named("auth-methods", "auth method", "/v1/acl/auth-method")
+        yield from self._bindings()
+        yield from self._entries()
+        yield from self._defaults()
+
+    def _files(self, kind: str) -> list[Path]:
+        return sorted((self.folder / kind).glob("*.hcl"))
+
+    def _policies(self) -> Iterator[Change]:
+        for path in self._files("policies"):
+            wanted = {"Name": path.stem, "Rules": path.read_text()}
+            found = self.consul.get(f"/v1/acl/policy/name/{path.stem}")
+            yield from self._written(f"policy {path.stem}", wanted, found, "/v1/acl/policy")
+
+    def _named(self, folder: str, kind: str, place: str) -> Iterator[Change]:
+        for path in self._files(folder):
+            wanted = read(path, self.values)
+            by_name = f"{place}/name/{wanted['Name']}" if kind == "role" else None
+            found = self.consul.get(by_name or f"{place}/{wanted['Name']}")
+            yield from self._written(f"{kind} {wanted['Name']}", wanted, found, place)
+
+    def _bindings(self) -> Iterator[Change]:
+        known = {
+            (rule["AuthMethod"], rule["Description"]): rule
+            for rule in self.consul.get("/v1/acl/binding-rules") or ()
+        }
+        for path in self._files("binding-rules"):
+            wanted = read(path, self.values)
+            found = known.get((wanted["AuthMethod"], wanted["Description"]))
+            place = "/v1/acl/binding-rule"
+            yield from self._written(f"binding rule {path.stem}", wanted, found, place)
+
+    def _written(
+        self, what: str, wanted: dict[str, Any], found: Any, place: str
+    ) -> Iterator[Change]:
+        if not differs(wanted, found):
+            return
+        if found and "ID" in found:
+            wanted, place = wanted | {"ID": found["ID"]}, f"{place}/{found['ID']}"
+        elif found:
+            place = f"{place}/{wanted['Name']}"
+        how = "differs" if found else "new"
+        yield Change(f"consul {what}", how, lambda: self.consul.put(place, wanted))
+
+    def _entries(self) -> Iterator[Change]:
+        for path in self._files("config"):
+            wanted = read(path, self.values)
+            kind, name = wanted["Kind"], wanted["Name"]
+            found = self.consul.get(f"/v1/config/{kind}/{name}")
+            if differs(wanted, found):
+
+                def write(wanted: dict[str, Any] = wanted) -> None:
+                    self.consul.put("/v1/config", wanted)
+
+                yield Change(f"consul {kind} {name}", "differs" if found else "new", write)
+
+    def _defaults(self) -> Iterator[Change]:
+        for key, value in read(self.folder / "kv.hcl", self.values)["Defaults"].items():
+            key = key.strip('"')
+            if kept(self.consul, key) is None:
+
+                def write(key: str = key, value: str = value) -> None:
+                    keep(self.consul, key, value)
+
+                yield Change(f"consul key {key}", f"new: {value}", write)

@@ -1,0 +1,34 @@
+"""What runs every night can be run now: before an upgrade, or to see whether it would."""
+
+from typing import Annotated
+
+import typer
+
+from cbs.tools.cluster import laptop, periodic
+from cbs.tools.cluster.apply import default_folder
+from cbs.tools.cluster.commands import Data, said_plainly
+from cbs.tools.cluster.periodic import NotStarted, Upkeep
+from cbs.tools.cluster.rules import ROOT
+from cbs.tools.local.commands import NO
+
+RUN_SECONDS_MAX, LINES_SHOWN = 12 * 3600, 100
+
+
+def run(name: Annotated[Upkeep, typer.Argument()], data: Data = None) -> None:
+    """Run now what else runs every night, and show what it wrote; exit 1 if it failed.
+
+    On the cluster that NOMAD_ADDR names, or on the `cluster dev` of the data folder.
+    """
+    with said_plainly():
+        jobs = laptop.jobs_of(default_folder(data, ROOT))
+        try:
+            run_id = periodic.force(jobs.nomad, f"cbs-{name}")
+        except NotStarted as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(NO) from None
+        typer.echo(f"{run_id} is under way", err=True)
+        try:
+            jobs.finish(run_id, RUN_SECONDS_MAX)
+        finally:
+            for line in jobs.last_lines(run_id, LINES_SHOWN):
+                typer.echo(line)

@@ -1,0 +1,171 @@
+"""`cbs bench`: how much this bank does on this machine, beside TPC-B in the same minutes.
+
+Ratios to TPC-B travel from machine to machine; the figures themselves do not.
+"""
+
+import asyncio
+import re
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from cbs.tools.lab.bench import cpu, load, measured_bank, tpcb
+from cbs.tools.lab.bench.figures import Run, compared, drift, show
+from cbs.tools.local import health, secrets, state
+from cbs.tools.local.commands import CANNOT_SAY, NO, Data
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.postgres import ADMIN
+from cbs.tools.local.process import CannotStart
+from cbs.tools.local.public_api import NoAnswer, NoBank, Refused
+from cbs.tools.local.state import State
+
+WARM_UP_SECONDS = 2.0
+SECONDS_MAX, CLIENTS_MAX = 3_600, 1_024
+SECONDS, CLIENTS = 20, 64
+BATCHES = re.compile(rb"^cbs_batch_size_(sum|count) ([0-9.e+]+)$", re.M)
+BUS_USER = "payments"
+
+
+class CannotBench(RuntimeError):
+    """Something is missing for a measurement; the message says what."""
+
+
+UNMEASURED = (
+    *(CannotBench, CannotStart, NoBank, NoAnswer, Refused),
+    *(OSError, subprocess.SubprocessError),
+)
+
+
+Seconds = Annotated[int, typer.Option(min=1, max=SECONDS_MAX, help="Of each measurement.")]
+Clients = Annotated[int, typer.Option(min=1, max=CLIENTS_MAX, help="Who ask at the same time.")]
+
+
+def bench(
+    data: Data = None,
+    seconds: Seconds = SECONDS,
+    clients: Clients = CLIENTS,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+) -> None:
+    """Measure transfers over HTTP and postings over NATS beside pgbench's TPC-B.
+
+    Brings up a bank of its own for this, in a new folder that is erased afterwards; with --data
+    it uses the bank that is up there, and leaves its customers and small transfers in it.
+    Exit 0: measured. 1: the bank refused some. 3: it could not be measured.
+    """
+    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
+    try:
+        with measured_bank.bank(data, console) as folder:
+            runs = measure(folder, console, seconds=seconds, clients=clients)
+    except UNMEASURED as error:
+        typer.echo(str(error), err=True)
+        if isinstance(error, subprocess.CalledProcessError):
+            typer.echo(error.stderr, err=True)
+        raise typer.Exit(CANNOT_SAY) from None
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(runs), indent=1))
+    else:
+        show(runs, Console())
+    if warning := drift(runs):
+        typer.echo(warning, err=True)
+    raise typer.Exit(NO if any(run.refused for run in runs) else 0)
+
+
+def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> list[Run]:
+    """All measurements, one after the other; raises CannotBench and what the bank raises."""
+    running = state.read(folder.state)
+    if running is None or running.phase != "ready":
+        raise CannotBench(f"no bank is up in {folder.root}: start it with ./cbs up")
+    if running.external:
+        raise CannotBench("servers of your own are measured by their own means: use the bank's")
+    name = f"bench-{uuid.uuid4().hex[:12]}"
+    console.print(f"opening {measured_bank.ACCOUNTS} accounts")
+    accounts = asyncio.run(measured_bank.accounts(folder, name))
+    token = folder.token(measured_bank.USER).read_text().strip()
+    http = load.Job(
+        name=name,
+        clients=clients,
+        seconds=seconds,
+        token=token,
+        accounts=accounts,
+        http_url=running.edge_url,
+    )
+    bus = msgspec.structs.replace(
+        http,
+        http_url="",
+        nats_url=running.nats_url,
+        nkey_file=str(secrets.nkey_seed(folder, BUS_USER)),
+        nats_user=BUS_USER,
+    )
+    jobs = {
+        "HTTP transfers": http,
+        "two hot accounts": msgspec.structs.replace(http, accounts=accounts[:2]),
+        "NATS postings": bus,
+    }
+    passfile = secrets.pgpass(folder, ADMIN)
+    runs = []
+    with tpcb.scratch(running.postgres_url, passfile) as url:
+        before = _tpcb("TPC-B before", url, passfile, running, console, seconds)
+        for number, (title, job) in enumerate(jobs.items()):
+            console.print(f"{title}: {clients} clients, {seconds} s")
+            warm_up = msgspec.structs.replace(job, name=f"{name}-{number}w")
+            measured_bank.loaded(msgspec.structs.replace(warm_up, seconds=WARM_UP_SECONDS))
+            job = msgspec.structs.replace(job, name=f"{name}-{number}")
+            runs.append(_measured(title, job, folder, running))
+        after = _tpcb("TPC-B after", url, passfile, running, console, seconds)
+    return compared(runs, before, after)
+
+
+def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
+    before, batches_before = cpu.seconds_by_part(running), _batches(running)
+    found = measured_bank.loaded(job)
+    after, batches_after = cpu.seconds_by_part(running), _batches(running)
+    if not found.requests:
+        raise CannotBench(f"{title}: nothing was done, {found.refused}")
+    now = state.read(folder.state)
+    if now is None or [p.pid for p in now.programs] != [p.pid for p in running.programs]:
+        raise CannotBench("a part of the bank was restarted while it was measured: see ./cbs logs")
+    spent = {part: after[part] - before[part] for part in before} | {"load": found.cpu_seconds}
+    count = batches_after["count"] - batches_before["count"]
+    requests = batches_after["sum"] - batches_before["sum"]
+    return Run(
+        name=title,
+        clients=job.clients,
+        requests=found.requests,
+        refused=found.refused,
+        per_second=round(found.requests / job.seconds, 1),
+        p50_ms=found.p50_ms,
+        p99_ms=found.p99_ms,
+        mean_batch=round(requests / count, 1) if count else 0,
+        cpu_us={part: round(1e6 * seconds / found.requests) for part, seconds in spent.items()},
+    )
+
+
+def _batches(running: State) -> dict[str, float]:
+    """How many batches the ledger has decided, and of how many orders together."""
+    port = next(part.port for part in running.programs if part.name == "ledger")
+    _, said = health.get(port, "/metrics", seconds=5)
+    found = {name.decode(): float(value) for name, value in BATCHES.findall(said)}
+    return {"sum": found.get("sum", 0), "count": found.get("count", 0)}
+
+
+def _tpcb(
+    title: str, url: str, passfile: Path, running: State, console: Console, seconds: int
+) -> Run:
+    console.print(f"{title}: {tpcb.CLIENTS} clients, {seconds} s")
+    before = cpu.seconds_by_part(running)["postgres"]
+    rate, latency = tpcb.run(url, passfile, seconds=seconds)
+    spent = cpu.seconds_by_part(running)["postgres"] - before
+    requests = round(rate * seconds)
+    return Run(
+        name=title,
+        clients=tpcb.CLIENTS,
+        requests=requests,
+        per_second=round(rate, 1),
+        mean_ms=round(latency, 3),
+        cpu_us={"postgres": round(1e6 * spent / requests)},
+    )

@@ -1,0 +1,62 @@
+"""pgbench's TPC-B on the bank's own PostgreSQL: what this machine is worth, to compare with."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+
+from cbs.tools.local.databases import in_own_loop
+from cbs.tools.local.postgres import ADMIN, program, with_database
+
+CLIENTS, THREADS, SCALE = 32, 2, 32
+DATABASE = "cbs_bench_tpcb"
+FILL_SECONDS_MAX, END_SECONDS_MAX = 600, 60
+RATE, LATENCY = re.compile(r"^tps = ([0-9.]+)", re.M), re.compile(r"latency average = ([0-9.]+) ms")
+
+
+@contextmanager
+def scratch(postgres_url: str, passfile: Path) -> Iterator[str]:
+    """The administrator's URL of a database of its own, filled, and dropped afterwards."""
+    admin = with_database(postgres_url, "postgres", ADMIN)
+    in_own_loop(lambda: _execute(admin, passfile, f"DROP DATABASE IF EXISTS {DATABASE}"))
+    in_own_loop(lambda: _execute(admin, passfile, f"CREATE DATABASE {DATABASE}"))
+    try:
+        url = with_database(postgres_url, DATABASE, ADMIN)
+        _pgbench(["-i", "-q", "-s", str(SCALE), url], passfile, FILL_SECONDS_MAX)
+        yield url
+    finally:
+        in_own_loop(lambda: _execute(admin, passfile, f"DROP DATABASE {DATABASE} WITH (FORCE)"))
+
+
+def run(url: str, passfile: Path, *, seconds: int) -> tuple[float, float]:
+    """Transactions per second and their mean latency in milliseconds."""
+    argv = ["-c", str(CLIENTS), "-j", str(THREADS), "-T", str(seconds), "-n", url]
+    said = _pgbench(argv, passfile, seconds + END_SECONDS_MAX)
+    rate, latency = RATE.search(said), LATENCY.search(said)
+    assert rate and latency, said
+    return float(rate[1]), float(latency[1])
+
+
+def _pgbench(argv: list[str], passfile: Path, seconds_max: int) -> str:
+    """Raises subprocess.SubprocessError. The password is in the file alone."""
+    done = subprocess.run(
+        [program("pgbench"), *argv],
+        env={**os.environ, "PGPASSFILE": str(passfile)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds_max,
+    )
+    return done.stdout
+
+
+async def _execute(url: str, passfile: Path, statement: str) -> None:
+    connection = await asyncpg.connect(url, passfile=passfile)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

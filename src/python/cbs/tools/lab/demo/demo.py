@@ -1,0 +1,187 @@
+"""`cbs demo`: a bank with customers in it, made up or from a real bank's history."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+
+from cbs.kernel.money import Currency, Money
+from cbs.tools.lab.demo import trade
+from cbs.tools.lab.demo.history import History, Unusable, read_history
+from cbs.tools.lab.demo.replay import Difference, Replay, Report
+from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.progress import counted
+from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.tools.ops.verify import verify
+
+USAGE = 2
+CUSTOMERS_MAX, TRANSFERS_MAX = 100_000, 10_000_000
+DIFFERENCES_SHOWN_MAX, BAD_SHOWN_MAX = 20, 100
+BANK = "PKDD99"
+BANK_NAME = re.compile("[A-Z0-9][A-Z0-9-]{1,19}")
+
+
+def demo(
+    data: Data = None,
+    customers: Annotated[
+        int, typer.Option(min=2, max=CUSTOMERS_MAX, help="How many to make up.")
+    ] = 1_000,
+    transfers: Annotated[
+        int, typer.Option(min=0, max=TRANSFERS_MAX, help="How many between them.")
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Another one makes another day.")] = 1,
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", metavar="DIR", help="Replay a history in PKDD'99's columns."),
+    ] = None,
+    bank: Annotated[
+        str,
+        typer.Option(help="The old bank; histories that use the same numbers need two names."),
+    ] = BANK,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+) -> None:
+    """Make up new customers who pay each other, and verify; or replay an old bank's history.
+
+    Each run makes customers of its own, unless the last one was interrupted: that is gone on with.
+    A history is posted once, however often it is replayed. Exit 0: done, and all agrees. 1: it
+    does not. 2: that is no history. 3: no bank answers.
+    """
+    # Progress goes where it does not mix with what a program reads.
+    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
+    folder = Folder.at(data)
+    try:
+        if history is None:
+            code = _traded(folder, console, customers, transfers, seed, as_json)
+        else:
+            code = _replayed(folder, console, history, bank, as_json)
+    except Unusable as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from None
+    except Refused as refusal:
+        typer.echo(f"the bank refuses: {refusal}", err=True)
+        raise typer.Exit(NO) from None
+    except (NoBank, NoAnswer, OSError, *verify.UNANSWERED) as error:
+        typer.echo(str(error) or repr(error), err=True)
+        raise typer.Exit(CANNOT_SAY) from None
+    raise typer.Exit(code)
+
+
+def _traded(
+    folder: Folder, console: Console, customers: int, transfers: int, seed: int, as_json: bool
+) -> int:
+    api = PublicApi.of(folder, "teller")
+    run, resumed = trade.next_run(folder, seed=seed, customers=customers, transfers=transfers)
+    how = "going on with" if resumed else "starting"
+    console.print(f"{how} run {run.number}: {customers} new customers, {transfers} transfers")
+    summary = trade.Summary(run=run)
+    uvloop.run(_trade(api, summary, console))
+    trade.finish(folder, run)
+    console.print("\n".join(traded_lines(summary)))
+    findings = asyncio.run(
+        verify.findings(
+            verify.places_of(folder),
+            say=console.print,
+            tell=lambda finding: console.print(verify.line(finding)),
+        )
+    )
+    if as_json:
+        report = msgspec.json.encode(
+            {"summary": summary, "verify": findings},
+            enc_hook=str,
+        )
+        typer.echo(msgspec.json.format(report, indent=1))
+    console.print(
+        f"verify: {sum(f.outcome == 'holds' for f in findings)} of {len(findings)} invariants hold"
+    )
+    return verify.verdict(findings)
+
+
+async def _trade(api: PublicApi, summary: trade.Summary, console: Console) -> None:
+    try:
+        with counted(console, "customers", summary.run.customers) as advance:
+            accounts = await trade.onboard(api, summary, advance)
+        if len(accounts) > 1:
+            with counted(console, "transfers", summary.run.transfers) as advance:
+                await trade.pay(api, accounts, summary, advance)
+        summary.repeats = api.repeats
+    finally:
+        api.close()
+
+
+def traded_lines(summary: trade.Summary) -> list[str]:
+    return [
+        f"customers   {summary.customers} with an account and"
+        f" {Money(summary.deposited_minor, Currency.INR)} in it, together"
+        f"{_counts(summary.turned_away)}",
+        f"transfers   {summary.transfers} of {Money(summary.moved_minor, Currency.INR)} together"
+        f"{_counts(summary.refused)}",
+        f"speed       {summary.transfers_per_second} transfers/s, p50 {summary.p50_ms} ms,"
+        f" p99 {summary.p99_ms} ms, {summary.seconds} s, {summary.repeats} requests sent again",
+    ]
+
+
+def _counts(refused: dict[str, int]) -> str:
+    said = ", ".join(f"{count} {code}" for code, count in sorted(refused.items()))
+    return f"; refused: {said}" if said else ""
+
+
+def _replayed(folder: Folder, console: Console, path: Path, bank: str, as_json: bool) -> int:
+    if not BANK_NAME.fullmatch(bank):
+        raise Unusable(f"--bank {bank}: 2 to 20 capital letters, digits and hyphens")
+    history = read_history(path)
+    api = PublicApi.of(folder, "importer")
+    report = uvloop.run(_replay(api, history, bank, console))
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=1))
+    console.print("\n".join(replayed_lines(report)))
+    return NO if report.differences else DONE
+
+
+async def _replay(api: PublicApi, history: History, bank: str, console: Console) -> Report:
+    try:
+        with counted(console, "transactions", history.transactions) as advance:
+            return await Replay(api=api, bank=bank, advance=advance)(history)
+    finally:
+        api.close()
+
+
+def replayed_lines(report: Report) -> list[str]:
+    """What the user is told; a bad line with its file, its number and the reason."""
+    lines = [f"{bad.file}:{bad.line}: {bad.reason}" for bad in report.bad[:BAD_SHOWN_MAX]]
+    if len(report.bad) > BAD_SHOWN_MAX:
+        lines.append(f"and {len(report.bad) - BAD_SHOWN_MAX} more bad lines")
+    shown = report.differences_kept[:DIFFERENCES_SHOWN_MAX]
+    lines += [_difference(difference) for difference in shown]
+    if report.differences > len(shown):
+        lines.append(f"and {report.differences - len(shown)} more differences")
+    unchained = ", ".join(f"{day.on} of account {day.account_id}" for day in report.unchained[:20])
+    unmoved = f", and {report.unmoved} of no amount" if report.unmoved else ""
+    return [
+        *lines,
+        f"accounts      {report.accounts}",
+        f"transactions  {report.transactions}{unmoved}",
+        f"roundings     {report.roundings}, together {_czk(report.roundings_sum_minor)}",
+        f"days that do not chain  {len(report.unchained)}{f': {unchained}' if unchained else ''}",
+        f"bad lines     {len(report.bad)}",
+        f"differences   {report.differences}",
+    ]
+
+
+def _difference(found: Difference) -> str:
+    if found.trans_id is None:
+        return f"account {found.account_id} is not replayed: {found.why}"
+    ours = f"ours {_czk(found.ours_minor)} + roundings {_czk(found.roundings_minor)}"
+    return (
+        f"account {found.account_id}, transaction {found.trans_id} on {found.on}: {ours},"
+        f" theirs {_czk(found.theirs_minor)}{f' ({found.why})' if found.why else ''}"
+    )
+
+
+def _czk(minor: int) -> str:
+    return str(Money(minor, Currency.CZK))

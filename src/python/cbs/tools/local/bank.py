@@ -1,0 +1,117 @@
+"""A bank comes up in this order: servers, roles and databases, migrations, services, edge."""
+
+import asyncio
+from dataclasses import dataclass
+from secrets import token_bytes
+
+from cbs.bank import SERVICES
+from cbs.gateway.places import Place, write_endpoints
+from cbs.tools.local import databases, health, nats_server, secrets
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.orphans import sweep
+from cbs.tools.local.parts import Parts
+from cbs.tools.local.plan import Plan
+from cbs.tools.local.postgres import without_user
+from cbs.tools.local.process import CannotStart
+from cbs.tools.local.program import run_to_end, together
+from cbs.tools.local.supervisor import Supervisor
+
+MIGRATIONS_AT_ONCE_MAX = 2
+ROUTES_SECONDS_MAX = 20
+POLL_SECONDS = 0.05
+
+
+def clear_up(folder: Folder) -> None:
+    """Remove what a crash may have left: children, and what they said of themselves."""
+    sweep(folder)
+    for entry in folder["registry"].glob("*/*"):
+        entry.unlink()
+
+
+async def erase_external(folder: Folder, plan: Plan) -> None:
+    """Remove the bank from servers of the user's own; raises AnothersBank if it is not there."""
+    if plan.postgres_url:
+        await databases.claim(plan.postgres_url, folder.id)
+        await databases.erase(plan.postgres_url, SERVICES)
+    if plan.nats_url:
+        seed = (
+            secrets.nkey_seed(folder, nats_server.ADMIN)
+            if nats_server.wants_nkey(plan.nats_url)
+            else None
+        )
+        await nats_server.erase(plan.nats_url, SERVICES, seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bank:
+    parts: Parts
+    supervisor: Supervisor
+
+    async def bring_up(self) -> None:
+        """Returns when every part is ready and the edge routes to it; raises CannotStart."""
+        self._describe()
+        plan, parts, supervisor = self.parts.plan, self.parts, self.supervisor
+        servers = [] if plan.postgres_url else [parts.postgres()]
+        await supervisor.start(*servers, *([] if plan.nats_url else [parts.nats()]))
+        await supervisor.waiting("roles and databases", self._databases())
+        told: dict[str, list[Place]] = {}
+        self._tell_edge(told)
+        supervisor.tick = lambda: self._tell_edge(told)
+        at_once = asyncio.Semaphore(MIGRATIONS_AT_ONCE_MAX)
+        services = [self._migrated(service, at_once) for service in SERVICES]
+        await together(*services)
+        # Stopping goes backwards: first nobody can come in any more, then the services drain.
+        await together(
+            supervisor.start(*(parts.service(service) for service in SERVICES)),
+            supervisor.start(parts.edge()),
+        )
+        await supervisor.waiting("routes", self._routes())
+
+    def _describe(self) -> None:
+        state, plan = self.supervisor.state, self.parts.plan
+        state.edge_url = f"http://127.0.0.1:{self.parts.ports['edge']}"
+        state.postgres_url = without_user(self.parts.admin_url)
+        state.nats_url = without_user(self.parts.nats_url)
+        state.from_pex = str(plan.dist or "")
+        state.sha = plan.sha
+        state.external = list(plan.external)
+
+    async def _databases(self) -> None:
+        folder, admin_url = self.parts.folder, self.parts.admin_url
+        await databases.check_durable(admin_url)
+        await databases.claim(admin_url, folder.id)
+        await databases.make_roles(
+            admin_url,
+            {
+                role: secrets.scram_verifier(secrets.password(folder, role), token_bytes(16))
+                for role in databases.roles_of(SERVICES)
+            },
+        )
+        for service in SERVICES:
+            await databases.make_database(admin_url, service)
+
+    async def _migrated(self, service: str, at_once: asyncio.Semaphore) -> None:
+        """Migrate, unless this very program has migrated this database before."""
+        admin_url = self.parts.admin_url
+        async with at_once:
+            fingerprint = await asyncio.to_thread(self.parts.plan.fingerprint, service)
+            if await databases.program_of(admin_url, service) == fingerprint:
+                return
+            migration = self.parts.migration(service)
+            await self.supervisor.waiting(migration.name, run_to_end(migration))
+            await databases.note_program(admin_url, service, fingerprint)
+
+    def _tell_edge(self, told: dict[str, list[Place]]) -> None:
+        for service in SERVICES:
+            found = self.parts.seen_by_edge(service)
+            if told.get(service) != found:
+                write_endpoints(self.parts.folder["edge"], service, found)
+                told[service] = found
+
+    async def _routes(self) -> None:
+        deadline = asyncio.get_running_loop().time() + ROUTES_SECONDS_MAX
+        admin_port = self.parts.ports["edge-admin"]
+        while missing := set(SERVICES) - await asyncio.to_thread(health.routes_to, admin_port):
+            if asyncio.get_running_loop().time() > deadline:
+                raise CannotStart(f"the edge finds no {', '.join(sorted(missing))}")
+            await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,194 @@
+"""A program is kept running: started, watched until it is ready, started again when it dies."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cbs.tools.local.process import CannotStart
+
+POLL_SECONDS = 0.05
+START_TRIES_MAX = 3
+PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.2, 30.0
+STEADY_SECONDS = 60.0
+TAIL_BYTES = 4000
+
+
+async def nothing() -> None:
+    return None
+
+
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """Do all of it side by side; the first failure ends the rest and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What to run, and how to know that it is ready. `before` runs ahead of every start."""
+
+    name: str
+    argv: list[str]
+    env: Mapping[str, str]
+    log: Path
+    is_ready: Callable[[], Awaitable[bool]]
+    before: Callable[[], Awaitable[None]] = nothing
+    port: int = 0
+    stop: signal.Signals = signal.SIGTERM
+    stop_seconds_max: float = 15
+    start_seconds_max: float = 120
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps one program running until told to stop; `phase` and the counts are for people."""
+
+    program: Program
+    say: Callable[[str], None]
+    changed: Callable[[], None]
+    steady_seconds: float = STEADY_SECONDS
+    phase: str = "waiting"
+    pid: int = 0
+    started_at: float = 0
+    restarts: int = 0
+    last_exit: int | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _why: str = ""
+    _process: asyncio.subprocess.Process | None = None
+
+    async def keep(self) -> None:
+        """Returns when stopped; raises CannotStart if it keeps failing before it is ever ready."""
+        was_ready, failures = False, 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            await self._run_once()
+            if self._stopping.is_set():
+                break
+            was_ready = was_ready or self.ready.is_set()
+            steady = time.monotonic() - began >= self.steady_seconds
+            failures = 1 if steady else failures + 1
+            if not was_ready and failures >= START_TRIES_MAX:
+                self._enter("failed")
+                why = self._why or tail(self.program.log)
+                raise CannotStart(f"{self.program.name} does not start:\n{why}")
+            self.ready.clear()
+            pause = min(PAUSE_SECONDS * 2 ** (failures - 1), PAUSE_SECONDS_MAX)
+            self.say(f"{self.program.name} ended (exit {self.last_exit}), again in {pause:.1f} s")
+            self._enter("restarting")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            self.restarts += 1
+        self._enter("stopped")
+
+    async def stop(self) -> None:
+        """Ask it to end, and make it end when it does not; returns when it is gone."""
+        self._stopping.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        _signal(process, self.program.stop)
+        try:
+            await asyncio.wait_for(process.wait(), self.program.stop_seconds_max)
+        except TimeoutError:
+            self.say(f"{self.program.name} does not end by itself: killed")
+            self.kill()
+            await process.wait()
+
+    def kill(self) -> None:
+        """Now, with all that it started."""
+        self._stopping.set()
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _run_once(self) -> None:
+        self._enter("starting")
+        try:
+            await self.program.before()
+            self._process = process = await _spawn(self.program)
+        except OSError as error:
+            self._why, self.last_exit = str(error), None
+            return
+        self.pid, self.started_at = process.pid, time.time()
+        self.changed()
+        if self._stopping.is_set():  # told to stop while it was being started
+            self.kill()
+        watch = asyncio.create_task(self._watch())
+        try:
+            self.last_exit = await process.wait()
+        finally:
+            watch.cancel()
+            self.pid = 0
+            # Its own children, if it left any behind.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    async def _watch(self) -> None:
+        deadline = time.monotonic() + self.program.start_seconds_max
+        while not await self.program.is_ready():
+            if time.monotonic() > deadline:
+                self.say(f"{self.program.name} is not ready after so long: killed")
+                assert self._process is not None
+                os.killpg(self._process.pid, signal.SIGKILL)
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        self._enter("ready")
+        self.ready.set()
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+        self.changed()
+
+
+async def _spawn(program: Program) -> asyncio.subprocess.Process:
+    # A session of its own: Ctrl-C reaches the supervisor alone, which stops all in order.
+    log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *program.argv,
+            env=dict(program.env),
+            cwd="/",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(number)
+
+
+async def run_to_end(program: Program) -> None:
+    """Run a program that ends by itself; raises CannotStart unless it exits 0."""
+    process = await _spawn(program)
+    try:
+        code = await asyncio.wait_for(process.wait(), program.start_seconds_max)
+    except TimeoutError:
+        raise CannotStart(f"{program.name} takes too long:\n{tail(program.log)}") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if code != 0:
+        raise CannotStart(f"{program.name} failed (exit {code}):\n{tail(program.log)}")
+
+
+def tail(log: Path) -> str:
+    """The end of a log, to say why."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        return file.read().decode(errors="replace")

@@ -1,0 +1,105 @@
+"""Secrets are made once, each in a file that only the bank's user can read, and never shown."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from cbs.bank import SERVICES
+from cbs.tools.local import databases, nats_server, nkey, postgres
+from cbs.tools.local.folder import Folder, write_whole
+from cbs.tools.local.tokens import SERVICE, USERS, SigningKey, is_worn
+
+SCRAM_ITERATIONS = 4096
+VAULT_OF = "customers"
+
+
+def make_all(folder: Folder) -> None:
+    """Make what is missing; renew tokens that wear out. What exists is otherwise left alone."""
+    for role in (postgres.ADMIN, databases.BACKUP, *databases.roles_of(SERVICES)):
+        _once(pgpass(folder, role), partial(_pgpass_line, role))
+    for user in (*SERVICES, nats_server.ADMIN):
+        # Without a line end: the client takes the whole file for the seed.
+        _once(nkey_seed(folder, user), nkey.new_seed)
+    _once(vault_key(folder), lambda: secrets.token_hex(32))
+    _once(
+        folder.secret("signing.key"),
+        lambda: Ed25519PrivateKey.generate().private_bytes_raw().hex(),
+    )
+    key = SigningKey.of_text(folder.secret("signing.key").read_text())
+    if not folder.jwks.exists() or folder.jwks.read_text() != key.jwks:
+        write_whole(folder.jwks, key.jwks)
+    for name, permissions in USERS.items():
+        _token(folder.token(name), key, name, "user", permissions)
+    for service in SERVICES:
+        _token(service_token(folder, service), key, service, "service", SERVICE)
+
+
+def pgpass(folder: Folder, role: str) -> Path:
+    """The password file (libpq's PGPASSFILE) of one database role."""
+    return folder.secret(f"{role}.pgpass")
+
+
+def password(folder: Folder, role: str) -> str:
+    return pgpass(folder, role).read_text().strip().rpartition(":")[2]
+
+
+def nkey_seed(folder: Folder, user: str) -> Path:
+    return folder.secret(f"{user}.nkey")
+
+
+def service_token(folder: Folder, service: str) -> Path:
+    return folder.secret(f"{service}.token")
+
+
+def vault_key(folder: Folder) -> Path:
+    return folder.secret("vault.key")
+
+
+def files_of(folder: Folder, service: str, *, nkey: bool) -> dict[str, str]:
+    """The environment that tells a service where its own secrets are, and nobody else's."""
+    files = {
+        "CBS_JWKS_FILE": str(folder.jwks),
+        "CBS_SERVICE_TOKEN_FILE": str(service_token(folder, service)),
+    }
+    if nkey:
+        files["CBS_NATS_NKEY_FILE"] = str(nkey_seed(folder, service))
+    if service == VAULT_OF:
+        files["CBS_VAULT_KEY_FILE"] = str(vault_key(folder))
+    return files
+
+
+def scram_verifier(password: str, salt: bytes) -> str:
+    """What PostgreSQL stores of a password (RFC 5803), so that it need not be told the password."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    stored = base64.b64encode(hashlib.sha256(client).digest()).decode()
+    server = base64.b64encode(hmac.digest(salted, b"Server Key", "sha256")).decode()
+    return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{base64.b64encode(salt).decode()}${stored}:{server}"
+
+
+def _pgpass_line(role: str) -> str:
+    return f"*:*:*:{role}:{secrets.token_hex(24)}\n"
+
+
+def _once(path: Path, make: Callable[[], str]) -> None:
+    if not path.exists():
+        write_whole(path, make())
+    path.chmod(0o600)
+
+
+def _token(path: Path, key: SigningKey, name: str, kind: str, permissions: tuple[str, ...]) -> None:
+    now = int(time.time())
+    old = path.read_text().strip() if path.exists() else ""
+    if is_worn(old, key=key, permissions=permissions, at=now):
+        new = key.token(name=name, kind=kind, permissions=permissions, at=now)
+        write_whole(path, new)
+        # For `curl -H @FILE`, so that no token need be on a command line.
+        write_whole(path.with_name(f"{path.name}.header"), f"Authorization: Bearer {new}\n")
+    path.chmod(0o600)

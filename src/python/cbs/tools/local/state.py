@@ -1,0 +1,55 @@
+"""What the supervisor tells others: one small file, replaced whole at every change."""
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from cbs.tools.local.folder import write_whole
+from cbs.tools.local.process import started
+
+
+class ProgramState(msgspec.Struct, kw_only=True):
+    name: str
+    phase: str
+    pid: int
+    port: int
+    started_at: float
+    restarts: int
+    last_exit: int | None = None
+
+
+class State(msgspec.Struct, kw_only=True):
+    """`phase` is starting, ready or stopping; `identity` tells the supervisor from a namesake.
+
+    The URLs carry no password; the files in `secrets/` and `tokens/` do the rest.
+    """
+
+    pid: int
+    identity: str
+    phase: str
+    since: float
+    edge_url: str = ""
+    postgres_url: str = ""
+    nats_url: str = ""
+    from_pex: str = ""
+    sha: str = ""
+    external: list[str] = []
+    programs: list[ProgramState] = []
+
+
+def write(path: Path, state: State) -> None:
+    write_whole(path, msgspec.json.format(msgspec.json.encode(state), indent=1).decode() + "\n")
+
+
+def read(path: Path) -> State | None:
+    """What the running supervisor wrote; None when none runs, whatever an old file may say."""
+    try:
+        state = msgspec.json.decode(path.read_bytes(), type=State)
+    except FileNotFoundError:
+        return None
+    return state if started(state.pid) == state.identity else None
+
+
+def uptime_seconds(program: ProgramState) -> int:
+    return int(time.time() - program.started_at) if program.pid else 0

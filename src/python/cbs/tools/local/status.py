@@ -1,0 +1,148 @@
+"""Looking at a bank: what each part says of itself, and what it writes."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cbs.bank import SERVICES
+from cbs.tools.local import health, state
+from cbs.tools.local.commands import CANNOT_SAY, NO, Data
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.program import tail
+from cbs.tools.local.state import ProgramState, State, uptime_seconds
+
+POLL_SECONDS = 0.25
+LINES_SHOWN = 40
+READ_BYTES_MAX = 1 << 20
+
+
+def status(
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+) -> None:
+    """Show the health of every part; exit 1 if the bank is not up or a part is not well."""
+    folder, console = Folder.at(data), Console()
+    try:
+        now = state.read(folder.state)
+    except (OSError, ValueError) as error:
+        typer.echo(f"cannot read {folder.state}: {error}", err=True)
+        raise typer.Exit(CANNOT_SAY) from None
+    parts = [_described(program) for program in now.programs] if now else []
+    if as_json:
+        typer.echo(json.dumps(_report(folder, now, parts), indent=1))
+    elif now is None:
+        console.print(f"no bank is up in {folder.root}", highlight=False)
+    else:
+        console.print(f"{now.phase}: {now.edge_url}, data in {folder.root}", highlight=False)
+        for name in now.external:
+            console.print(f"{name} is a server of your own", highlight=False)
+        console.print(_table(parts))
+    well = now is not None and now.phase == "ready" and all(p["health"] == "ready" for p in parts)
+    raise typer.Exit(0 if well else NO)
+
+
+def _report(folder: Folder, now: State | None, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    if now is None:
+        return {"phase": "down", "data": str(folder.root), "parts": []}
+    return {
+        "phase": now.phase,
+        "data": str(folder.root),
+        "pid": now.pid,
+        "edge_url": now.edge_url,
+        "postgres_url": now.postgres_url,
+        "nats_url": now.nats_url,
+        "external": now.external,
+        "from_pex": now.from_pex,
+        "parts": parts,
+    }
+
+
+def _described(program: ProgramState) -> dict[str, Any]:
+    """What the supervisor knows of a part, and for a service what it says of itself just now."""
+    said: dict[str, Any] = {}
+    health_now = program.phase
+    if program.name in SERVICES and program.phase == "ready":
+        well, said = health.readiness(program.port)
+        health_now = "ready" if well else "not ready"
+    return {
+        "name": program.name,
+        "health": health_now,
+        "version": said.get("version", ""),
+        "pid": program.pid,
+        "port": program.port,
+        "uptime_seconds": uptime_seconds(program),
+        "restarts": program.restarts,
+        "last_exit": program.last_exit,
+        "queues": said.get("queues", {}),
+    }
+
+
+def _table(parts: list[dict[str, Any]]) -> Table:
+    table = Table("part", "health", "version", "pid", "port", "uptime", "restarts", "waiting")
+    for part in parts:
+        table.add_row(
+            part["name"],
+            f"[{'green' if part['health'] == 'ready' else 'red'}]{part['health']}[/]",
+            part["version"],
+            str(part["pid"] or ""),
+            str(part["port"]),
+            str(timedelta(seconds=part["uptime_seconds"])),
+            str(part["restarts"]),
+            ", ".join(f"{name} {depth}" for name, depth in part["queues"].items() if depth),
+        )
+    return table
+
+
+def logs(
+    service: Annotated[
+        str | None, typer.Argument(help="A service, postgres, nats, edge or supervisor.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on showing what is added; Ctrl-C ends.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Show the end of one log, or of all."""
+    folder = Folder.at(data)
+    found = sorted((folder.root / "logs").glob("*.log"))
+    chosen = [log for log in found if service in (None, log.stem)]
+    if not chosen:
+        known = ", ".join(log.stem for log in found) or "none"
+        typer.echo(f"no log {service or ''} in {folder.root}/logs; there is: {known}", err=True)
+        raise typer.Exit(NO)
+    widest = max(len(log.stem) for log in chosen) if len(chosen) > 1 else 0
+    for log in chosen:
+        for line in tail(log).splitlines()[-LINES_SHOWN:]:
+            _show(log, line, widest)
+    if follow:
+        try:
+            for log, line in _added(chosen):
+                _show(log, line, widest)
+        except KeyboardInterrupt:
+            return
+
+
+def _show(log: Path, line: str, widest: int) -> None:
+    typer.echo(f"{log.stem:{widest}} | {line}" if widest else line)
+
+
+def _added(logs: list[Path]) -> Iterator[tuple[Path, str]]:
+    """Lines as they are written, also after a log was cut because it had grown too long."""
+    files: list[tuple[Path, IO[bytes]]] = [(log, log.open("rb")) for log in logs]
+    for log, file in files:
+        file.seek(log.stat().st_size)
+    rest = {log: b"" for log in logs}
+    while True:
+        for log, file in files:
+            if log.stat().st_size < file.tell():
+                file.seek(0)
+            *lines, rest[log] = (rest[log] + file.read(READ_BYTES_MAX)).split(b"\n")
+            yield from ((log, line.decode(errors="replace")) for line in lines)
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,129 @@
+"""A server is copied while it works, by its own protocol; what it says of itself is in no copy."""
+
+import asyncio
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from cbs.bank import SERVICES
+from cbs.tools.local import databases, postgres
+from cbs.tools.local.postgres import with_database
+from cbs.tools.local.process import mortal
+
+ARCHIVED_SECONDS_MAX, COPY_SECONDS_MAX = 60.0, 12 * 3600.0
+POLL_SECONDS, LINE_SECONDS = 0.2, 5.0
+OWED = """
+    SELECT currency::text, sum(balance_minor)::bigint AS minor FROM account
+    WHERE kind = 'customer' GROUP BY currency ORDER BY currency"""
+MAJOR = re.compile(r"\(PostgreSQL\) (\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """`url` is of a role that may copy and read it; without `passfile` PGPASSFILE counts."""
+
+    url: str
+    passfile: Path | None = None
+
+    async def _connected(self, database: str = "") -> Any:
+        url = with_database(self.url, database) if database else self.url
+        return await asyncpg.connect(url, passfile=self.passfile)
+
+    async def standing(self) -> tuple[dict[str, int], dict[str, int]]:
+        """The head of every outbox, and what the customers have in each currency."""
+        facts, owed = {}, {}
+        for service in SERVICES:
+            inside = await self._connected(databases.runtime_of(service))
+            try:
+                facts[service] = await inside.fetchval("SELECT position FROM outbox_head")
+                if service == "ledger":
+                    owed = {row["currency"]: row["minor"] for row in await inside.fetch(OWED)}
+            finally:
+                await inside.close()
+        return facts, owed
+
+    def copied(self, target: Path, say: Callable[[str], None]) -> None:
+        """With the WAL that the copy itself needs; raises OSError."""
+        argv = [postgres.program("pg_basebackup"), "--dbname", self.url, "--no-password"]
+        argv += ["--pgdata", str(target), "--checkpoint=fast", "--wal-method=stream"]
+        argv += ["--manifest-checksums=SHA256", "--label=cbs backup"]
+        named = {"PGPASSFILE": str(self.passfile)} if self.passfile else {}
+        log = target.with_name("log")
+        with log.open("wb") as out:
+            copying = subprocess.Popen(mortal(argv), env=os.environ | named, stdout=out, stderr=out)
+        began = said_at = time.monotonic()
+        while copying.poll() is None:
+            now = time.monotonic()
+            if now - began > COPY_SECONDS_MAX:
+                copying.kill()
+                copying.wait()
+                raise OSError(f"the copy was not done in {COPY_SECONDS_MAX / 3600:g} hours")
+            if now - said_at > LINE_SECONDS:
+                said_at = now
+                say(f"  … {_size_now(target) >> 20} MiB copied")
+            time.sleep(POLL_SECONDS)
+        if copying.returncode != 0:
+            raise OSError(f"pg_basebackup failed: {log.read_text()[-2000:]}")
+        log.unlink()
+
+    async def told(self, *, archives: bool) -> dict[str, Any]:
+        """What it says of itself now; if it archives, once the archive has all of before."""
+        asked = await self._connected()
+        try:
+            # Taken before the switch, so that the moment is in the archive.
+            ended_at = await asked.fetchval("SELECT clock_timestamp()")
+            if archives:
+                await _archived(asked)
+            system = await asked.fetchval("SELECT system_identifier FROM pg_control_system()")
+            return {
+                "ended_at": ended_at,
+                "postgres": await asked.fetchval("SHOW server_version"),
+                "system": str(system),
+            }
+        finally:
+            await asked.close()
+
+    async def major(self) -> int:
+        """The major version of the server."""
+        asked = await self._connected()
+        try:
+            return int(await asked.fetchval("SHOW server_version_num")) // 10_000
+        finally:
+            await asked.close()
+
+
+def own_major() -> int:
+    """Of the programs that copy and restore here."""
+    argv = [postgres.program("pg_basebackup"), "--version"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    found = MAJOR.search(said)
+    assert found, said
+    return int(found[1])
+
+
+async def _archived(admin: Any) -> None:
+    # Something to switch after: recovery to a moment wants to see a commit that is later.
+    await admin.execute("COMMENT ON DATABASE postgres IS 'cbs backup'")
+    last = await admin.fetchval("SELECT pg_walfile_name(pg_switch_wal())")
+    deadline = time.monotonic() + ARCHIVED_SECONDS_MAX
+    while not await admin.fetchval("SELECT last_archived_wal >= $1 FROM pg_stat_archiver", last):
+        if time.monotonic() > deadline:
+            raise OSError("PostgreSQL does not archive its WAL: see ./cbs logs postgres")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _size_now(folder: Path) -> int:
+    """While it is written: pg_basebackup renames its last file, so one may be gone meanwhile."""
+    size = 0
+    for each in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            size += each.stat().st_size
+    return size

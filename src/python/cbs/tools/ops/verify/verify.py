@@ -1,0 +1,226 @@
+"""`cbs verify`: every invariant on the live data, while the bank works on."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import asyncpg
+import msgspec
+import typer
+from rich.console import Console
+
+from cbs.bank import SERVICES
+from cbs.platform.declaration import declaration_of
+from cbs.tools.local import databases, secrets, state
+from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.postgres import with_database
+from cbs.tools.ops.verify.account_checks import ACCOUNT_CHECKS
+from cbs.tools.ops.verify.book_checks import BOOK_CHECKS
+from cbs.tools.ops.verify.checks import Check
+from cbs.tools.ops.verify.plumbing_checks import plumbing_checks
+from cbs.tools.ops.verify.snapshots import CannotSay, Place, Snapshots
+from cbs.tools.ops.verify.tie_out import PAYMENT_CHECKS, audit_checks
+
+ROWS_SHOWN_MAX = 20
+
+Outcome = Literal["holds", "violated", "unknown"]
+UNANSWERED = (CannotSay, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+
+class Finding(msgspec.Struct, kw_only=True):
+    """What one check found. `more`: there are rows beyond the ROWS_SHOWN_MAX given."""
+
+    service: str
+    check: str
+    promise: str
+    outcome: Outcome
+    seconds: float
+    rows: list[dict[str, Any]] = []
+    more: bool = False
+    why: str = ""
+
+
+def checks_of(services: Sequence[str]) -> list[Check]:
+    """All that can be checked where these services are."""
+    checks = [check for service in services for check in plumbing_checks(service)]
+    if "ledger" in services:
+        checks += BOOK_CHECKS
+    if {"accounts", "ledger"} <= set(services):
+        checks += ACCOUNT_CHECKS
+    if {"payments", "ledger"} <= set(services):
+        checks += PAYMENT_CHECKS
+    if "audit" in services:
+        heard = declaration_of("audit").hears
+        checks += audit_checks(tuple(source for source in heard if source in services))
+    return checks
+
+
+async def findings(
+    places: Mapping[str, Place],
+    *,
+    say: Callable[[str], None],
+    tell: Callable[[Finding], None],
+    fence_seconds_max: float | None = None,
+    may_lose: bool = False,
+) -> list[Finding]:
+    """Make every check, one at a time, and tell of each; raises CannotSay if none can be made.
+
+    `may_lose` is for tests: otherwise a server that may lose what it acknowledged is refused.
+    """
+    hears = {service: declaration_of(service).hears for service in places}
+    snapshots = Snapshots(places=places, hears=hears)
+    if fence_seconds_max is not None:
+        snapshots.fence_seconds_max = fence_seconds_max
+    found = []
+    async with snapshots.taken(say):
+        if not may_lose:
+            for service in places:
+                await _must_be_durable(snapshots, service)
+        for check in checks_of(list(places)):
+            found.append(await _made(check, snapshots))
+            tell(found[-1])
+    return found
+
+
+async def _must_be_durable(snapshots: Snapshots, service: str) -> None:
+    off = [
+        name
+        for name in databases.DURABLE
+        if (await snapshots.now(service, f"SHOW {name}"))[0][name] == "off"
+    ]
+    if off:
+        raise CannotSay(
+            f"{', '.join(off)} is off on the PostgreSQL of {service}: what it acknowledges can be"
+            " lost, so nothing it says now is certain. Turn it on in postgresql.conf (or ALTER"
+            " SYSTEM SET), restart the server, and verify again"
+        )
+
+
+async def _made(check: Check, snapshots: Snapshots) -> Finding:
+    began = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    why = ""
+    try:
+        async with snapshots.apart():
+            async for row in check.find(snapshots):
+                rows.append(_plain(row))
+                if len(rows) > ROWS_SHOWN_MAX:
+                    break
+    except UNANSWERED as error:
+        why = str(error) or repr(error)
+    outcome: Outcome = "violated" if rows else "unknown" if why else "holds"
+    return Finding(
+        service=check.service,
+        check=check.name,
+        promise=check.promise,
+        outcome=outcome,
+        seconds=round(time.monotonic() - began, 3),
+        rows=rows[:ROWS_SHOWN_MAX],
+        more=len(rows) > ROWS_SHOWN_MAX,
+        why=why,
+    )
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    # PostgreSQL's sums of bigint are numeric, which would be shown as 1E+4.
+    return {k: int(v) if isinstance(v, Decimal) else v for k, v in row.items()}
+
+
+def verify(
+    data: Data = None,
+    postgres_url: Annotated[
+        str,
+        typer.Option(
+            envvar="CBS_VERIFY_POSTGRES_URL",
+            metavar="URL",
+            help="The PostgreSQL of a bank that is not of this machine, such as"
+            " postgresql://HOST:PORT: read as cbs_verify, whose password is in PGPASSFILE.",
+            show_default=False,
+        ),
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+) -> None:
+    """Check every invariant on the live data, only reading; the bank may go on working.
+
+    Exit 0: all hold. 1: some do not, and the rows are shown. 3: it cannot be said, and why.
+    """
+    # Progress goes where it does not mix with what a program reads.
+    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
+    try:
+        found = asyncio.run(
+            findings(
+                places_at(postgres_url) if postgres_url else places_of(Folder.at(data)),
+                say=console.print,
+                tell=lambda finding: console.print(line(finding)),
+            )
+        )
+    except UNANSWERED as error:
+        typer.echo(str(error) or repr(error), err=True)
+        raise typer.Exit(CANNOT_SAY) from None
+    outcomes = [finding.outcome for finding in found]
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found, enc_hook=str), indent=1))
+    console.print(
+        f"{len(found)} invariants: {outcomes.count('holds')} hold,"
+        f" {outcomes.count('violated')} violated, {outcomes.count('unknown')} cannot be said"
+    )
+    # Where only the last lines are kept or shown, they say what matters.
+    for finding in found:
+        if finding.outcome != "holds":
+            console.print(f"{finding.outcome}: {finding.service} {finding.check}{_first(finding)}")
+    raise typer.Exit(verdict(found))
+
+
+def verdict(found: Sequence[Finding]) -> int:
+    """The exit code. A violation says no, whatever else could not be said."""
+    outcomes = {finding.outcome for finding in found}
+    return NO if "violated" in outcomes else CANNOT_SAY if outcomes != {"holds"} else DONE
+
+
+def places_of(folder: Folder) -> dict[str, Place]:
+    """The databases of the bank that is up in this folder; raises CannotSay if none is."""
+    running = state.read(folder.state)
+    if running is None or not running.postgres_url:
+        raise CannotSay(f"no bank is up in {folder.root}: ./cbs up")
+    passfile = secrets.pgpass(folder, databases.VERIFY)
+    return {
+        service: Place(
+            url=with_database(
+                running.postgres_url, databases.runtime_of(service), databases.VERIFY
+            ),
+            passfile=passfile,
+        )
+        for service in SERVICES
+    }
+
+
+def places_at(postgres_url: str) -> dict[str, Place]:
+    """The databases of a bank on one server; libpq's PGPASSFILE has the password."""
+    return {
+        service: Place(
+            url=with_database(postgres_url, databases.runtime_of(service), databases.VERIFY)
+        )
+        for service in SERVICES
+    }
+
+
+def _first(finding: Finding) -> str:
+    said = (
+        ", ".join(f"{k} {v}" for k, v in finding.rows[0].items()) if finding.rows else finding.why
+    )
+    return f": {said}" if said else ""
+
+
+def line(finding: Finding) -> str:
+    """A check in a line, and under it what was found."""
+    name = f"{finding.service}: {finding.promise}"
+    lines = [f"{finding.outcome:8} {name} ({finding.check}, {finding.seconds:.2f} s)"]
+    lines += ["    " + ", ".join(f"{k} {v}" for k, v in row.items()) for row in finding.rows]
+    if finding.more:
+        lines.append(f"    and more than {ROWS_SHOWN_MAX} rows")
+    if finding.why:
+        lines.append(f"    {finding.why}")
+    return "\n".join(lines)

@@ -1,0 +1,172 @@
+"""A provider's build: the bank of this tree is held against what its consumers ask of it."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cbs.bank import SERVICES
+from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.folder import Folder
+from cbs.tools.release.commands import AsJson, Desk, StorePlace, said_plainly
+from cbs.tools.release.contracts import ROOT, environment
+from cbs.tools.release.gate import stores
+from cbs.tools.release.gate.broker import BrokerStore
+from cbs.tools.release.gate.history import PACTS, History, NoSuchVersion, Pact, pact_of
+from cbs.tools.release.gate.runner import Report
+from cbs.tools.release.gate.selectors import Selection, selection, tell
+from cbs.tools.release.provider_verification.verification import Verified
+
+Providers = Annotated[list[str] | None, typer.Argument(help="Only these services; all by default.")]
+Branches = Annotated[
+    list[str] | None, typer.Option(help="The pacts of another branch, too: they never fail this.")
+]
+DeployedIn = Annotated[
+    list[str] | None,
+    typer.Option(help="The pacts of what is deployed in an environment, too: they bind."),
+]
+FromPex = Annotated[
+    Path | None, typer.Option("--from-pex", metavar="DIST", help="Verify the PEXes in DIST/cbs.")
+]
+Broker = Annotated[
+    bool,
+    typer.Option(
+        "--broker",
+        help="What the Pact Broker selects, too: pacts of main and of the branch of this name,"
+        " and of all that is deployed or released. It is told what came of it.",
+    ),
+]
+
+
+def verify(
+    providers: Providers = None,
+    branch: Branches = None,
+    deployed_in: DeployedIn = None,
+    from_pex: FromPex = None,
+    store: StorePlace = None,
+    data: Data = None,
+    broker: Broker = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the providers of this work tree against their consumers' pacts; exit 1 if one breaks.
+
+    A whole bank comes up for it, from this tree, and goes again. A pending interaction that does
+    not hold is shown and breaks nothing.
+    """
+    if unknown := set(providers or ()) - set(SERVICES):
+        raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory() as name, said_plainly():
+        folder, wanted = Path(name), set(providers or SERVICES)
+        there = _deployed(store, deployed_in or [], Folder.at(data))
+        files, wished = _pact_files(folder, wanted, there, branch or [])
+        selected = _selected(folder, wanted, files) if broker else Selection((), ())
+        wishes = [*wished, *selected.added(files, wished=True)]
+        files += [*selected.added(files, wished=False), *wishes]
+        if not files:
+            typer.echo("no pact names these as provider: nothing was verified", err=True)
+            raise typer.Exit(CANNOT_SAY)
+        report = _verified(folder / "report.json", files, from_pex)
+        if broker and not report.error:
+            _tell(selected, dict(zip(files, report.verified, strict=True)))
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
+    else:
+        _show(report, len(wishes))
+    binding = report.verified[: len(files) - len(wishes)]
+    broken = report.error or not all(each.held for each in binding)
+    raise typer.Exit(NO if broken else DONE)
+
+
+def _deployed(store: str | None, names: list[str], folder: Folder) -> list[Pact]:
+    """The pacts of every application as it is deployed in these environments."""
+    if not names:
+        return []
+    desk = Desk.at(ROOT, store)
+    found = [there for name in names for there in desk.environment(name, None, folder).there]
+    return [
+        pact
+        for there in found
+        for pact in desk.history.pacts(there.version)
+        if pact.consumer == there.application
+    ]
+
+
+def _store(history: History) -> BrokerStore:
+    broker = stores.broker_of()
+    return stores.brokered(broker, stores.own_folder(history.first()), pacts=history.pacts)
+
+
+def _selected(folder: Path, providers: set[str], own: list[Path]) -> Selection:
+    history = History(ROOT)
+    return selection(_store(history), history, providers, own=own, folder=folder)
+
+
+def _tell(selected: Selection, verified: dict[Path, Verified]) -> None:
+    history = History(ROOT)
+    typer.echo(tell(_store(history), history, selected, verified), err=True)
+
+
+def _pact_files(
+    folder: Path, providers: set[str], deployed: list[Pact], branches: list[str]
+) -> tuple[list[Path], list[Path]]:
+    """Files to verify, and those that are only wished for."""
+    files = [
+        file
+        for file in sorted((ROOT / PACTS).glob("*.json"))
+        if pact_of(file.read_bytes()).provider in providers
+    ]
+    known = {file.read_bytes() for file in files}
+    for pact in deployed:
+        if pact.provider in providers and pact.body not in known:
+            known.add(pact.body)
+            file = folder / f"deployed-{len(known)}-{pact.consumer}-{pact.provider}.json"
+            file.write_bytes(pact.body)
+            files.append(file)
+    history, wished = History(ROOT), []
+    for branch in branches:
+        try:
+            others = history.pacts(history.sha(branch))
+        except NoSuchVersion as error:
+            raise typer.BadParameter(str(error)) from None
+        for pact in others:
+            if pact.provider in providers and pact.body not in known:
+                file = folder / f"{branch.replace('/', '-')}-{pact.consumer}-{pact.provider}.json"
+                file.write_bytes(pact.body)
+                wished.append(file)
+    return files, wished
+
+
+def _verified(out: Path, files: list[Path], dist: Path | None) -> Report:
+    argv = [sys.executable, "-P", "-m", "cbs.tools.release.provider_verification.program", str(out)]
+    if dist is not None:
+        argv += ["--from-pex", str(dist)]
+    done = subprocess.run([*argv, *map(str, files)], env=environment(), check=False)
+    if not out.exists():
+        log = out.with_suffix(".log")
+        said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        return Report(error=f"the verification ended with {done.returncode}: {said}")
+    return msgspec.json.decode(out.read_bytes(), type=Report)
+
+
+def _show(report: Report, wished: int) -> None:
+    for n, each in enumerate(report.verified):
+        only_wished = n >= len(report.verified) - wished
+        held = sum(outcome.held for outcome in each.outcomes)
+        word = "holds" if each.held_whole else "pending" if each.held or only_wished else "BROKEN"
+        pair = f"{each.consumer} with {each.provider}"
+        typer.echo(f"{word:8} {pair}: {held} of {len(each.outcomes)} interactions")
+        for outcome in each.outcomes:
+            if not outcome.held:
+                typer.echo(f"         {outcome.description}: {'; '.join(outcome.why)}")
+    if report.error:
+        typer.echo(report.error, err=True)
+
+
+def verify_at(out: Path, pacts: list[Path]) -> None:
+    """What another commit's gate calls when its packages are not this one's."""
+    report = _verified(out, pacts, None)
+    out.write_bytes(msgspec.json.encode(report))

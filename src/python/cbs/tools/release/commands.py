@@ -1,0 +1,295 @@
+"""`cbs release`: what is where, whether a version may follow, and who said so."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from cbs.bank import SERVICES
+from cbs.tools.cluster.api import Api
+from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.folder import Folder
+from cbs.tools.release.gate import audit, environments, matrix, page, signatures, stores
+from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment
+from cbs.tools.release.gate.gate import Gate
+from cbs.tools.release.gate.history import SHORT, History, NoSuchVersion, NotAPact
+from cbs.tools.release.gate.records import (
+    Answer,
+    Deployment,
+    Signed,
+    Store,
+    StoreUnreachable,
+    Verdict,
+    Way,
+    not_there,
+    now,
+)
+from cbs.tools.release.gate.runner import Runner
+
+ROOT = Path(__file__).parents[5]
+EXIT = {Answer.YES: DONE, Answer.NO: NO, Answer.UNKNOWN: CANNOT_SAY}
+
+app = typer.Typer(help="Contracts gate each release.", no_args_is_help=True)
+Application = Annotated[str, typer.Argument(help="A service or a client of one.")]
+Version = Annotated[str, typer.Option(help="A commit; a branch or a tag stands for its commit.")]
+To = Annotated[str, typer.Option("--to", help="An environment, as it is recorded.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
+StorePlace = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar=stores.ENVIRONMENT,
+        help="Where the gate's memory is: a folder, or nats://HOST:PORT for an object store"
+        " (CBS_RELEASE_NATS_NKEY_FILE: its user's seed).",
+        show_default="the Pact Broker of PACT_BROKER_BASE_URL, or this user's state folder",
+    ),
+]
+Repository = Annotated[
+    Path | None,
+    typer.Option("--repository", help="The clone whose commits are meant.", show_default="this"),
+]
+RegistryPlace = Annotated[
+    Path | None, typer.Option("--registry", help="A registry folder in which to look.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every command of this module works with."""
+
+    history: History
+    store: Store
+    place: Path
+
+    @classmethod
+    def at(cls, repository: Path | None, store: str | None) -> "Desk":
+        history = History.around(repository or ROOT)
+        place = stores.own_folder(history.first())
+        return cls(history, stores.store(store, place, pacts=history.pacts), place)
+
+    def environment(
+        self, name: str, registry: Path | None, folder: Folder, *, consul: Api | None = None
+    ) -> Environment:
+        observed = environments.observed(name, folder, registry=registry, consul=consul)
+        recorded = self.store.deployments(name)
+        return environments.environment(name, recorded, observed, self.history)
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    try:
+        yield
+    except (NoSuchVersion, NotAPact, StoreUnreachable, signatures.NoKey, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(CANNOT_SAY) from None
+
+
+def known(application: str) -> None:
+    if application not in APPLICATIONS:
+        there = ", ".join(APPLICATIONS)
+        raise typer.BadParameter(f"no such application: {application} (there is: {there})")
+
+
+def named(environment: str) -> None:
+    if not environment.replace("-", "").isalnum() or environment.startswith("-"):
+        raise typer.BadParameter(f"an environment's name is letters, digits and -: {environment}")
+
+
+@app.command("can-i-deploy")
+def can_i_deploy(
+    application: Application,
+    to: To,
+    version: Version = "HEAD",
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")
+    ] = True,
+    pex: Annotated[
+        Path | None, typer.Option(help="The PEX that is to go; dist/cbs/<service>.pex if there.")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(envvar=signatures.ENVIRONMENT, help="The operator's key, by which to sign."),
+    ] = None,
+    registry: RegistryPlace = None,
+    repository: Repository = None,
+    store: StorePlace = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a version may go to an environment, and why. Exit 0: yes. 1: no. 3: unknown."""
+    known(application)
+    named(to)
+    with said_plainly():
+        desk, folder = Desk.at(repository, store), Folder.at(data)
+        sha = desk.history.sha(version)
+        environment = desk.environment(to, registry, folder)
+        runner = Runner(history=desk.history, say=progress) if run else None
+        gate = Gate(history=desk.history, store=desk.store, run=runner, say=progress)
+        verdict = gate.can_i_deploy(
+            application, sha, environment, pex_sha256=_sha256(desk.history, application, sha, pex)
+        )
+        signed = signatures.signed(verdict, signatures.read(operators_key(key, desk.place)))
+        desk.store.keep_verdict(signed)
+        audit.send(desk.store, folder, say=progress)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(_shown(verdict, signed)), indent=1))
+    else:
+        _show(verdict)
+    raise typer.Exit(EXIT[verdict.answer])
+
+
+def progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _sha256(history: History, application: str, sha: str, pex: Path | None) -> str:
+    """Of the very file that is to go; empty if there is none, as of a client. What lies in dist/
+    was not made of another commit than HEAD."""
+    file = pex or history.root / "dist" / "cbs" / f"{application}.pex"
+    if pex is None and not (application in SERVICES and file.exists() and history.is_head(sha)):
+        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def operators_key(named: Path | None, place: Path) -> Path:
+    """The operator's; on a laptop one is made."""
+    if named is not None:
+        return named
+    own = place / "release.key"
+    if not own.exists():
+        signatures.make(own)
+    return own
+
+
+def _shown(verdict: Verdict, signed: Signed) -> dict[str, Any]:
+    signature = {"key": signed.key, "signature": signed.signature}
+    return {**msgspec.to_builtins(verdict), **signature}
+
+
+def _show(verdict: Verdict) -> None:
+    what = f"{verdict.application}@{verdict.version[:SHORT]} to {verdict.environment}"
+    typer.echo(f"{verdict.answer.upper()}: {what}")
+    order = (Answer.NO, Answer.UNKNOWN, Answer.YES)
+    for reason in sorted(verdict.reasons, key=lambda reason: order.index(reason.answer)):
+        typer.echo(f"  {reason.answer:8} {reason.why}")
+        if reason.todo:
+            typer.echo(f"           -> {reason.todo}")
+    for note in verdict.notes:
+        typer.echo(f"  note     {note}")
+
+
+@app.command()
+def record(
+    application: Application,
+    to: To,
+    version: Version = "HEAD",
+    released: Annotated[
+        bool, typer.Option("--released", help="One more, beside those that are there.")
+    ] = False,
+    undeployed: Annotated[bool, typer.Option("--undeployed", help="It is gone.")] = False,
+    repository: Repository = None,
+    store: StorePlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record what was put into an environment; it takes the place of what was there."""
+    known(application)
+    named(to)
+    if released and undeployed:
+        raise typer.BadParameter("--released and --undeployed say opposite things")
+    with said_plainly():
+        desk = Desk.at(repository, store)
+        way = Way.RELEASED if released else Way.UNDEPLOYED if undeployed else Way.DEPLOYED
+        done = Deployment(
+            application=application,
+            version=desk.history.sha(version),
+            environment=to,
+            way=way,
+            at=now(),
+            by=os.environ.get("USER", "") or "somebody",
+        )
+        if undeployed and (wrong := not_there(done, desk.store.deployments(to))):
+            typer.echo(wrong, err=True)
+            raise typer.Exit(NO)
+        desk.store.record(done)
+    if as_json:
+        typer.echo(msgspec.json.encode(done).decode())
+    else:
+        typer.echo(f"{done.application}@{done.version[:SHORT]} is {way} in {to}")
+
+
+@app.command("matrix")
+def show_matrix(
+    version: Version = "HEAD",
+    html: Annotated[
+        Path | None, typer.Option("--page", help="Write it as a page to look at, too.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As a pull request's comment has it.")
+    ] = False,
+    repository: Repository = None,
+    store: StorePlace = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who was verified with whom, in which versions, and what is deployed where."""
+    with said_plainly():
+        desk = Desk.at(repository, store)
+        names = dict.fromkeys([*desk.store.environments(), LAPTOP])
+        there = [desk.environment(name, None, Folder.at(data)) for name in names]
+        found = matrix.of(desk.history, desk.store, desk.history.sha(version), there)
+        if html is not None:
+            html.write_text(page.html(found))
+            progress(f"written: {html}")
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+    elif markdown:
+        typer.echo(matrix.markdown(found))
+    else:
+        matrix.show(found)
+
+
+@app.command("key")
+def make_key(
+    file: Annotated[Path, typer.Argument(help="A file that is not there yet.")],
+) -> None:
+    """Make an operator's key to sign verdicts with; prints the public half."""
+    if file.exists():
+        raise typer.BadParameter(f"{file} is there already")
+    with said_plainly():
+        typer.echo(signatures.make(file))
+
+
+@app.command()
+def verdicts(
+    repository: Repository = None, store: StorePlace = None, as_json: AsJson = False
+) -> None:
+    """Show what the gate said, oldest first; exit 1 if one is not as it was signed."""
+    with said_plainly():
+        kept = Desk.at(repository, store).store.verdicts()
+    read = [(each, signatures.checked(each)) for each in kept]
+    if as_json:
+        rows = [
+            {"valid": verdict is not None, "audited": signed.audited, "signed": signed}
+            for signed, verdict in read
+        ]
+        typer.echo(msgspec.json.format(msgspec.json.encode(rows), indent=1).decode())
+    else:
+        for signed, verdict in read:
+            typer.echo(_line(signed, verdict))
+    raise typer.Exit(NO if any(verdict is None for _, verdict in read) else DONE)
+
+
+def _line(signed: Signed, verdict: Verdict | None) -> str:
+    if verdict is None:
+        return f"FORGED   {signed.id}: not what {signed.key[:SHORT]}… signed"
+    what = f"{verdict.application}@{verdict.version[:SHORT]} to {verdict.environment}"
+    what += f" ({verdict.step})" if verdict.step else ""
+    told = "in the audit log" if signed.audited else "not yet audited"
+    return f"{verdict.answer:8} {what}, {verdict.at:%F %T}, by {verdict.by}, {told}"

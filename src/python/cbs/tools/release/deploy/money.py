@@ -1,0 +1,126 @@
+"""A release may be fast and never fail, and book wrongly: the bank's own invariants judge it.
+
+Only what is worse than before the canary counts: a release that mends something must get out, and a
+bank with one old dead letter would never deploy again. What was wrong before is told nevertheless.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from cbs.tools.ops.verify.snapshots import Place, Snapshots
+from cbs.tools.ops.verify.verify import UNANSWERED, Finding, findings
+from cbs.tools.release.gate.records import Answer, Reason
+
+STUCK_SECONDS_MAX = 60
+# A step's reasons have to fit into the audit log.
+ROWS_NAMED_MAX = 5
+LETTERS_CHECK, MORE = "dead-letters", "and more"
+LETTERS = "SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL"
+# An id is a UUIDv7, which begins with the milliseconds of its making (RFC 9562, 5.7).
+STUCK = """
+    SELECT count(*) FROM change WHERE step <> 'done' AND
+        ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0
+        < extract(epoch FROM now()) - $1"""
+
+
+class Money(msgspec.Struct, kw_only=True, frozen=True):
+    """A look at the bank. `violated` has the rows that break a check, by check, as text; those of
+    dead letters are counted instead, by service. `stuck` are changes unfinished for too long."""
+
+    violated: dict[str, list[str]] = {}
+    unknown: dict[str, str] = {}
+    letters: dict[str, int] = {}
+    stuck: int = 0
+    checks: int = 0
+
+
+def looked(
+    places: Mapping[str, Place], *, say: Callable[[str], None], may_lose: bool = False
+) -> Money:
+    """At a bank that is working. What cannot be looked at is `unknown`, and why."""
+    try:
+        return asyncio.run(look(places, say=say, may_lose=may_lose))
+    except UNANSWERED as error:
+        return Money(unknown={"the bank": str(error) or repr(error)})
+
+
+async def look(
+    places: Mapping[str, Place],
+    *,
+    say: Callable[[str], None],
+    stuck_seconds_max: float = STUCK_SECONDS_MAX,
+    may_lose: bool = False,
+) -> Money:
+    """Raises what `cbs verify` cannot answer with: UNANSWERED."""
+    found = await findings(places, say=say, tell=lambda _: None, may_lose=may_lose)
+    # Only counted, and now: nobody needs to have heard anything for it.
+    snapshots = Snapshots(places=places, hears=dict.fromkeys(places, ()))
+    async with snapshots.taken(say):
+        letters = {
+            service: int((await snapshots.now(service, LETTERS))[0]["count"]) for service in places
+        }
+        stuck = 0
+        if "accounts" in places:
+            stuck = (await snapshots.now("accounts", STUCK, stuck_seconds_max))[0]["count"]
+    book = [each for each in found if each.check != LETTERS_CHECK]
+    return Money(
+        violated={_name(each): _rows(each) for each in book if each.outcome == "violated"},
+        unknown={_name(each): each.why for each in book if each.outcome == "unknown"},
+        letters=letters,
+        stuck=stuck,
+        checks=len(book),
+    )
+
+
+def money(before: Money, after: Money) -> list[Reason]:
+    """What became worse, each with its numbers; else that nothing did."""
+    reasons = [reason for name in after.violated for reason in _broken(name, before, after)]
+    for service, many in after.letters.items():
+        if many > (was := before.letters.get(service, 0)):
+            why = f"{service} has {many} dead letters, {was} before the canary"
+            reasons.append(_no(why, "./cbs dead-letters list tells what was in them"))
+    if after.stuck > before.stuck:
+        why = f"{after.stuck} changes of accounts are stuck, {before.stuck} before the canary"
+        reasons.append(_no(why, "they are finished by the accounts service when it can"))
+    for name, why in after.unknown.items():
+        what = f"{name} cannot be said: {why}"
+        todo = "./cbs verify must be able to say"
+        reasons.append(Reason(answer=Answer.UNKNOWN, why=what, todo=todo))
+    return reasons or [Reason(answer=Answer.YES, why=_well(after))]
+
+
+def _broken(name: str, before: Money, after: Money) -> list[Reason]:
+    rows, known = after.violated[name], before.violated.get(name, [])
+    new = [row for row in rows if row not in known]
+    if not new and MORE in known:
+        why = f"{name} was violated by more rows than are shown before the canary, and still is"
+        return [Reason(answer=Answer.UNKNOWN, why=why, todo="mend those first")]
+    if not new:
+        return []
+    named = "; ".join(new[:ROWS_NAMED_MAX])
+    why = f"{name} is violated by {len(new)} rows more than before the canary: {named}"
+    why += "" if len(new) <= ROWS_NAMED_MAX else "; …"
+    return [_no(why, "block what it wrote and reverse it; ./cbs verify shows all rows")]
+
+
+def _well(after: Money) -> str:
+    broken = f", {len(after.violated)} violated as before" if after.violated else ""
+    return (
+        f"{after.checks} invariants checked{broken}; {sum(after.letters.values())} dead letters, no"
+        f" more than before; {after.stuck} stuck changes, no more than before"
+    )
+
+
+def _name(finding: Finding) -> str:
+    return f"{finding.service}/{finding.check}"
+
+
+def _rows(finding: Finding) -> list[str]:
+    rows = [", ".join(f"{k} {v}" for k, v in row.items()) for row in finding.rows]
+    return [*rows, MORE] if finding.more else rows
+
+
+def _no(why: str, todo: str) -> Reason:
+    return Reason(answer=Answer.NO, why=why, todo=todo)

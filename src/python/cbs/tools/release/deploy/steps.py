@@ -1,0 +1,206 @@
+"""A release goes forward step by step, and back from wherever it stops: nothing is left halfway.
+
+Each step is written down before it is done and after it; a step that may have been done already is
+done again, which the environment promises to bear.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from cbs.tools.release.deploy.metrics_samples import Place
+from cbs.tools.release.deploy.releases import Done, Entry, Journal, Release, Step
+from cbs.tools.release.gate.history import SHORT
+from cbs.tools.release.gate.records import Answer, Reason, Verdict
+
+
+class CannotGoOn(Exception):
+    """A step could not be done, and nothing was decided: the release waits to be resumed."""
+
+
+class Failed(Exception):
+    """A step was done and did not work: the release goes back."""
+
+
+class Environment(Protocol):
+    """Where releases go. All of it can be asked twice for the same release, and is done once.
+
+    Raises CannotGoOn, with what to do. To migrate or to promote may raise Failed.
+    """
+
+    def version(self, application: str) -> str:
+        """The commit that is there and promoted; "" if none is. Raises CannotGoOn if it may not be
+        released in this way."""
+        ...
+
+    def upload(self, release: Release, pex: Path, sha256: str) -> str:
+        """Put it where the environment fetches it; returns the URL."""
+        ...
+
+    def migrate(self, release: Release) -> str:
+        """Bring its database to where the version wants it; returns what was done."""
+        ...
+
+    def before(self, release: Release) -> dict[str, str]:
+        """What is to be put back when the canary is over."""
+        ...
+
+    def start_canary(self, release: Release) -> str:
+        """Start it beside what is there; returns what was started."""
+        ...
+
+    def canary(self, release: Release) -> "Canary":
+        """How it is, and where to ask it and those beside it."""
+        ...
+
+    def promote(self, release: Release) -> str: ...
+    def revert(self, release: Release) -> str:
+        """Whatever was begun for the release is gone, and `release.before` is there alone."""
+        ...
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """`canaries` and `stable` are where instances are; `why` tells what failed."""
+
+    state: State
+    why: str = ""
+    canaries: tuple[Place, ...] = ()
+    stable: tuple[Place, ...] = ()
+
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploying:
+    """`gate` and `judge` decide, and may take their time; `before_canary` gives what the judge
+    compares with; `record` and `tell` (of the audit trail) bear being asked twice."""
+
+    journal: Journal
+    environment: Environment
+    pex: Callable[[Release], Path | None]
+    gate: Callable[[Release], Done]
+    before_canary: Callable[[Release], dict[str, str]]
+    judge: Callable[[Release], Done]
+    record: Callable[[Release], None]
+    tell: Callable[[Verdict], None]
+    now: Callable[[], datetime]
+    say: Say = field(default=lambda _: None)
+
+    def run(self, release: Release) -> Release:
+        """Go on from where it is until it is over. Raises CannotGoOn."""
+        self.journal.keep(release)
+        self._tell(release)
+        while (step := release.next) is not None:
+            self._do(release, step)
+            self._tell(release)
+        return release
+
+    def _do(self, release: Release, step: Step) -> None:
+        entry = release.entry(step)
+        if entry is None:
+            entry = Entry(step=step, began=self.now())
+            release.steps.append(entry)
+        else:
+            entry.tries += 1
+        self.journal.keep(release)
+        self.say(f"{step}: {release}" + (" (again)" if entry.tries > 1 else ""))
+        try:
+            done = self._done(release, step)
+        except Failed as failed:
+            done = Done(answer=Answer.NO, reasons=[Reason(answer=Answer.NO, why=str(failed))])
+        entry.done, entry.ended = done, self.now()
+        self.journal.keep(release)
+        for reason in done.reasons:
+            self.say(f"  {reason.answer:8} {reason.why}")
+
+    def _done(self, release: Release, step: Step) -> Done:
+        match step:
+            case Step.PACKAGE:
+                return self._package(release)
+            case Step.GATE:
+                return self.gate(release)
+            case Step.ARTIFACT:
+                pex, sha256 = self._packaged(release)
+                url = self.environment.upload(release, pex, sha256)
+                return yes(f"{url} has SHA-256 {sha256}", artifact_url=url)
+            case Step.MIGRATIONS:
+                return yes(self.environment.migrate(release))
+            case Step.BASELINE:
+                # A step of its own: looked at again with a canary at work, it would be no baseline.
+                facts = self.before_canary(release) | self.environment.before(release)
+                return yes("what the canary is held against is known", **facts)
+            case Step.CANARY:
+                return yes(self.environment.start_canary(release))
+            case Step.JUDGE:
+                return self.judge(release)
+            case Step.PROMOTE:
+                return yes(self.environment.promote(release))
+            case Step.REVERT:
+                return yes(self.environment.revert(release))
+            case Step.RECORD:
+                self.record(release)
+                return yes(f"{release} is recorded")
+
+    def _package(self, release: Release) -> Done:
+        pex = self.pex(release)
+        if pex is None:
+            raise CannotGoOn(
+                f"no PEX of {release.application}@{release.version[:SHORT]} is there: check that"
+                f" commit out, ./pants package src/python/cbs/{release.application}, and go on with"
+                " --resume; or name the file with --pex"
+            )
+        sha256 = hashlib.sha256(pex.read_bytes()).hexdigest()
+        return yes(f"{pex.name} has SHA-256 {sha256}", pex=str(pex.resolve()), pex_sha256=sha256)
+
+    def _packaged(self, release: Release) -> tuple[Path, str]:
+        """The very bytes that passed the gate."""
+        pex, sha256 = Path(release.fact("pex")), release.fact("pex_sha256")
+        if not pex.exists() or hashlib.sha256(pex.read_bytes()).hexdigest() != sha256:
+            raise CannotGoOn(
+                f"{pex} is not the file with SHA-256 {sha256} that passed the gate any more: bring"
+                " it back and --resume, or --abort"
+            )
+        return pex, sha256
+
+    def _tell(self, release: Release) -> None:
+        """Each step that ended, to the audit trail. The same step makes the same verdict."""
+        for entry in release.steps:
+            if entry.done is not None and not entry.told:
+                self.tell(verdict_of(release, entry))
+                entry.told = True
+                self.journal.keep(release)
+
+
+def verdict_of(release: Release, entry: Entry) -> Verdict:
+    """What came of a step, as it is signed."""
+    assert entry.done is not None, entry
+    assert entry.ended is not None, entry
+    return Verdict(
+        application=release.application,
+        version=release.version,
+        environment=release.environment,
+        answer=entry.done.answer,
+        reasons=entry.done.reasons,
+        notes=entry.done.notes,
+        pex_sha256=release.fact("pex_sha256"),
+        at=entry.ended,
+        by=release.by,
+        release=release.id,
+        step=entry.step,
+    )
+
+
+def yes(why: str, **facts: str) -> Done:
+    return Done(answer=Answer.YES, reasons=[Reason(answer=Answer.YES, why=why)], facts=facts)

@@ -1,0 +1,163 @@
+"""A Pact Broker cannot hold a result by content, so the gate tells it of versions, and keeps its
+own account in a folder beside, into which it brings what others told the broker.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
+
+from cbs.tools.release.gate.blobs import Blobs, BlobStore
+from cbs.tools.release.gate.history import Pact
+from cbs.tools.release.gate.pact_broker import PactBroker
+from cbs.tools.release.gate.records import (
+    Answer,
+    Deployment,
+    Opinion,
+    Result,
+    Signed,
+    StoreUnreachable,
+    Way,
+    now,
+)
+
+SEEN = "broker/seen.json"
+RECORDED_BY = "the Pact Broker"
+OPINIONS = {True: Answer.YES, False: Answer.NO, None: Answer.UNKNOWN}
+
+
+@dataclass(slots=True, kw_only=True)
+class BrokerStore:
+    """`pacts` gives those of a commit: what the broker misses of a version is published then.
+
+    Verdicts are beside, only: the broker has no place for them. Applications of others, with whom
+    a broker may be shared, are none of ours.
+    """
+
+    broker: PactBroker
+    beside: Blobs
+    applications: Collection[str]
+    pacts: Callable[[str], Sequence[Pact]]
+    _learnt: bool = False
+
+    @property
+    def own(self) -> BlobStore:
+        return BlobStore(self.beside)
+
+    # --- results ---------------------------------------------------------------------------------
+
+    def result(self, pact: str, provider_content: str) -> Result | None:
+        known = self.own.result(pact, provider_content)
+        if known is not None and not known.is_stale(now()):
+            return known
+        self._learn()
+        return self.own.result(pact, provider_content)
+
+    def keep(self, result: Result) -> None:
+        self._tell(result)
+        self.own.keep(result)
+
+    def results(self) -> list[Result]:
+        self._learn()
+        return self.own.results()
+
+    def stands_for(self, result: Result, *, consumer_version: str, provider_version: str) -> None:
+        other = msgspec.structs.replace(
+            result, consumer_version=consumer_version, provider_version=provider_version
+        )
+        if other != result and not self.broker.is_told(other):
+            self._tell(other)
+
+    def _tell(self, result: Result) -> None:
+        if self.broker.tell(result):
+            return
+        consumer, version, provider = result.consumer, result.consumer_version, result.provider
+        own = [pact for pact in self.pacts(version) if pact.consumer == consumer]
+        if result.pact not in {pact.id for pact in own if pact.provider == provider}:
+            raise StoreUnreachable(
+                f"{consumer}@{version} has no such pact with {provider} as was verified, so the"
+                " broker cannot be told of it: verify the version itself"
+            )
+        self.broker.publish(consumer, version, branch=None, pacts=own)
+        if not self.broker.tell(result):
+            raise StoreUnreachable(f"{RECORDED_BY} lost a pact of {consumer} that it was given")
+
+    def _learn(self) -> None:
+        """Bring here what was told to the broker since, once a process."""
+        if self._learnt:
+            return
+        seen = self._seen()
+        for pair in self.broker.pairs():
+            if not set(pair) <= set(self.applications):
+                continue
+            for place in self.broker.verifications(*pair):
+                mark = sha256(place.encode()).hexdigest()[:32]
+                if mark not in seen:
+                    self._take(self.broker.result_at(place))
+                    seen.add(mark)
+        self.beside.put(SEEN, msgspec.json.encode(sorted(seen)))
+        self._learnt = True
+
+    def _seen(self) -> set[str]:
+        try:
+            return set(msgspec.json.decode(self.beside.get(SEEN) or b"[]", type=list[str]))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StoreUnreachable(f"{SEEN} is damaged ({error}): remove it") from None
+
+    def _take(self, found: Result | None) -> None:
+        if found is None:
+            return
+        known = self.own.result(found.pact, found.provider_content)
+        if known is None or known.at < found.at:
+            self.own.keep(found)
+
+    # --- deployments -----------------------------------------------------------------------------
+
+    def record(self, deployment: Deployment) -> None:
+        name, version = deployment.application, deployment.version
+        if deployment.way is not Way.UNDEPLOYED:
+            is_release = deployment.way is Way.RELEASED
+            self.broker.put(name, version, deployment.environment, released=is_release)
+        elif uuid := self.broker.environments().get(deployment.environment):
+            for released in (False, True):
+                listed = self.broker.released(uuid) if released else self.broker.deployed(uuid)
+                for put in listed:
+                    is_it = put.there.pacticipant.name == name
+                    if is_it and version in (put.there.version.number, ""):
+                        self.broker.take_away(put, released=released)
+
+    def deployments(self, environment: str) -> list[Deployment]:
+        uuid = self.broker.environments().get(environment)
+        if uuid is None:
+            return []
+        listed = [(put, Way.DEPLOYED) for put in self.broker.deployed(uuid)]
+        listed += [(put, Way.RELEASED) for put in self.broker.released(uuid)]
+        found = [
+            Deployment(
+                application=put.there.pacticipant.name,
+                version=put.there.version.number,
+                environment=environment,
+                way=way,
+                at=put.created,
+                by=RECORDED_BY,
+            )
+            for put, way in listed
+            if put.there.pacticipant.name in self.applications
+        ]
+        return sorted(found, key=lambda each: each.at)
+
+    def environments(self) -> list[str]:
+        return sorted(self.broker.environments())
+
+    # --- verdicts --------------------------------------------------------------------------------
+
+    def keep_verdict(self, signed: Signed) -> None:
+        self.own.keep_verdict(signed)
+
+    def verdicts(self) -> list[Signed]:
+        return self.own.verdicts()
+
+    def opinion(self, application: str, version: str, environment: str) -> Opinion:
+        deployable, why = self.broker.can_i_deploy(application, version, environment)
+        return Opinion(whose=RECORDED_BY, answer=OPINIONS[deployable], why=why)

@@ -1,0 +1,155 @@
+"""What is deployed is seen where it runs, and recorded; where the two disagree, both count."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbs.bank import SERVICES
+from cbs.platform.registry import FolderRegistry
+from cbs.tools.cluster.api import Api, Declined, NoCluster
+from cbs.tools.cluster.laptop import Laptop, NotUp
+from cbs.tools.local import state
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.plan import DIRTY
+from cbs.tools.release.gate.history import SHORT, History, NoSuchVersion
+from cbs.tools.release.gate.records import Deployment
+
+# The bank of `cbs up`, and that of `cbs cluster dev`.
+LAPTOP, CLUSTER = "laptop", "laptop-cluster"
+# They come with the clone that the bank runs from.
+WITH_THE_BANK = ("gateway", "cbs-cli")
+APPLICATIONS = (*SERVICES, *WITH_THE_BANK, "partner")
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """One version of an application in an environment."""
+
+    application: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.application}@{self.version[:SHORT]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """`findings` are what an operator should look at; `seen` is whether anything could be looked
+    at in the environment itself; `unknown` is what is there in a version that is no commit."""
+
+    name: str
+    there: list[There]
+    findings: list[str]
+    seen: bool
+    unknown: frozenset[str] = frozenset()
+
+    def versions(self, application: str) -> list[str]:
+        return [each.version for each in self.there if each.application == application]
+
+
+def environment(
+    name: str, recorded: list[Deployment], observed: list[There] | None, history: History
+) -> Environment:
+    """Both views of it put together."""
+    noted = list(dict.fromkeys(There(each.application, each.version) for each in recorded))
+    findings: list[str] = []
+    unknown: set[str] = set()
+    known = _versioned(observed or [], history, findings, unknown)
+    if observed is not None:
+        findings += _disagreements(name, known, noted)
+    there = dict.fromkeys([*known, *_versioned(noted, history, findings, unknown)])
+    return Environment(name, list(there), findings, observed is not None, frozenset(unknown))
+
+
+def _disagreements(name: str, seen: list[There], noted: list[There]) -> list[str]:
+    """Clients are not seen where services run: of them nothing is said."""
+    applications = {each.application for each in seen}
+    findings = [
+        f"{each} is recorded in {name}, but"
+        f" {'something else runs' if each.application in applications else 'does not run'} there"
+        for each in noted
+        if each.application in {*applications, *SERVICES} and each not in seen
+    ]
+    recorded = {each.application for each in noted}
+    findings += [
+        f"{each} runs in {name}, but is not what was recorded: ./cbs release record"
+        f" {each.application} --version {each.version[:SHORT]} --to {name}"
+        for each in seen
+        if each.application in recorded and each not in noted
+    ]
+    return findings
+
+
+def _versioned(
+    there: list[There], history: History, findings: list[str], unknown: set[str]
+) -> list[There]:
+    """With whole SHAs; what is no commit of this repository is a finding, and unknown."""
+    known = []
+    for each in there:
+        version = each.version.removesuffix(DIRTY)
+        if version != each.version:
+            what = f"a changed work tree of {version[:SHORT]}"
+            findings.append(f"{each.application} runs from {what}")
+        try:
+            known.append(There(each.application, history.sha(version)))
+        except NoSuchVersion:
+            what = f"version {version!r}" if version else "a version that nobody told"
+            findings.append(f"{each.application} is there in {what}, which cannot be looked up")
+            unknown.add(each.application)
+    return known
+
+
+def observed(
+    name: str, folder: Folder, *, registry: Path | None, consul: Api | None
+) -> list[There] | None:
+    """What is seen to be there; None where nobody can look."""
+    if registry is not None:
+        return in_registry(FolderRegistry(registry))
+    if name == LAPTOP:
+        return laptop(folder)
+    if name == CLUSTER:
+        return cluster(folder)
+    return None if consul is None else in_consul(consul)
+
+
+def laptop(folder: Folder) -> list[There] | None:
+    """The bank that is up in a folder; None if none is."""
+    running = state.read(folder.state) if folder.is_bank else None
+    if running is None:
+        return None
+    there = [There(application, running.sha) for application in WITH_THE_BANK]
+    return there + in_registry(FolderRegistry(folder["registry"]))
+
+
+def in_registry(registry: FolderRegistry) -> list[There]:
+    """Every instance that is listed, once a version."""
+    found = (
+        There(instance.service, instance.sha)
+        for service in SERVICES
+        for instance in registry.instances(service)
+    )
+    return list(dict.fromkeys(found))
+
+
+def cluster(folder: Folder) -> list[There] | None:
+    """The `cbs cluster dev` that is up in a folder; None if none is."""
+    running = state.read(folder.state) if folder.is_bank else None
+    try:
+        seen = in_consul(Laptop.of(folder).api("consul"))
+    except NotUp:
+        return None
+    if seen is None or running is None:
+        return None
+    return [There("cbs-cli", running.sha), *seen]
+
+
+def in_consul(consul: Api) -> list[There] | None:
+    """Every instance that is registered, once a version; None if Consul does not say."""
+    found: dict[There, None] = {}
+    try:
+        for application in (*SERVICES, "gateway"):
+            for entry in consul.get(f"/v1/health/service/cbs-{application}"):
+                sha = (entry["Service"]["Meta"] or {}).get("sha", "")
+                found[There(application, sha)] = None
+    except (NoCluster, Declined):
+        return None
+    return list(found)

@@ -1,0 +1,278 @@
+"""A release may go out if nobody it talks to in that environment breaks; the gate says why."""
+
+import getpass
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from cbs.bank import SERVICES
+from cbs.tools.release.gate.environments import Environment, There
+from cbs.tools.release.gate.history import SHORT, History, Pact
+from cbs.tools.release.gate.migrations import migrations
+from cbs.tools.release.gate.records import Answer, Reason, Result, Store, Verdict, now
+from cbs.tools.release.gate.runner import Report, same
+from cbs.tools.release.gate.schemas import breaking_between
+
+Run = Callable[[str, Sequence[Pact]], Report]
+# A verdict has to fit into the audit log.
+WHY_SHOWN_MAX, WHY_CHARACTERS_MAX = 3, 300
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A pact that must hold: of a consumer as it is (to be) deployed, with a provider likewise."""
+
+    pact: Pact
+    consumer: There
+    provider: There
+
+
+@dataclass(slots=True, kw_only=True)
+class Gate:
+    """`run` makes a missing verification; without it, what was never verified is unknown."""
+
+    history: History
+    store: Store
+    run: Run | None
+    say: Callable[[str], None]
+    _found: dict[tuple[str, str], Result] = field(default_factory=dict)
+
+    def can_i_deploy(
+        self, application: str, sha: str, environment: Environment, *, pex_sha256: str = ""
+    ) -> Verdict:
+        reasons, notes = [], list(environment.findings)
+        if not environment.seen:
+            notes.append(f"{environment.name} was not looked at: this goes by what was recorded")
+        if not self.history.pacts(sha):
+            reasons.append(_without_pacts(There(application, sha)))
+        reasons += self._in_the_dark(application, sha, environment)
+        needs = self._needs(application, sha, environment, reasons)
+        self.verify(needs)
+        for need in needs:
+            reasons += self._reasons(need, application)
+        if application in SERVICES:
+            for version in environment.versions(application):
+                if version != sha:
+                    reasons += migrations(self.history, application, version, sha)
+                    notes += breaking_between(self.history, application, version, sha)
+        if not reasons:
+            why = f"nobody in {environment.name} talks with {application}"
+            reasons.append(Reason(answer=Answer.YES, why=why))
+        answer = answer_of(reasons)
+        notes += self._other_opinion(application, sha, environment.name, answer)
+        return Verdict(
+            application=application,
+            version=sha,
+            environment=environment.name,
+            answer=answer,
+            reasons=reasons,
+            notes=notes,
+            pex_sha256=pex_sha256,
+            at=now(),
+            by=getpass.getuser(),
+        )
+
+    def _other_opinion(self, application: str, sha: str, to: str, answer: Answer) -> list[str]:
+        other = self.store.opinion(application, sha, to)
+        if other is None:
+            return []
+        if other.answer is answer:
+            return [f"{other.whose} says {other.answer}, too: {other.why}"]
+        return [
+            f"{other.whose} says {other.answer} where the gate says {answer}: {other.why};"
+            " does it know all versions (./cbs release publish) and deployments (record)?"
+        ]
+
+    # --- what must hold --------------------------------------------------------------------------
+
+    def _needs(
+        self, application: str, sha: str, environment: Environment, reasons: list[Reason]
+    ) -> list[Need]:
+        new = There(application, sha)
+        needs = []
+        own = [pact for pact in self.history.pacts(sha) if pact.consumer == application]
+        for pact in own:
+            versions = environment.versions(pact.provider)
+            needs += [Need(pact, new, There(pact.provider, version)) for version in versions]
+            if not versions and pact.provider not in environment.unknown:
+                reasons.append(_not_deployed(new, pact.provider, environment.name))
+        for there in environment.there:
+            if there.application != application:
+                needs += self._needs_of(there, new, reasons)
+        return needs
+
+    def _in_the_dark(self, application: str, sha: str, environment: Environment) -> list[Reason]:
+        """Whom it talks to, and of whom nobody can say which version is there."""
+        pacts = self.history.pacts(sha)
+        known = {p.provider for p in pacts if p.consumer == application}
+        known |= {p.consumer for p in pacts if p.provider == application} | {application}
+        todo = "fetch its commit; if it is another: ./cbs release record {} --version … --to {}"
+        return [
+            Reason(
+                answer=Answer.UNKNOWN,
+                why=f"{other} is in {environment.name} in a version that cannot be looked up",
+                todo=todo.format(other, environment.name),
+            )
+            for other in sorted(environment.unknown & known)
+        ]
+
+    def _needs_of(self, consumer: There, new: There, reasons: list[Reason]) -> list[Need]:
+        """What a deployed consumer needs of the new version."""
+        pacts = self.history.pacts(consumer.version)
+        between = [
+            pact
+            for pact in pacts
+            if (pact.consumer, pact.provider) == (consumer.application, new.application)
+        ]
+        if not pacts:
+            reasons += self._by_schemas(consumer, new)
+        return [Need(pact, consumer, new) for pact in between]
+
+    def _by_schemas(self, consumer: There, new: There) -> list[Reason]:
+        """For a consumer of a commit without pacts: whether what it was made for was taken away."""
+        talk = [
+            pact
+            for pact in self.history.pacts(new.version)
+            if (pact.consumer, pact.provider) == (consumer.application, new.application)
+        ]
+        if not talk:
+            return []
+        broken = breaking_between(self.history, new.application, consumer.version, new.version)
+        if not broken:
+            why = f"{consumer} has no pacts, but nothing it can have been made for has changed"
+            return [Reason(answer=Answer.YES, why=why)]
+        why = f"{consumer} has no pacts, and {new.application} has since changed: {broken[0]}"
+        todo = f"deploy a {consumer.application} that has pacts, then this"
+        return [Reason(answer=Answer.UNKNOWN, why=why, todo=todo)]
+
+    # --- whether it does -------------------------------------------------------------------------
+
+    def verify(self, needs: Sequence[Need]) -> None:
+        """Find what was verified before, and verify the rest, once for each version."""
+        missing: dict[tuple[str, str], Need] = {}
+        at = now()
+        for need in needs:
+            if self._is_empty(need):
+                continue
+            key = self._key(need)
+            kept = self.store.result(*key)
+            if kept is not None and not kept.is_stale(at):
+                self._found[key] = kept
+                self.store.stands_for(
+                    kept,
+                    consumer_version=need.consumer.version,
+                    provider_version=need.provider.version,
+                )
+            elif key not in self._found:
+                missing.setdefault(key, need)
+        if self.run is None:
+            return
+        for version, needed in _banks(missing.values()):
+            self._keep(needed, self.run(version, [need.pact for need in needed]))
+
+    def _keep(self, needs: Sequence[Need], report: Report) -> None:
+        """What could not be verified, or not brought into the state for it, is known for this time
+        only: whose fault it was cannot be told, so it is tried again."""
+        verified = list(report.verified)
+        for need in needs:
+            pact, content = self._key(need)
+            found = next((each for each in verified if same(need.pact, each)), None)
+            if found is not None:
+                verified.remove(found)
+            result = Result(
+                pact=pact,
+                provider_content=content,
+                consumer=need.pact.consumer,
+                provider=need.pact.provider,
+                consumer_version=need.consumer.version,
+                provider_version=need.provider.version,
+                outcomes=found.outcomes if found else [],
+                error="" if found else report.error or "it was not verified",
+                at=now(),
+                by=getpass.getuser(),
+            )
+            self._found[pact, content] = result
+            if found is not None and not any(each.unready for each in found.outcomes):
+                self.store.keep(result)
+
+    def _key(self, need: Need) -> tuple[str, str]:
+        provider = need.provider
+        return need.pact.id, self.history.content(provider.application, provider.version)
+
+    def _is_empty(self, need: Need) -> bool:
+        return not json.loads(need.pact.body).get("interactions")
+
+    def _reasons(self, need: Need, application: str) -> list[Reason]:
+        pair = f"{need.consumer} with {need.provider}"
+        if self._is_empty(need):
+            why = f"the pact of {pair} has no interactions: it promises nothing"
+            todo = "write what the consumer reads, and ./cbs contracts write"
+            return [Reason(answer=Answer.UNKNOWN, why=why, todo=todo)]
+        result = self._found.get(self._key(need))
+        if result is None:
+            why = f"the pact of {pair} was never verified"
+            return [Reason(answer=Answer.UNKNOWN, why=why, todo="ask again without --no-run")]
+        if result.error:
+            return [_not_verified(need, application, result.error)]
+        if result.held:
+            why = f"the pact of {pair} holds ({len(result.outcomes)} interactions)"
+            return [Reason(answer=Answer.YES, why=why)]
+        return [
+            Reason(
+                answer=Answer.NO,
+                why=f"{need.provider} breaks {need.consumer}, {each.description}:"
+                f" {'; '.join(why[:WHY_CHARACTERS_MAX] for why in each.why[:WHY_SHOWN_MAX])}",
+                todo=_todo(need, application),
+            )
+            for each in result.broken
+        ]
+
+
+def _banks(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:
+    """One for each version. Two versions of a consumer need two: they ask under the same keys and
+    for the same people, so what one leaves behind would fail the other."""
+    waiting = list(missing)
+    while waiting:
+        version = waiting[0].provider.version
+        together: dict[tuple[str, str], Need] = {}
+        for need in waiting:
+            if need.provider.version == version:
+                together.setdefault((need.pact.consumer, need.pact.provider), need)
+        yield version, list(together.values())
+        waiting = [need for need in waiting if need not in together.values()]
+
+
+def answer_of(reasons: Sequence[Reason]) -> Answer:
+    answers = {reason.answer for reason in reasons}
+    return next((a for a in (Answer.NO, Answer.UNKNOWN) if a in answers), Answer.YES)
+
+
+def _without_pacts(version: There) -> Reason:
+    why = f"{version} has no pacts: nobody knows what it reads"
+    todo = "release a commit in which ./cbs contracts write was run"
+    return Reason(answer=Answer.UNKNOWN, why=why, todo=todo)
+
+
+def _not_deployed(new: There, provider: str, environment: str) -> Reason:
+    why = f"{new} asks {provider}, and no {provider} is deployed to {environment}"
+    todo = f"deploy {provider} first; if it is there: ./cbs release record {provider} …"
+    return Reason(answer=Answer.NO, why=why, todo=todo)
+
+
+def _not_verified(need: Need, application: str, error: str) -> Reason:
+    """That the version in hand does not come up is a no; of another's we cannot say."""
+    ours = need.provider.application == application
+    answer = Answer.NO if ours else Answer.UNKNOWN
+    why = f"the pact of {need.consumer} with {need.provider} was not verified: {error}"
+    todo = "mend this version" if ours else f"deploy a {need.provider.application} that can be"
+    return Reason(answer=answer, why=why, todo=todo)
+
+
+def _todo(need: Need, application: str) -> str:
+    consumer, provider = need.consumer.application, need.provider.application
+    if application == provider:
+        return (
+            f"keep what {consumer}@{need.consumer.version[:SHORT]} reads beside the new (expand);"
+            f" take it away when no deployed {consumer} reads it (contract)"
+        )
+    return f"deploy a {provider} that gives this first"

@@ -1,0 +1,140 @@
+"""Who was verified with whom, in which versions, with what result, and what is deployed where."""
+
+from datetime import datetime
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from cbs.tools.release.gate.environments import Environment
+from cbs.tools.release.gate.history import SHORT, History, Pact
+from cbs.tools.release.gate.records import Result, Store, now
+
+HOLDS, BROKEN, UNKNOWN = "holds", "broken", "never verified"
+
+
+class Cell(msgspec.Struct, kw_only=True):
+    """One pact of one consumer's version with one provider's. Where it is deployed says `in`."""
+
+    consumer: str
+    consumer_version: str
+    provider: str
+    provider_version: str
+    result: str
+    interactions: int = 0
+    broken: list[str] = []
+    at: datetime | None = None
+    by: str = ""
+    consumer_in: list[str] = []
+    provider_in: list[str] = []
+
+
+class Deployed(msgspec.Struct, kw_only=True):
+    environment: str
+    application: str
+    version: str
+
+
+class Matrix(msgspec.Struct, kw_only=True):
+    """`version` is the commit that is looked at beside what is deployed."""
+
+    version: str
+    at: datetime
+    cells: list[Cell]
+    deployed: list[Deployed]
+    findings: list[str]
+
+
+def of(history: History, store: Store, sha: str, environments: list[Environment]) -> Matrix:
+    """Of a version and all that is deployed: every pair that has a pact."""
+    deployed: dict[tuple[str, str], list[str]] = {}
+    for environment in environments:
+        for there in environment.there:
+            deployed.setdefault((there.application, there.version), []).append(environment.name)
+    cells: dict[tuple[str, str, str, str], Cell] = {}
+    versions = dict.fromkeys([sha, *(version for _, version in deployed)])
+    for consumer_version in versions:
+        for pact in history.pacts(consumer_version):
+            if consumer_version != sha and (pact.consumer, consumer_version) not in deployed:
+                continue
+            for provider_version in versions:
+                place = (pact.provider, provider_version)
+                if provider_version == sha or place in deployed:
+                    cell = _cell(history, store, pact, consumer_version, provider_version)
+                    cell.consumer_in = deployed.get((pact.consumer, consumer_version), [])
+                    cell.provider_in = deployed.get(place, [])
+                    key = (pact.consumer, consumer_version, pact.provider, provider_version)
+                    cells[key] = cell
+    return Matrix(
+        version=sha,
+        at=now(),
+        cells=list(cells.values()),
+        deployed=[
+            Deployed(environment=name, application=application, version=version)
+            for (application, version), names in sorted(deployed.items())
+            for name in names
+        ],
+        findings=[finding for each in environments for finding in each.findings],
+    )
+
+
+def _cell(
+    history: History, store: Store, pact: Pact, consumer_version: str, provider_version: str
+) -> Cell:
+    found = store.result(pact.id, history.content(pact.provider, provider_version))
+    return Cell(
+        consumer=pact.consumer,
+        consumer_version=consumer_version,
+        provider=pact.provider,
+        provider_version=provider_version,
+        result=UNKNOWN if found is None else HOLDS if found.held else BROKEN,
+        interactions=len(found.outcomes) if found else 0,
+        broken=_broken(found),
+        at=found.at if found else None,
+        by=found.by if found else "",
+    )
+
+
+def _broken(result: Result | None) -> list[str]:
+    return (
+        [f"{each.description}: {'; '.join(each.why)}" for each in result.broken] if result else []
+    )
+
+
+def show(matrix: Matrix) -> None:
+    console = Console()
+    table = Table("consumer", "in", "provider", "in", "result", "when")
+    for cell in matrix.cells:
+        table.add_row(
+            f"{cell.consumer}@{cell.consumer_version[:SHORT]}",
+            ", ".join(cell.consumer_in),
+            f"{cell.provider}@{cell.provider_version[:SHORT]}",
+            ", ".join(cell.provider_in),
+            _coloured(cell),
+            f"{cell.at:%F %H:%M}" if cell.at else "",
+        )
+    console.print(table)
+    for finding in matrix.findings:
+        console.print(f"finding: {finding}", highlight=False, markup=False)
+
+
+def _coloured(cell: Cell) -> str:
+    colour = {HOLDS: "green", BROKEN: "red", UNKNOWN: "yellow"}[cell.result]
+    many = f" ({cell.interactions})" if cell.interactions else ""
+    return f"[{colour}]{cell.result}[/]{many}"
+
+
+def markdown(matrix: Matrix) -> str:
+    """For a pull request: what is broken or unknown by name, the rest as a number."""
+    held = sum(cell.result == HOLDS for cell in matrix.cells)
+    lines = [f"### Contracts at {matrix.version[:SHORT]}", ""]
+    lines.append(f"{held} of {len(matrix.cells)} pairs of versions hold.")
+    rest = [cell for cell in matrix.cells if cell.result != HOLDS]
+    if rest:
+        lines += ["", "| consumer | provider | result | why |", "|---|---|---|---|"]
+    for cell in rest:
+        consumer = f"{cell.consumer}@{cell.consumer_version[:SHORT]}"
+        provider = f"{cell.provider}@{cell.provider_version[:SHORT]}"
+        why = "<br>".join(cell.broken).replace("|", "\\|")
+        lines.append(f"| {consumer} | {provider} | {cell.result} | {why} |")
+    return "\n".join(lines)

@@ -1,0 +1,181 @@
+"""What the gate remembers: results by content, what was put where, and what it said."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from cbs.tools.release.gate.history import SHORT
+from cbs.tools.release.provider_verification.verification import Outcome
+
+RESULT_DAYS_MAX, SHORT_KEY = 90, 40
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """A pact held against a provider. Found again by the content of both, whatever the commits."""
+
+    pact: str
+    provider_content: str
+    consumer: str
+    provider: str
+    consumer_version: str
+    provider_version: str
+    outcomes: list[Outcome] = []
+    error: str = ""
+    at: datetime
+    by: str
+
+    @property
+    def held(self) -> bool:
+        return not self.error and all(each.held for each in self.outcomes)
+
+    def is_stale(self, at: datetime) -> bool:
+        """Made too long ago to be relied on: it is made again."""
+        return (at - self.at).days >= RESULT_DAYS_MAX
+
+    @property
+    def broken(self) -> list[Outcome]:
+        return [each for each in self.outcomes if not each.held]
+
+
+class Way(StrEnum):
+    """`deployed` takes the place of what was there; `released` (a client out in the world) is one
+    more; `undeployed` takes it away."""
+
+    DEPLOYED = "deployed"
+    RELEASED = "released"
+    UNDEPLOYED = "undeployed"
+
+
+class Deployment(msgspec.Struct, kw_only=True):
+    application: str
+    version: str
+    environment: str
+    way: Way
+    at: datetime
+    by: str
+
+
+class Answer(StrEnum):
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+class Reason(msgspec.Struct, kw_only=True):
+    """Why, in a sentence; `todo` says what would change it, and is empty for a yes."""
+
+    answer: Answer
+    why: str
+    todo: str = ""
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """Whether one version of one application may go to one environment.
+
+    `notes` change nothing: findings, and what the change does that no known consumer minds. What
+    came of a step of a release is a verdict, too: it names both.
+    """
+
+    application: str
+    version: str
+    environment: str
+    answer: Answer
+    reasons: list[Reason]
+    notes: list[str]
+    pex_sha256: str = ""
+    at: datetime
+    by: str
+    release: str = ""
+    step: str = ""
+
+
+class Signed(msgspec.Struct, kw_only=True):
+    """A verdict as the bytes that were signed (RFC 8032, Ed25519; key and signature in hex)."""
+
+    verdict: msgspec.Raw
+    key: str
+    signature: str
+    audited: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.signature[:32]
+
+
+class Opinion(msgspec.Struct, kw_only=True):
+    """What another gate says that keeps the same books."""
+
+    whose: str
+    answer: Answer
+    why: str
+
+
+class Store(Protocol):
+    """Where the gate's memory is. What is written is there for whoever reads next; a result or a
+    deployment that is written twice is there once. Raises StoreUnreachable."""
+
+    def result(self, pact: str, provider_content: str) -> Result | None: ...
+    def keep(self, result: Result) -> None: ...
+    def results(self) -> list[Result]: ...
+    def stands_for(self, result: Result, *, consumer_version: str, provider_version: str) -> None:
+        """A result was found for versions that have the content of those it was made with: a store
+        that goes by versions has it of these, too."""
+        ...
+
+    def record(self, deployment: Deployment) -> None: ...
+    def deployments(self, environment: str) -> list[Deployment]:
+        """What is there by what was recorded, oldest first; what was replaced is not."""
+        ...
+
+    def environments(self) -> list[str]: ...
+    def keep_verdict(self, signed: Signed) -> None: ...
+    def verdicts(self) -> list[Signed]:
+        """Oldest first."""
+        ...
+
+    def opinion(self, application: str, version: str, environment: str) -> Opinion | None:
+        """None of a store that only keeps."""
+        ...
+
+
+class StoreUnreachable(Exception):
+    """The store cannot be asked at present, or holds what nobody can read; it says which."""
+
+
+def current(recorded: list[Deployment]) -> list[Deployment]:
+    """What is there after all that was recorded of one environment, in the order of time.
+
+    A version can be there in both ways; that it was deployed, too, ends no release.
+    """
+    there: list[Deployment] = []
+    for each in sorted(recorded, key=lambda deployment: deployment.at):
+        there = [deployment for deployment in there if not _ends(each, deployment)]
+        if each.way is not Way.UNDEPLOYED:
+            there.append(each)
+    return there
+
+
+def _ends(new: Deployment, old: Deployment) -> bool:
+    if new.application != old.application:
+        return False
+    if new.way is Way.UNDEPLOYED:
+        return new.version in (old.version, "")
+    return new.way is old.way and (new.way is Way.DEPLOYED or new.version == old.version)
+
+
+def not_there(gone: Deployment, there: Sequence[Deployment]) -> str:
+    """A version that is named wrongly must not leave the right one behind in silence: what is
+    there instead, or nothing if it is there."""
+    versions = [each.version for each in there if each.application == gone.application]
+    if gone.version in versions:
+        return ""
+    what = ", ".join(version[:SHORT] for version in versions) or "no version of it"
+    where = f"{gone.application}@{gone.version[:SHORT]} is not recorded in {gone.environment}"
+    return f"{where}: there is {what}"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

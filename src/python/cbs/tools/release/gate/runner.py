@@ -1,0 +1,89 @@
+"""A missing verification is made on the spot: by the provider's own commit, in a folder aside.
+
+A commit that was made before there were verifications is held against the pact by this one's.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cbs.tools.local.plan import SOURCE
+from cbs.tools.release.gate.history import LOCK, SHORT, SOURCES, History, Pact
+from cbs.tools.release.provider_verification.verification import Verified
+
+PROGRAM = f"{SOURCES}/release/verifying/program.py"
+OWN = [sys.executable, "-P", "-m", "cbs.tools.release.provider_verification.program"]
+VERIFY_SECONDS_MAX = 900
+LOG_CHARACTERS_SHOWN = 600
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What the program of a commit wrote: cbs/tools/release/provider_verification/program.py."""
+
+    verified: list[Verified] = []
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """`say` is told how far it is."""
+
+    history: History
+    say: Callable[[str], None]
+
+    def __call__(self, sha: str, pacts: Sequence[Pact]) -> Report:
+        """Hold pacts against the provider as it is in a commit."""
+        names = ", ".join(f"{pact.consumer}-{pact.provider}" for pact in pacts)
+        self.say(f"verifying at {sha[:SHORT]}: {names}")
+        with self._tree(sha) as tree, tempfile.TemporaryDirectory() as folder:
+            files = []
+            for pact in pacts:
+                file = Path(folder) / f"{pact.consumer}-{pact.provider}-{pact.id[:SHORT]}.json"
+                file.write_bytes(pact.body)
+                files.append(file)
+            return self._run(tree, Path(folder) / "report.json", files)
+
+    @contextmanager
+    def _tree(self, sha: str) -> Iterator[Path]:
+        if self.history.is_head(sha) and not self.history.changed(SOURCES, LOCK):
+            yield self.history.root
+        else:
+            with self.history.tree(sha) as tree:
+                yield tree
+
+    def _run(self, tree: Path, out: Path, files: list[Path]) -> Report:
+        has_program = (tree / PROGRAM).exists()
+        argv = [*(self._command(tree) if has_program else OWN), str(out), *map(str, files)]
+        environment = {k: v for k, v in os.environ.items() if k not in ("CBS_DATA", "CBS_SHA")}
+        environment["PYTHONPATH"] = str(tree / "src" / "python" if has_program else SOURCE)
+        if not has_program:
+            argv += ["--tree", str(tree)]
+        try:
+            done = subprocess.run(
+                argv, env=environment, cwd=tree, timeout=VERIFY_SECONDS_MAX, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return Report(error=f"it took more than {VERIFY_SECONDS_MAX} s")
+        if not out.exists():
+            log = out.with_suffix(".log")
+            said = log.read_text(errors="replace")[-LOG_CHARACTERS_SHOWN:] if log.exists() else ""
+            return Report(error=f"the verification ended with {done.returncode}: {said}")
+        return msgspec.json.decode(out.read_bytes(), type=Report)
+
+    def _command(self, tree: Path) -> list[str]:
+        """With our own packages if it wants the same, else with those that its lock file names."""
+        own = self.history.root / LOCK
+        if (tree / LOCK).read_bytes() == own.read_bytes():
+            return OWN
+        return [str(tree / "cbs"), "contracts", "verify-at"]
+
+
+def same(pact: Pact, verified: Verified) -> bool:
+    return (pact.consumer, pact.provider) == (verified.consumer, verified.provider)

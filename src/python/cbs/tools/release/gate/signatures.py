@@ -1,0 +1,53 @@
+"""Every verdict is signed with the operator's key, so that nobody else can have said it."""
+
+import os
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from cbs.tools.local.folder import write_whole
+from cbs.tools.release.gate.records import Signed, Verdict
+
+ENVIRONMENT = "CBS_RELEASE_KEY"
+
+
+class NoKey(Exception):
+    """The file that should hold the operator's key does not."""
+
+
+def make(file: Path) -> str:
+    """A new private key in a file that only its owner can read; returns the public one."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = Ed25519PrivateKey.generate()
+    write_whole(file, key.private_bytes_raw().hex() + "\n")
+    return key.public_key().public_bytes_raw().hex()
+
+
+def read(file: Path) -> Ed25519PrivateKey:
+    """Raises NoKey."""
+    try:
+        if os.stat(file).st_mode & 0o077:
+            raise NoKey(f"{file} can be read by others: chmod 600 {file}")
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(file.read_text().strip()))
+    except FileNotFoundError:
+        raise NoKey(f"there is no {file}: make it with ./cbs release key {file}") from None
+    except ValueError:
+        raise NoKey(f"{file} holds no Ed25519 key in hexadecimal") from None
+
+
+def signed(verdict: Verdict, key: Ed25519PrivateKey) -> Signed:
+    body = msgspec.json.encode(verdict)
+    public = key.public_key().public_bytes_raw().hex()
+    return Signed(verdict=msgspec.Raw(body), key=public, signature=key.sign(body).hex())
+
+
+def checked(signed: Signed) -> Verdict | None:
+    """The verdict, if it is what was signed with the key that it names."""
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed.key))
+        public.verify(bytes.fromhex(signed.signature), bytes(signed.verdict))
+        return msgspec.json.decode(signed.verdict, type=Verdict)
+    except (InvalidSignature, ValueError):  # msgspec's errors are ValueErrors, too
+        return None

@@ -1,0 +1,79 @@
+"""Verifies pacts against the bank of this tree, as a process of its own.
+
+    python -m cbs.tools.release.provider_verification.program OUT PACT...
+        [--from-pex DIST] [--tree FOLDER]
+
+Another commit's gate runs this commit's program, so its words and what it writes to OUT are an
+interface: a Report in JSON. With --tree the bank is another commit's, which has no such program.
+Progress goes to standard error, pact's own words into OUT's log.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from cbs.tools.local.process import CannotStart
+from cbs.tools.release.provider_verification.verification import NothingToVerify, Verified, verify
+from cbs.tools.release.provider_verification.world import world
+
+DONE, USAGE = 0, 2
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """`error`: why nothing, or not all, could be verified."""
+
+    verified: list[Verified] = []
+    error: str = ""
+
+
+def main() -> int:
+    words = sys.argv[1:]
+    dist, tree = _taken_out(words, "--from-pex"), _taken_out(words, "--tree")
+    if len(words) < 2:
+        print(__doc__, file=sys.stderr)
+        return USAGE
+    out, *pacts = map(Path, words)
+    report = Report()
+    with _quietly(out.with_suffix(".log")) as say:
+        try:
+            say("bringing up the bank of this version")
+            with world(dist, tree) as bank:
+                for n, pact in enumerate(pacts, 1):
+                    say(f"{n} of {len(pacts)}: {pact.stem}")
+                    report.verified.append(verify(bank, pact))
+        except CannotStart as error:
+            report.error = f"the bank of this version does not come up: {error}"
+        except NothingToVerify as error:
+            report.error = str(error)
+    out.write_bytes(msgspec.json.encode(report))
+    return DONE
+
+
+def _taken_out(words: list[str], option: str) -> Path | None:
+    if option not in words:
+        return None
+    at = words.index(option)
+    _, value = words[at : at + 2]
+    del words[at : at + 2]
+    return Path(value)
+
+
+@contextmanager
+def _quietly(log: Path) -> Iterator[Callable[[str], None]]:
+    """pact writes to the file descriptors themselves; what it says goes into the log."""
+    with suppress(ValueError):
+        sys.stdout.flush()
+    told = os.fdopen(os.dup(2), "w", buffering=1)
+    with log.open("wb") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        yield partial(print, file=told)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

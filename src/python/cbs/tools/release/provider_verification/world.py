@@ -1,0 +1,246 @@
+"""A whole bank of the tree in hand, brought up for a verification, and asked as its users ask."""
+
+import asyncio
+import itertools
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import msgspec
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from cbs.platform.nats_connect import servers
+from cbs.tools.lab.demo.people import Somebody, people
+from cbs.tools.local import databases, nats_server, postgres, secrets, state
+from cbs.tools.local.bank import clear_up
+from cbs.tools.local.folder import Folder, cache_folder
+from cbs.tools.local.process import CannotStart, mortal, running
+
+T = TypeVar("T")
+UP_SECONDS_MAX, ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 180, 8.0, 8.0
+POLL_SECONDS = 0.02
+# Who may do all that a user of the bank may.
+USER, WITHOUT = "importer", "teller"
+LOG_LINES_SHOWN = 15
+
+
+class NotAsAsked(AssertionError):
+    """The provider could not be brought into a state: what it answered instead."""
+
+
+@dataclass(slots=True)
+class World:
+    folder: Folder
+    state: state.State
+    http: httpx.Client
+    loop: asyncio.AbstractEventLoop
+    people: Iterator[Somebody]
+    _buses: dict[str, Client] = field(default_factory=dict)
+    _serial: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def port_of(self, service: str) -> int:
+        return next(each.port for each in self.state.programs if each.name == service)
+
+    # --- HTTP ------------------------------------------------------------------------------------
+
+    def token(self, user: str = USER) -> str:
+        return self.folder.token(user).read_text().strip()
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, key: str = "", user: str = USER
+    ) -> httpx.Response:
+        """One request to the service that the path names, past the edge."""
+        service = path.split("/")[2]
+        return self.http.request(
+            method,
+            f"http://127.0.0.1:{self.port_of(service)}{path}",
+            content=b"" if body is None else msgspec.json.encode(body),
+            headers={
+                "Authorization": f"Bearer {self.token(user)}",
+                "Content-Type": "application/json",
+                "Idempotency-Key": key or uuid4().hex,
+            },
+        )
+
+    def change(self, path: str, body: object = None, *, method: str = "POST", key: str = "") -> Any:
+        """What a change answered; raises NotAsAsked unless it was made."""
+        answer = self.ask(method, path, body, key=key)
+        if not answer.is_success:
+            raise NotAsAsked(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+        return answer.json()
+
+    # --- the bus ---------------------------------------------------------------------------------
+
+    def service_token(self, service: str) -> str:
+        return secrets.service_token(self.folder, service).read_text().strip()
+
+    def request(self, user: str, subject: str, payload: bytes) -> bytes:
+        """Ask on the bus with `user`'s own key and permissions; raises NotAsAsked."""
+
+        async def ask() -> bytes:
+            client = await self._bus(user)
+            return (await client.request(subject, payload, timeout=ANSWER_SECONDS_MAX)).data
+
+        try:
+            return self.within(ask())
+        except (NatsError, TimeoutError):
+            why = f"nobody answers {subject}, or {user} may not ask it"
+            raise NotAsAsked(why) from None
+
+    def tell(self, user: str, subject: str, data: object, *, key: str = "") -> Any:
+        """A change over the bus, as the service `user`; raises NotAsAsked."""
+        call = {
+            "token": self.service_token(user),
+            "milliseconds_left": 5000,
+            "data": data,
+            "key": key or uuid4().hex,
+        }
+        reply = msgspec.json.decode(self.request(user, subject, msgspec.json.encode(call)))
+        if "data" not in reply:
+            raise NotAsAsked(f"{subject}: {reply}")
+        return reply["data"]
+
+    def sequence(self, service: str) -> int:
+        """The last place in the stream of a service's facts; 0 while it has none."""
+
+        async def last() -> int:
+            jetstream = (await self._bus(nats_server.ADMIN)).jetstream()
+            try:
+                return (await jetstream.stream_info(f"CBS_{service.upper()}")).state.last_seq
+            except nats.js.errors.NotFoundError:
+                return 0
+
+        return self.within(last())
+
+    def fact(self, subject: str, *, after: int) -> bytes:
+        """The last fact on this subject behind that place, as soon as it is published."""
+
+        async def find() -> bytes:
+            jetstream = (await self._bus(nats_server.ADMIN)).jetstream()
+            stream = f"CBS_{subject.split('.')[1].upper()}"
+            async with asyncio.timeout(FACT_SECONDS_MAX):
+                while True:
+                    try:
+                        found = await jetstream.get_last_msg(stream, subject)
+                        if (found.seq or 0) > after and found.data is not None:
+                            return found.data
+                    except nats.js.errors.NotFoundError:
+                        pass
+                    await asyncio.sleep(POLL_SECONDS)
+
+        try:
+            return self.within(find())
+        except TimeoutError:
+            raise NotAsAsked(f"nothing was published on {subject}") from None
+
+    async def _bus(self, user: str) -> Client:
+        if user not in self._buses:
+            self._buses[user] = await nats.connect(
+                servers(self.state.nats_url),
+                nkeys_seed=str(secrets.nkey_seed(self.folder, user)),
+                inbox_prefix=f"_INBOX_{user}".encode(),
+            )
+        return self._buses[user]
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    def execute(self, service: str, statement: str, *values: object) -> None:
+        """What no caller can bring about (a fact set aside), straight into a service's database."""
+
+        async def run() -> None:
+            password = secrets.password(self.folder, postgres.ADMIN)
+            place = postgres.with_database(self.state.postgres_url, databases.runtime_of(service))
+            connection = await asyncpg.connect(place, user=postgres.ADMIN, password=password)
+            try:
+                await connection.execute(statement, *values)
+            finally:
+                await connection.close()
+
+        self.within(run())
+
+    def serial(self) -> int:
+        return next(self._serial)
+
+    def within(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run on the world's own event loop, from whichever thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def close(self) -> None:
+        for client in self._buses.values():
+            self.within(client.close())
+        self.http.close()
+
+
+@contextmanager
+def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[World]:
+    """A bank in a folder of its own, erased at the end: of this tree, or of another commit's that
+    has no verification of its own. Raises CannotStart, with the log's end."""
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="verify-", dir=cache))
+    folder = Folder.at(place / "bank")
+    up = [sys.executable, "-P", "-m", "cbs.tools.local", "up", "--data", str(folder.root)]
+    argv = up if tree is None else ["env", f"PYTHONPATH={tree / 'src' / 'python'}", *up]
+    if from_pex is not None:
+        argv += ["--from-pex", str(from_pex.resolve())]
+
+    def is_ready() -> bool:
+        now = state.read(folder.state)
+        return now is not None and now.phase == "ready"
+
+    try:
+        with running(
+            mortal(argv, death=signal.SIGTERM),
+            log=place / "log",
+            is_ready=is_ready,
+            seconds=UP_SECONDS_MAX,
+            stop=signal.SIGTERM,
+        ):
+            now = state.read(folder.state)
+            assert now is not None
+            with _loop() as loop:
+                made = World(folder, now, httpx.Client(trust_env=False), loop, people("verify"))
+                try:
+                    yield made
+                finally:
+                    made.close()
+    except CannotStart as error:
+        raise CannotStart(f"{error}\n{_last_lines(folder)}") from None
+    finally:
+        clear_up(folder)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _last_lines(folder: Folder) -> str:
+    """The end of every log that tells of an error."""
+    said = []
+    for log in sorted((folder.root / "logs").glob("*.log")):
+        lines = log.read_text(errors="replace").splitlines()
+        if any("error" in line.lower() or "Traceback" in line for line in lines):
+            said += [f"--- {log.stem}", *lines[-LOG_LINES_SHOWN:]]
+    return "\n".join(said)
+
+
+@contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

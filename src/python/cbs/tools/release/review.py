@@ -1,0 +1,191 @@
+"""What a change would do to the matrix, before it is merged: for whoever reads a pull request."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cbs.bank import SERVICES
+from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.folder import Folder
+from cbs.tools.release.commands import AsJson, Desk, Repository, StorePlace, progress, said_plainly
+from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment, There
+from cbs.tools.release.gate.gate import Gate
+from cbs.tools.release.gate.history import SHORT, SOURCES, History
+from cbs.tools.release.gate.records import Answer, Verdict
+from cbs.tools.release.gate.runner import Runner
+from cbs.tools.release.gate.schemas import changes_between
+
+SHOWN_MAX = 20
+
+
+class Talk(msgspec.Struct, kw_only=True):
+    """How a pact changed: descriptions of interactions."""
+
+    consumer: str
+    provider: str
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+
+
+class Review(msgspec.Struct, kw_only=True):
+    """`applications` are those that the change touches; a verdict for each and each environment,
+    of which one is the base itself, as if all of it were deployed."""
+
+    base: str
+    version: str
+    applications: list[str]
+    verdicts: list[Verdict]
+    talks: list[Talk]
+    breaking: list[str]
+    compatible: int
+
+    @property
+    def answer(self) -> Answer:
+        answers = {verdict.answer for verdict in self.verdicts}
+        return next((a for a in (Answer.NO, Answer.UNKNOWN) if a in answers), Answer.YES)
+
+
+def review(
+    base: Annotated[str, typer.Option(help="What the change is to be merged into.")] = "main",
+    version: Annotated[str, typer.Option(help="The change.")] = "HEAD",
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")
+    ] = True,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Append it to this file, as a pull request shows it.")
+    ] = None,
+    repository: Repository = None,
+    store: StorePlace = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a change does to contracts and to every environment. Exit 0: nothing breaks. 1: it
+    breaks somebody. 3: that cannot be said."""
+    with said_plainly():
+        desk = Desk.at(repository, store)
+        old, new = desk.history.sha(base), desk.history.sha(version)
+        whole = Environment(
+            f"all of {base}", [There(each, old) for each in APPLICATIONS], [], seen=True
+        )
+        names = dict.fromkeys([*desk.store.environments(), LAPTOP])
+        others = [desk.environment(name, None, Folder.at(data)) for name in names]
+        environments = [whole, *(each for each in others if each.there)]
+        runner = Runner(history=desk.history, say=progress) if run else None
+        gate = Gate(history=desk.history, store=desk.store, run=runner, say=progress)
+        found = of(desk.history, gate, old, new, environments)
+    text = shown(found)
+    if markdown is not None:
+        with markdown.open("a") as file:
+            file.write(text + "\n")
+    typer.echo(msgspec.json.encode(found).decode() if as_json else text)
+    codes = {Answer.YES: DONE, Answer.NO: NO, Answer.UNKNOWN: CANNOT_SAY}
+    raise typer.Exit(codes[found.answer])
+
+
+def of(history: History, gate: Gate, old: str, new: str, environments: list[Environment]) -> Review:
+    touched = [each for each in APPLICATIONS if _touches(history, each, old, new)]
+    changes = [change for service in SERVICES for change in _named(history, service, old, new)]
+    return Review(
+        base=old,
+        version=new,
+        applications=touched,
+        verdicts=[
+            gate.can_i_deploy(application, new, environment)
+            for environment in environments
+            for application in touched
+        ],
+        talks=_talks(history, old, new),
+        breaking=[text for text, breaking in changes if breaking],
+        compatible=sum(not breaking for _, breaking in changes),
+    )
+
+
+def _touches(history: History, application: str, old: str, new: str) -> bool:
+    """A service by its sources, a client by its pacts."""
+    if application in SERVICES:
+        place = f"{SOURCES}/{application}"
+        if history.tree_id(old, place) != history.tree_id(new, place):
+            return True
+        if history.content(application, old) != history.content(application, new):
+            return True
+    return _pacts_of(history, application, old) != _pacts_of(history, application, new)
+
+
+def _pacts_of(history: History, application: str, sha: str) -> set[str]:
+    return {pact.id for pact in history.pacts(sha) if pact.consumer == application}
+
+
+def _named(history: History, service: str, old: str, new: str) -> list[tuple[str, bool]]:
+    changes = changes_between(history, service, old, new)
+    return [(f"{service} {each.where}: {each.what}", each.breaking) for each in changes]
+
+
+def _talks(history: History, old: str, new: str) -> list[Talk]:
+    before, after = _interactions(history, old), _interactions(history, new)
+    talks = []
+    for pair in sorted(before.keys() | after.keys()):
+        was, now = before.get(pair, {}), after.get(pair, {})
+        talk = Talk(
+            consumer=pair[0],
+            provider=pair[1],
+            added=sorted(now.keys() - was.keys()),
+            removed=sorted(was.keys() - now.keys()),
+            changed=sorted(name for name in was.keys() & now.keys() if was[name] != now[name]),
+        )
+        if talk.added or talk.removed or talk.changed:
+            talks.append(talk)
+    return talks
+
+
+def _interactions(history: History, sha: str) -> dict[tuple[str, str], dict[str, object]]:
+    return {
+        (pact.consumer, pact.provider): {
+            each["description"]: each for each in json.loads(pact.body)["interactions"]
+        }
+        for pact in history.pacts(sha)
+    }
+
+
+def shown(review: Review) -> str:
+    """As Markdown: the answer first, then what says no, then what else there is to know."""
+    head = {
+        Answer.YES: "nobody breaks",
+        Answer.NO: "**somebody breaks**",
+        Answer.UNKNOWN: "**it cannot be said**",
+    }[review.answer]
+    lines = [f"### Contracts: {head}", ""]
+    touched = ", ".join(review.applications) or "no application"
+    lines.append(f"`{review.base[:SHORT]}` to `{review.version[:SHORT]}` touches {touched}.")
+    if review.verdicts:
+        lines += ["", "| application | environment | answer | why |", "|---|---|---|---|"]
+        lines += [_row(verdict) for verdict in review.verdicts]
+    for talk in review.talks:
+        what = [
+            f"{word}: {', '.join(names)}"
+            for word, names in (
+                ("new", talk.added),
+                ("changed", talk.changed),
+                ("gone", talk.removed),
+            )
+            if names
+        ]
+        lines.append(f"\n- {talk.consumer} of {talk.provider}: {'; '.join(what)}")
+    if review.breaking:
+        lines += ["", "Changes of published schemas that could break a client without a pact:", ""]
+        lines += [f"- {each}" for each in review.breaking[:SHOWN_MAX]]
+        if len(review.breaking) > SHOWN_MAX:
+            lines.append(f"- and {len(review.breaking) - SHOWN_MAX} more: ./cbs contracts diff")
+    if review.compatible:
+        lines += ["", f"{review.compatible} other changes of published schemas break nobody."]
+    return "\n".join(lines)
+
+
+def _row(verdict: Verdict) -> str:
+    against = [reason for reason in verdict.reasons if reason.answer is not Answer.YES]
+    why = "<br>".join(f"{reason.why}. {reason.todo}".replace("|", "\\|") for reason in against)
+    why = why or f"{len(verdict.reasons)} reasons, all yes"
+    return f"| {verdict.application} | {verdict.environment} | {verdict.answer} | {why} |"

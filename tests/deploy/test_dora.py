@@ -1,0 +1,95 @@
+"""The four keys, computed from releases whose times are known."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from cbs.tools.release.deploy.dora import figures, told
+from cbs.tools.release.deploy.releases import Done, Entry, Kind, Release, Step
+from cbs.tools.release.gate.records import Answer
+from tests.deploy.world import BEGAN, said
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+UNTIL = BEGAN + 10 * DAY
+
+
+def release(
+    at: datetime, *, end: str, kind: Kind = Kind.DEPLOY, lead: timedelta = HOUR, to: str = "prod"
+) -> Release:
+    """It reaches users after a minute, and ends a minute later."""
+    made = Release(
+        id=f"{at:%Y%m%dT%H%M%S}",
+        kind=kind,
+        application="ledger",
+        version="b" * 40,
+        environment=to,
+        committed=at + 2 * MINUTE - lead,
+        at=at,
+        by="asha",
+    )
+    worked, broke = said(Answer.YES), said(Answer.NO)
+    plan: list[tuple[Step, Done, timedelta]] = [(Step.GATE, worked, MINUTE)]
+    if end == "refused":
+        plan = [(Step.GATE, broke, MINUTE)]
+    if end == "reverted":
+        plan += [(Step.CANARY, worked, MINUTE), (Step.JUDGE, broke, MINUTE)]
+        plan += [(Step.REVERT, worked, 2 * MINUTE)]
+    if end == "promoted":
+        plan += [(Step.CANARY, worked, MINUTE), (Step.JUDGE, worked, MINUTE)]
+        plan += [(Step.PROMOTE, worked, 2 * MINUTE), (Step.RECORD, worked, 2 * MINUTE)]
+    for step, done, after in plan:
+        made.steps.append(Entry(step=step, began=at + after, ended=at + after, done=done))
+    return made
+
+
+def test_nothing_is_computed_from_nothing():
+    found = figures([], "prod", until=UNTIL, days=10)
+
+    assert (found.deployments, found.failure_rate, found.lead_seconds) == (0, None, None)
+    assert "no release reached prod in 10 days" in told(found)
+
+
+def test_the_four_keys():
+    releases = [
+        release(BEGAN, end="promoted", lead=HOUR),
+        release(BEGAN + DAY, end="reverted"),
+        release(BEGAN + 2 * DAY, end="refused"),
+        release(BEGAN + 3 * DAY, end="promoted", lead=3 * HOUR),
+        release(BEGAN + 3 * DAY + 2 * HOUR, end="promoted", kind=Kind.ROLLBACK),
+        release(BEGAN + 4 * DAY, end="promoted", lead=8 * HOUR),
+        release(BEGAN + 5 * DAY, end="promoted", to="staging"),
+    ]
+
+    found = figures(releases, "prod", until=UNTIL, days=10)
+
+    assert (found.deployments, found.deployments_per_day) == (3, 0.3)
+    assert found.lead_seconds == (3 * HOUR).total_seconds()
+    # Four had a canary; one was reverted, one rolled back. The refused one reached nobody.
+    assert (found.changes, found.failed, found.failure_rate) == (4, 2, 0.5)
+    # One minute for the canary; two hours and one minute for what was promoted: the median.
+    minutes = (1 + 121) / 2
+    assert found.restore_seconds == (minutes * MINUTE).total_seconds()
+    assert "2 of 4 (50%)" in told(found)
+
+
+def test_a_rollback_is_of_the_last_change_alone():
+    releases = [
+        release(BEGAN, end="promoted"),
+        release(BEGAN + DAY, end="promoted"),
+        release(BEGAN + 2 * DAY, end="promoted", kind=Kind.ROLLBACK),
+    ]
+
+    assert figures(releases, "prod", until=UNTIL, days=10).failed == 1
+
+
+@pytest.mark.parametrize(("days", "deployments"), [(10, 2), (8.5, 1), (1, 0)])
+def test_only_what_ended_in_the_window_counts(days, deployments):
+    releases = [
+        release(BEGAN, end="promoted"),
+        release(BEGAN + 2 * DAY, end="promoted"),
+        release(UNTIL, end="promoted"),
+    ]
+
+    found = figures(releases, "prod", until=UNTIL, days=days)
+
+    assert found.deployments == deployments

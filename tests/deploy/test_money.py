@@ -1,0 +1,103 @@
+"""On a real bank: what a canary booked wrongly is seen; what was wrong before is not its fault."""
+
+import pytest
+
+from cbs.platform.context import new_id
+from cbs.tools.ops.verify.snapshots import Place
+from cbs.tools.release.deploy.money import Money, look, money
+from cbs.tools.release.gate.records import Answer
+from tests.verify.bank import ANN
+from tests.verify.planted import FIRST, planted
+
+LETTER = "INSERT INTO dead_letter VALUES ('customers', {}, '', 'indigestible', now())"
+WRONG_POSTING = (
+    f"UPDATE posting SET amount_minor = amount_minor - 7"
+    f" WHERE account = '{ANN}' AND transaction_id = {FIRST}"
+)
+
+
+def places(bank):
+    return {service: Place(url=each.verify_url) for service, each in bank.items()}
+
+
+async def seen(bank, **more) -> Money:
+    return await look(places(bank), say=lambda _: None, may_lose=True, **more)
+
+
+def answers(reasons) -> set[Answer]:
+    return {reason.answer for reason in reasons}
+
+
+async def test_a_clean_bank_is_a_yes_with_its_numbers(bank):
+    before = await seen(bank)
+
+    (reason,) = money(before, await seen(bank))
+
+    assert reason.answer is Answer.YES
+    assert f"{before.checks} invariants checked" in reason.why
+    assert before.checks > 20
+
+
+async def test_a_wrong_posting_of_a_canary_is_a_no_and_named(bank):
+    before = await seen(bank)
+    await planted(bank, "ledger", WRONG_POSTING)
+
+    reasons = money(before, await seen(bank))
+
+    assert answers(reasons) == {Answer.NO}
+    sums = next(each for each in reasons if each.why.startswith("ledger/transaction-sums"))
+    assert "1 rows more than before the canary: transaction_id" in sums.why
+    assert "reverse" in sums.todo
+
+
+async def test_what_was_wrong_before_stops_no_release(bank):
+    await planted(bank, "ledger", WRONG_POSTING)
+    before = await seen(bank)
+
+    (reason,) = money(before, await seen(bank))
+
+    assert reason.answer is Answer.YES
+    assert "violated as before" in reason.why
+
+
+async def test_dead_letters_must_not_grow(bank):
+    await planted(bank, "ledger", LETTER.format(7))
+    before = await seen(bank)
+    assert answers(money(before, await seen(bank))) == {Answer.YES}
+
+    await planted(bank, "ledger", LETTER.format(8))
+    (reason,) = money(before, await seen(bank))
+
+    assert reason.answer is Answer.NO
+    assert reason.why == "ledger has 2 dead letters, 1 before the canary"
+
+
+async def test_a_stuck_change_is_a_no_and_a_young_one_is_not(bank):
+    before = await seen(bank)
+    change = (
+        f"INSERT INTO change SELECT '{new_id()}', account_id, kind, 'tell-ledger', version, terms,"
+        " former, principal, 'stuck', on_behalf_of, correlation_id, reason FROM change LIMIT 1"
+    )
+    await planted(bank, "accounts", change)
+
+    assert answers(money(before, await seen(bank))) == {Answer.YES}
+    (reason,) = money(before, await seen(bank, stuck_seconds_max=0))
+
+    assert (reason.answer, before.stuck) == (Answer.NO, 0)
+    assert reason.why == "1 changes of accounts are stuck, 0 before the canary"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [
+        ({"violated": {"a/b": ["x"]}}, {"violated": {"a/b": ["x", "y"]}}, Answer.NO),
+        (
+            {"violated": {"a/b": ["x", "and more"]}},
+            {"violated": {"a/b": ["x", "and more"]}},
+            Answer.UNKNOWN,
+        ),
+        ({}, {"unknown": {"a/b": "the database is away"}}, Answer.UNKNOWN),
+    ],
+)
+def test_what_cannot_be_compared_is_unknown(before, after, answer):
+    assert answers(money(Money(**before), Money(**after))) == {answer}

@@ -1,0 +1,108 @@
+"""A PEX is a zip: one with a fault in it is the good one, but for a file that is rewritten."""
+
+import json
+import secrets
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+NAMED = ("PEX-INFO", "__main__.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`edits`: file -> (what is there once, what stands there instead); `tail` comes after it."""
+
+    edits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    tail: str = ""
+
+
+# What an answer says that only a fault gives.
+PLANTED = "planted"
+GOOD = Fault()
+NEVER_READY = Fault(
+    {
+        "cbs/platform/process.py": (
+            'return state | {"status": "ready", "queues": queues}',
+            'return state | {"status": "no-reason"}',
+        )
+    }
+)
+# Every tenth request, over HTTP as on the bus, by turns as unavailable and as a bug.
+ONE_IN_TEN_FAILS = Fault(
+    {
+        "cbs/platform/admission.py": (
+            "            await self._pass_on(scope, receive, sending)\n",
+            "            FAULTS[0] += 1\n"
+            "            if FAULTS[0] % 10 == 0:\n"
+            "                answered[0] = 503 if FAULTS[0] % 20 else 500\n"
+            '                await send({"type": "http.response.start", "status": answered[0]})\n'
+            '                await send({"type": "http.response.body", "body": b"planted"})\n'
+            "                return\n"
+            "            await self._pass_on(scope, receive, sending)\n",
+        ),
+        "cbs/platform/bus.py": (
+            "        principal = self.tokens.principal(call.token)\n",
+            "        FAULTS[0] += 1\n"
+            "        if FAULTS[0] % 10 == 0:\n"
+            '            raise Unavailable("planted")\n'
+            "        principal = self.tokens.principal(call.token)\n",
+        ),
+    },
+    tail="\nFAULTS = [0]\n",
+)
+# The book is right, and what the others are told of each transaction is a paisa more.
+TELLS_A_PAISA_MORE = Fault(
+    {
+        "cbs/ledger/store/write_path.py": (
+            "[(each.news(), order.origin) for order, each in posted]",
+            "[(_more(each.news()), order.origin) for order, each in posted]",
+        )
+    },
+    tail="""
+
+def _more(news):
+    from dataclasses import replace
+
+    legs = [replace(leg, amount_minor=leg.amount_minor + 1) for leg in news.legs]
+    return replace(news, legs=legs)
+""",
+)
+
+
+def remade(good: Path, out: Path, *, fault: Fault, more: Mapping[str, str]) -> Path:
+    """A PEX of its own, with other bytes; `more` are files that the good one lacks."""
+    missing = set(fault.edits)
+    hashes = {name: secrets.token_hex(20) for name in ("code_hash", "pex_hash")}
+    with zipfile.ZipFile(good) as old, out.open("wb") as file:
+        info = json.loads(old.read("PEX-INFO"))
+        file.write(b"#!/usr/bin/env python3.11\n")
+        with zipfile.ZipFile(file, "w") as new:
+            for entry in old.infolist():
+                body = old.read(entry)
+                if entry.filename in missing:
+                    text = _rewritten(body.decode(), *fault.edits[entry.filename])
+                    body = (text + fault.tail).encode()
+                    missing.discard(entry.filename)
+                if entry.filename in NAMED:
+                    body = _renamed(body, info, hashes)
+                new.writestr(entry, body)
+            for name, text in more.items():
+                new.writestr(name, text)
+    assert not missing, missing
+    out.chmod(0o755)
+    return out
+
+
+def _rewritten(text: str, before: str, after: str) -> str:
+    assert text.count(before) == 1, f"there are {text.count(before)} of {before}"
+    return text.replace(before, after)
+
+
+def _renamed(body: bytes, info: Mapping[str, Any], hashes: Mapping[str, str]) -> bytes:
+    """By its hashes a PEX unpacks itself once: this one is not to find the other's files."""
+    for name, value in hashes.items():
+        body = body.replace(info[name].encode(), value.encode())
+    return body

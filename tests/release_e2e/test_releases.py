@@ -1,0 +1,322 @@
+"""Versions of the ledger, good and bad, are released while customers ask: none of them notices."""
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from cbs.tools.cli import __main__ as program
+from cbs.tools.cluster import binaries
+from cbs.tools.cluster.api import Declined, NoCluster
+from cbs.tools.cluster.artifacts import PROGRAMS
+from cbs.tools.ops.verify.verify import places_of
+from tests.cluster.conftest import found
+from tests.gate.clone import ROOT
+from tests.release_e2e import pexes
+from tests.release_e2e.bank import PERCENT, TO, Bank, Told, made, note
+from tests.release_e2e.load import Load, Meter, opened
+from tests.release_e2e.pexes import PLANTED
+
+pytestmark = pytest.mark.timeout(1500)
+assert program  # run as `python -m cbs.tools.cli`
+REFUSED = r"refuses this token|Permission denied"
+MESH = os.environ.get("CBS_TEST_MESH") == "1"
+UP_SECONDS_MAX, DOWN_SECONDS_MAX, FORGET_SECONDS_MAX = 600, 180, 30
+QUIET = {"stable": None, "canary": None, "canary-percent": "10"}
+EXPANDS = '''"""Room for a note."""
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from cbs.platform.migrations import sql_migration
+
+ID = "ledger_0002_note"
+VERSION = "1.38.0"
+DESCRIPTION = "Room for a note"
+SCRIPT = "ALTER TABLE transaction ADD COLUMN note text"
+
+
+async def forwards() -> MigrationManager:
+    return sql_migration(service="ledger", id=ID, description=DESCRIPTION, script=SCRIPT)
+'''
+CONTRACTS = EXPANDS.replace("0002_note", "0003_less").replace(
+    "ADD COLUMN note text", "DROP COLUMN narrative"
+)
+COLUMN = """
+    SELECT EXISTS (SELECT FROM information_schema.columns
+        WHERE table_name = 'transaction' AND column_name = $1)"""
+MIGRATIONS = "cbs/ledger/migrations"
+
+
+@pytest.fixture(scope="module")
+def bank() -> Iterator[Bank]:
+    """Up, with customers who ask all the time."""
+    dist = next((p for p in (ROOT, ROOT / "dist") if _has_all(p)), None)
+    if dist is None:
+        pytest.skip("no PEXes: run this through ./pants, or ./pants package :: first")
+    programs = {tool.variable: str(found(tool)) for tool in (binaries.NOMAD, binaries.CONSUL)}
+    with tempfile.TemporaryDirectory(prefix="cbs-releasing-") as root:
+        # As root, tasks are nobody's, who must pass through.
+        Path(root).chmod(0o711)
+        bank = made(Path(root), dist, programs)
+        data = ("--data", str(bank.folder.root))
+        bank.environ["CBS_SHA"] = bank.clone.git("rev-parse", "HEAD")
+        try:
+            words = ["--detach", "--dist", str(dist), *data, *(["--mesh"] if MESH else [])]
+            up = bank.run("cluster", "dev", *words, seconds=UP_SECONDS_MAX)
+            assert up.returncode == 0, up.stdout + up.stderr
+            del bank.environ["CBS_SHA"]
+            (bank.folder.root / "pexes").mkdir()
+            with Load(bank.folder, asyncio.run(opened(bank.folder))) as bank.load:
+                yield bank
+        finally:
+            bank.run("down", *data, seconds=DOWN_SECONDS_MAX)
+
+
+@pytest.fixture(autouse=True)
+def measured(bank: Bank, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    yield
+    with capsys.disabled():
+        for text in bank.load.said:
+            print(f"\n{text}")  # noqa: T201
+    bank.load.said.clear()
+
+
+def _has_all(place: Path) -> bool:
+    return all((place / "cbs" / f"{name}.pex").is_file() for name in PROGRAMS)
+
+
+class Unnoticed:
+    """What customers asked inside the block, none of it in vain."""
+
+    def __init__(self, load: Load, what: str) -> None:
+        self.load, self.what = load, what
+
+    def __enter__(self) -> None:
+        self.before, self.began = self.load.so_far(), time.monotonic()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        asked, repeated, failed = self.load.so_far()
+        asked, repeated = asked - self.before[0], repeated - self.before[1]
+        failed -= self.before[2]
+        many = sum(failed.values())
+        times = [
+            self.began,
+            *(at for at in self.load.answered if at > self.began),
+            time.monotonic(),
+        ]
+        pause = max(after - before for before, after in pairwise(times))
+        self.load.said.append(
+            f"{self.what}: {asked} requests, {sum(repeated.values())} repeated, {many} failed,"
+            f" longest pause {pause:.2f} s"
+        )
+        note(f"{dict(repeated)} {dict(failed)}" if repeated or failed else "")
+        if kind is None:
+            assert asked > 100, "the load stands still"
+            assert failed == Counter()
+            # A busy machine may keep a client waiting; what a canary got wrong nobody sees.
+            assert not [how for how in repeated if PLANTED in how or " 500" in how]
+
+
+def shared(meter: Meter, told: Told) -> None:
+    """The canary was asked, and hardly more than its share."""
+    note(f"asked of canary, of all: {meter.shares}\n{told.said('judge')}")
+    for protocol, (mine, all_) in meter.shares.items():
+        share, spread = PERCENT / 100, (PERCENT / 100 * (1 - PERCENT / 100) * all_) ** 0.5
+        # By lot it would be within five standard deviations; and what was under way is counted.
+        assert 0 < mine <= share * all_ + 5 * spread + 3, (protocol, meter.shares)
+    assert set(meter.shares) == {"http", "bus"}
+
+
+def as_before(bank: Bank, sha: str) -> None:
+    assert bank.routes() == QUIET
+    until = time.monotonic() + FORGET_SECONDS_MAX
+    while (there := bank.ledgers()) != {sha} and time.monotonic() < until:
+        time.sleep(0.5)
+    assert there == {sha}
+
+
+def column(bank: Bank, name: str) -> bool:
+    async def there() -> bool:
+        place = places_of(bank.folder)["ledger"]
+        connection = await asyncpg.connect(place.url, passfile=place.passfile)
+        try:
+            return bool(await connection.fetchval(COLUMN, name))
+        finally:
+            await connection.close()
+
+    return asyncio.run(there())
+
+
+def test_who_deploys_reads_no_secret_and_touches_no_rule(bank):
+    nomad, consul = bank.api("nomad", "deployer"), bank.api("consul", "deployer")
+    assert nomad.get("/v1/job/cbs-ledger")["ID"] == "cbs-ledger"
+    allocation = nomad.get("/v1/job/cbs-ledger/allocations")[0]["ID"]
+    for refused in (
+        lambda: nomad.get("/v1/var/nomad/jobs/cbs-ledger"),
+        lambda: nomad.put("/v1/var/nomad/jobs/cbs-ledger", {"Items": {"token": "mine"}}),
+        lambda: nomad.get(f"/v1/client/fs/ls/{allocation}"),
+        lambda: nomad.get(f"/v1/client/fs/logs/{allocation}", task="service", type="stdout"),
+        lambda: nomad.get("/v1/acl/tokens"),
+        lambda: nomad.get("/v1/nodes"),
+        lambda: nomad.put("/v1/system/gc"),
+        lambda: consul.put("/v1/acl/policy", {"Name": "mine", "Rules": 'acl = "write"'}),
+        lambda: consul.put("/v1/kv/other", b"1"),
+        lambda: consul.put("/v1/agent/service/register", {"Name": "cbs-ledger", "Port": 1}),
+    ):
+        with pytest.raises((NoCluster, Declined), match=REFUSED):
+            refused()
+
+
+def test_a_good_version_takes_over_and_nobody_notices(bank):
+    base = bank.clone.git("rev-parse", "HEAD")
+    source = bank.clone.root / "src" / "python" / MIGRATIONS / "ledger_0002_note.py"
+    source.write_text(EXPANDS)
+    sha = bank.clone.commit("Room for a note")
+    pex = bank.pex("good", more={f"{MIGRATIONS}/ledger_0002_note.py": EXPANDS})
+    diff = bank.run(*bank.words("diff", "ledger", "--to", TO, "--data", str(bank.folder.root)))
+    assert f"{base[:10]} -> {sha[:10]}" in diff.stdout, diff.stdout + diff.stderr
+    assert "migration ledger_0002_note.py" in diff.stdout
+
+    # The gate brings up a bank of its own beside this one, on two cores: not while we count.
+    bank.verify()
+    with Unnoticed(bank.load, "a good release"), bank.meter() as meter:
+        told = bank.deploy("--pex", str(pex))
+
+    assert (told.code, told.outcome) == (0, "promoted"), told.why
+    shared(meter, told)
+    as_before(bank, sha)
+    assert column(bank, "note")
+    (release,) = bank.history()
+    assert (release["before"], release["outcome"]) == (base, "promoted")
+    assert all(each["told"] for each in release["steps"])
+    verdicts = json.loads(bank.run(*bank.words("verdicts", "--json")).stdout)
+    assert all(each["valid"] and each["audited"] for each in verdicts)
+    steps = [each["signed"]["verdict"].get("step") for each in verdicts]
+    assert [each for each in steps if each] == [each["step"] for each in release["steps"]]
+    dora = bank.run(*bank.words("dora", "--env", TO, "--json"))
+    assert json.loads(dora.stdout)["deployments"] == 1, dora.stderr
+
+
+def test_one_that_takes_away_what_the_old_one_reads_never_runs(bank):
+    (before,) = bank.ledgers()
+    file = bank.clone.root / "src" / "python" / MIGRATIONS / "ledger_0003_less.py"
+    file.write_text(CONTRACTS)
+    bank.clone.commit("No narrative")
+    try:
+        told = bank.deploy("--pex", str(bank.pex("less")), "--no-run")
+    finally:
+        file.unlink()
+        bank.clone.commit("With a narrative")
+
+    assert (told.code, told.outcome) == (1, "refused")
+    assert "transaction.narrative" in told.why and "ledger_0003_less.py" in told.why
+    assert [each["step"] for each in told.release["steps"]] == ["package", "gate"]
+    as_before(bank, before)
+    assert column(bank, "narrative")
+
+
+def test_one_that_breaks_a_contract_never_runs(bank):
+    (before,) = bank.ledgers()
+    limits = "HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, {}, 140"
+    bank.clone.edit("ledger/api/bus.py", limits.format(200), limits.format(25))
+    bank.clone.commit("Less history")
+    try:
+        told = bank.deploy("--pex", str(bank.pex("contract")))
+    finally:
+        bank.clone.edit("ledger/api/bus.py", limits.format(25), limits.format(200))
+        bank.clone.commit("All history")
+
+    assert (told.code, told.outcome) == (1, "refused"), told.progress
+    assert "breaks accounts@" in told.why and "the history of an account" in told.why
+    as_before(bank, before)
+
+
+def test_one_that_fails_one_in_ten_goes_back_and_nobody_notices(bank):
+    (before,) = bank.ledgers()
+    bank.commit("One in ten fails")
+    pex = bank.pex("failing", fault=pexes.ONE_IN_TEN_FAILS)
+
+    with Unnoticed(bank.load, "one in ten fails"), bank.meter() as meter:
+        told = bank.deploy("--pex", str(pex))
+
+    assert (told.code, told.outcome) == (1, "reverted"), told.why
+    assert "failed, of the stable instances 0 of" in told.why
+    shared(meter, told)
+    as_before(bank, before)
+
+
+def test_one_that_is_never_ready_goes_back_and_nobody_notices(bank, tmp_path):
+    (before,) = bank.ledgers()
+    bank.commit("Never ready")
+    hasty = tmp_path / "hasty.hcl"
+    hasty.write_text('healthy_deadline = "30s"\n')
+
+    with Unnoticed(bank.load, "never ready"):
+        pex = bank.pex("never-ready", fault=pexes.NEVER_READY)
+        told = bank.deploy("--pex", str(pex), "--values", str(hasty))
+
+    assert (told.code, told.outcome) == (1, "reverted"), told.why
+    assert "the canary is not healthy" in told.why and "allocation" in told.why
+    as_before(bank, before)
+
+
+def test_interrupted_it_can_be_aborted_and_killed_it_can_be_resumed(bank):
+    (before,) = bank.ledgers()
+    sha = bank.commit("Interrupted, then killed")
+    pex = ("--pex", str(bank.pex("interrupted")))
+
+    with Unnoticed(bank.load, "interrupted and aborted, killed and resumed"):
+        said = bank.ended("is registered", signal.SIGINT, *pex)
+        assert said.endswith("exit 3") and "is interrupted at" in said
+        assert bank.routes()["canary"] == sha
+        told = bank.deploy(*pex, "--abort")
+        assert (told.code, told.outcome) == (1, "reverted")
+        as_before(bank, before)
+
+        said = bank.ended("judge: ", signal.SIGKILL, *pex)
+        assert said.endswith(f"exit -{signal.SIGKILL}")
+        assert bank.routes() == {"stable": before, "canary": sha, "canary-percent": str(PERCENT)}
+        told = bank.deploy(*pex, "--resume")
+
+    assert (told.code, told.outcome) == (0, "promoted"), told.why
+    as_before(bank, sha)
+
+
+def test_a_rollback_brings_back_the_last_good_one(bank):
+    first, last = [each["version"] for each in bank.history() if each["outcome"] == "promoted"]
+
+    with Unnoticed(bank.load, "a rollback"):
+        told = bank.deploy(command="rollback")
+
+    assert (told.code, told.outcome) == (0, "promoted"), told.why
+    assert (told.release["kind"], told.release["before"]) == ("rollback", last)
+    as_before(bank, first)
+
+
+def test_one_that_tells_wrong_amounts_goes_back_and_each_is_named(bank):
+    """Last: what it wrote stays in the bank until somebody repairs it."""
+    (before,) = bank.ledgers()
+    bank.commit("Tells a paisa more")
+    pex = bank.pex("a-paisa-more", fault=pexes.TELLS_A_PAISA_MORE)
+
+    with Unnoticed(bank.load, "tells a paisa more"):
+        told = bank.deploy("--pex", str(pex))
+
+    assert (told.code, told.outcome) == (1, "reverted"), told.why
+    as_before(bank, before)
+    wrong = [line for line in told.why.splitlines() if line.startswith("ledger/told-as-booked")]
+    assert wrong and "transaction_id" in wrong[0], told.why
+    verified = bank.run("verify", "--data", str(bank.folder.root), "--json")
+    assert verified.returncode == 1, verified.stderr
+    rows = [each for each in json.loads(verified.stdout) if each["check"] == "told-as-booked"]
+    named = rows[0]["rows"][0]["transaction_id"]
+    assert named in wrong[0]
