@@ -20,7 +20,7 @@ HEAR_SECONDS_MAX = 30
 
 @pytest.fixture
 async def sources(nats_url, service):
-    tokens = service.plumbing.tokens
+    tokens = service.runtime.tokens
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(source(name, nats_url=nats_url, tokens=tokens))

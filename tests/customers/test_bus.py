@@ -23,7 +23,7 @@ class Standing(msgspec.Struct):
 async def accounts(served, nats_url):
     """Another service of the bank."""
     token = served.signer.token("accounts", "internal", kind="service")
-    tokens = served.service.plumbing.tokens
+    tokens = served.service.runtime.tokens
     bus = Bus(service="accounts", tokens=tokens, own_token=token)
     await bus.open(url=nats_url, nkey_file=None)
     yield bus

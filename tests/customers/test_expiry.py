@@ -15,7 +15,7 @@ from tests.customers.people import body
 
 
 async def test_expired_verifications_are_told_once(served, clerk, facts, vault_key):
-    plumbing = served.service.plumbing
+    runtime = served.service.runtime
     expires = business_date(now()) + timedelta(days=3)
     passport = {"type": "passport", "number": "M1234567", "expires_on": expires.isoformat()}
     customer = (await clerk.post("/v1/customers", json=body(documents=[passport]))).json()
@@ -24,13 +24,13 @@ async def test_expired_verifications_are_told_once(served, clerk, facts, vault_k
     today = Expiry(
         customers=Customers(
             store=PostgresCustomers(
-                database=plumbing.database, outbox=plumbing.outbox, vault=Vault(vault_key)
+                database=runtime.database, outbox=plumbing.outbox, vault=Vault(vault_key)
             ),
             now=now,
             new_id=new_id,
         ),
-        database=plumbing.database,
-        principal=plumbing.principal,
+        database=runtime.database,
+        principal=runtime.principal,
     )
     later = replace(
         today, customers=replace(today.customers, now=lambda: now() + timedelta(days=4))

@@ -78,7 +78,7 @@ async def test_numbers_appear_nowhere(served, clerk, log, service, facts):
 
     assert sorted({each[:3] for each in answers}) == ["200", "201", "400", "409"]
     told = "".join(body.decode() for _, body in await facts())
-    kept = await contents(service.plumbing.settings.postgres_url)
+    kept = await contents(service.runtime.settings.postgres_url)
     assert "Asha" in kept and "document-added" in kept and "document-verified" in told
     for place in (*answers, told, kept, log.getvalue()):
         assert number not in place and other not in place
@@ -95,7 +95,7 @@ async def test_facts_carry_no_personal_data(clerk, facts):
 
 async def test_a_crash_is_logged_without_what_it_was_about(served, clerk, log, monkeypatch):
     number = pan()
-    store = served.service.parts.provide["customers"].store
+    store = served.service.spec.provide["customers"].store
 
     async def crash(self, customer, events):
         raise RuntimeError("a bug")
@@ -113,14 +113,14 @@ async def test_a_fingerprint_cannot_be_searched_for_the_number(served, clerk, se
     asked = body(documents=[{"type": "aadhaar", "number": aadhaar()}])
     await clerk.post(URL, json=asked)
 
-    row = await service.plumbing.database.fetchrow("SELECT fingerprint FROM request")
+    row = await service.runtime.database.fetchrow("SELECT fingerprint FROM request")
 
     plain = fingerprint("POST", URL, json.dumps(asked).encode())
     assert row["fingerprint"] not in (plain, sha256(plain).digest())
 
 
 async def test_the_runtime_role_cannot_take_a_document_away(service, served):
-    database = service.plumbing.database
+    database = service.runtime.database
     for statement in (
         "DELETE FROM document",
         "DELETE FROM customer",
@@ -137,4 +137,4 @@ async def test_the_search_for_numbers_can_find_one(clerk, service):
 
     await clerk.post(f"{URL}/{customer['id']}/suspend", json={"reason": f"see {number}"})
 
-    assert number in await contents(service.plumbing.settings.postgres_url)
+    assert number in await contents(service.runtime.settings.postgres_url)
