@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from cbs.accounts.domain.account import CustomerNotFound
-from cbs.accounts.http.desk import Desk
 from cbs.accounts.main import build
 from cbs.accounts.service import DECLARATION
 from cbs.ledger.main import build as build_ledger
 from cbs.ledger.service import DECLARATION as LEDGER
 from cbs.platform.bus import Bus, Endpoint
+from cbs.platform.saga import Sagas
 from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.conftest import Database
@@ -56,10 +56,10 @@ class Bank:
     teller: httpx.AsyncClient
 
     @property
-    def desk(self) -> Desk:
-        desk = self.accounts.service.spec.provide["desk"]
-        assert isinstance(desk, Desk)
-        return desk
+    def sagas(self) -> Sagas:
+        sagas = self.accounts.service.spec.provide["sagas"]
+        assert isinstance(sagas, Sagas)
+        return sagas
 
     async def opened(self, **wanted: Any) -> dict[str, Any]:
         body = {"customer_id": str(uuid4()), "product": "CURRENT-INR", **wanted}
@@ -98,8 +98,7 @@ class Bank:
     async def run_out_leases(self) -> None:
         """As if the time of every lease had passed."""
         await self.accounts.service.runtime.database.execute(
-            "UPDATE change SET lease_until = clock_timestamp() - interval '1 s'"
-            " WHERE step <> 'done'"
+            "UPDATE saga SET lease_until = clock_timestamp() - interval '1 s' WHERE step <> 'done'"
         )
 
 

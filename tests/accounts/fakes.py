@@ -1,7 +1,6 @@
 """The stores in memory, and a ledger of two ideas: versions, and a balance."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -9,16 +8,22 @@ from typing import Any
 from uuid import UUID
 
 from cbs.accounts.application.accounts import Accounts, Posting
-from cbs.accounts.application.changes import Advance, Changes, Standing
-from cbs.accounts.domain.account import Account, AccountNotEmpty, FloorAboveBalance, State
-from cbs.accounts.domain.change import Asker, Change, Step
+from cbs.accounts.application.sagas import ChangeSteps, Standing
+from cbs.accounts.domain.account import (
+    Account,
+    AccountNotEmpty,
+    FloorAboveBalance,
+    State,
+)
+from cbs.accounts.domain.change import Change
 from cbs.accounts.domain.product import Product, ProductKind, ProductKnown
-from cbs.accounts.http.desk import view
-from cbs.kernel.answer import Answer
+from cbs.accounts.http.shapes import answer_to_change
 from cbs.kernel.event import Event
 from cbs.kernel.money import Currency
+from cbs.kernel.saga import Requester, Saga, SagaDefinition
 from cbs.platform.context import new_id
-from cbs.platform.problem import answer_of
+from cbs.platform.saga import Sagas
+from tests.platform.sagas import InMemorySagas, MemoryService
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SAVINGS = Product(
@@ -35,8 +40,8 @@ CURRENT = Product(
 GOOD = Standing(verified=True, active=True)
 
 
-def asker(key: str = "key-0001") -> Asker:
-    return Asker(principal="asha", key=key)
+def requester(key: str = "key-0001") -> Requester:
+    return Requester(principal="asha", key=key)
 
 
 @dataclass
@@ -48,7 +53,7 @@ class InMemoryProducts:
         if product.code in self.kept:
             raise ProductKnown
         self.kept[product.code] = product
-        self.facts.append(product.news())
+        self.facts.append(product.to_event())
 
     async def get(self, code: str) -> Product | None:
         return self.kept.get(code)
@@ -59,35 +64,22 @@ class InMemoryProducts:
 
 @dataclass
 class InMemoryAccounts:
-    """Accounts and their changes; `clock` is in seconds, and stands still by itself."""
-
-    clock: float = 0.0
-    lease_seconds: float = 10.0
     rows: dict[UUID, Account] = field(default_factory=dict)
-    changes: dict[UUID, Change] = field(default_factory=dict)
-    leases: dict[UUID, float] = field(default_factory=dict)
-    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
-    facts: list[Event] = field(default_factory=list)
     serials: Iterator[int] = field(default_factory=lambda: count(1))
 
     async def next_serial(self) -> int:
         return next(self.serials)
 
-    async def begin(self, account: Account, change: Change) -> None:
-        self._keep(account, change)
+    async def add(self, account: Account) -> None:
+        self.rows[account.id] = account
 
-    async def change(
-        self, account_id: UUID, begin: Callable[[Account], tuple[Account, Change]]
-    ) -> Change | None:
+    async def update(
+        self, account_id: UUID, change: Callable[[Account], Account]
+    ) -> Account | None:
         if account_id not in self.rows:
             return None
-        account, change = begin(self.rows[account_id])
-        self._keep(account, change)
-        return change
-
-    def _keep(self, account: Account, change: Change) -> None:
-        self.rows[account.id], self.changes[change.id] = account, change
-        self.leases[change.id] = self.clock + self.lease_seconds
+        self.rows[account_id] = change(self.rows[account_id])
+        return self.rows[account_id]
 
     async def get(self, account_id: UUID) -> Account | None:
         return self.rows.get(account_id)
@@ -105,50 +97,6 @@ class InMemoryAccounts:
         ]
         return sorted(found, key=lambda each: each.id)[:limit]
 
-    async def account(self, account_id: UUID) -> Account:
-        return self.rows[account_id]
-
-    async def advance(self, change: Change, advance: Callable[[Account], Advance]) -> Change | None:
-        if self.changes[change.id].step is not change.step:
-            return None
-        taken = advance(self.rows[change.account_id])
-        self.rows[change.account_id] = taken.account
-        known = replace(change, step=taken.to, version=taken.version, refusal=taken.refusal)
-        self.changes[change.id] = known
-        if taken.answer is not None:
-            self.answers[change.asker.principal, change.asker.key] = taken.answer
-        if taken.news is not None:
-            self.facts.append(taken.news)
-        return known
-
-    def _free(self) -> list[Change]:
-        free = [
-            change
-            for change in self.changes.values()
-            if change.step is not Step.DONE and self.leases[change.id] < self.clock
-        ]
-        return sorted(free, key=lambda change: self.leases[change.id])
-
-    async def take(self, *, principal: str, key: str, lease_seconds: float) -> Change | None:
-        for change in self._free():
-            if (change.asker.principal, change.asker.key) == (principal, key):
-                self.leases[change.id] = self.clock + lease_seconds
-                return change
-        return None
-
-    async def take_due(self, *, limit: int, lease_seconds: float) -> list[Change]:
-        due = self._free()[:limit]
-        self.leases.update({change.id: self.clock + lease_seconds for change in due})
-        return due
-
-    async def defer(self, change: Change, *, seconds: float, error: str) -> None:
-        known = self.changes[change.id]
-        self.changes[change.id] = replace(known, tries=known.tries + 1)
-        self.leases[change.id] = self.clock + seconds
-
-    async def unfinished(self) -> int:
-        return sum(change.step is not Step.DONE for change in self.changes.values())
-
 
 @dataclass
 class FakeBook:
@@ -158,7 +106,10 @@ class FakeBook:
     balance_minor: dict[str, int] = field(default_factory=dict)
     postings: list[Posting] = field(default_factory=list)
 
-    async def hold(self, account: Account) -> None:
+    async def open(self, account: Account) -> None:
+        await self.change_terms(account)
+
+    async def change_terms(self, account: Account) -> None:
         known = self.held.get(account.number)
         if known is not None and account.version <= known.version:
             return
@@ -192,42 +143,52 @@ class Bank:
     """The use cases on what is in memory."""
 
     store: InMemoryAccounts = field(default_factory=InMemoryAccounts)
+    sagas_kept: InMemorySagas = field(default_factory=InMemorySagas)
     book: FakeBook = field(default_factory=FakeBook)
     customers: FakeCustomers = field(default_factory=FakeCustomers)
-    failures: list[BaseException] = field(default_factory=list)
+    service: MemoryService = field(default_factory=MemoryService)
+
+    @property
+    def definitions(self) -> dict[str, SagaDefinition[Change]]:
+        return ChangeSteps(
+            accounts=self.store,
+            book=self.book,
+            customers=self.customers,
+            now=lambda: NOON,
+            view=answer_to_change,
+        ).definitions()
 
     @property
     def accounts(self) -> Accounts:
         products = InMemoryProducts(kept={each.code: each for each in (SAVINGS, CURRENT)})
-        return Accounts(accounts=self.store, products=products, book=self.book, new_id=new_id)
-
-    @property
-    def changes(self) -> Changes:
-        return Changes(
-            store=self.store,
+        return Accounts(
+            accounts=self.store,
+            products=products,
             book=self.book,
-            customers=self.customers,
-            now=lambda: NOON,
-            view=view,
-            refused=answer_of,
-            as_service_for=lambda change: nullcontext(),
-            failed=lambda change, error: self.failures.append(error),
-            lease_seconds=self.store.lease_seconds,
+            sagas=self.sagas_kept,
+            definitions=self.definitions,
+            new_id=new_id,
         )
 
-    async def begin_opening(self, key: str = "open-0001", *, overdraft_minor: int = 0) -> Change:
+    @property
+    def sagas(self) -> Sagas:
+        return self.service.sagas(self.sagas_kept, self.definitions)
+
+    async def begin_opening(
+        self, key: str = "open-0001", *, overdraft_minor: int = 0
+    ) -> Saga[Change]:
         return await self.accounts.open(
             customer_id=UUID(int=7),
             product=CURRENT.code,
             branch=1,
             overdraft_minor=overdraft_minor,
-            asker=asker(key),
+            requester=requester(key),
         )
 
     async def opened(self, *, overdraft_minor: int = 0) -> Account:
-        change = await self.begin_opening(overdraft_minor=overdraft_minor)
-        await self.changes.drive(change)
-        return self.store.rows[change.account_id]
+        saga = await self.begin_opening(overdraft_minor=overdraft_minor)
+        await self.sagas.drive(saga)
+        return self.store.rows[saga.data.account_id]
 
 
 def account(**changed: Any) -> Account:
@@ -239,5 +200,5 @@ def account(**changed: Any) -> Account:
         customer_id=UUID(int=7),
         product=CURRENT,
         overdraft_minor=None,
-    ).told(1, at=NOON)
+    ).acknowledged_at(1, at=NOON)
     return replace(plain, **changed)

@@ -34,7 +34,10 @@ ACTS = st.one_of(
         AMOUNTS,
     ),
     st.just(lambda a: a.close()),
-    st.builds(lambda back: lambda a: a.told(max(a.version - back, 1), at=NOON), st.integers(0, 3)),
+    st.builds(
+        lambda back: lambda a: a.acknowledged_at(max(a.version - back, 1), at=NOON),
+        st.integers(0, 3),
+    ),
 )
 
 
@@ -51,25 +54,25 @@ def test_whatever_is_done_an_account_stays_whole(acts):
         assert at.acknowledged >= before.acknowledged
         assert (at.version > before.version) or (at.terms == before.terms)
         # Nothing is changed beside a change that may still be refused.
-        assert not (before.contingent and at.version > before.version)
-        assert not at.contingent or at.acknowledged == at.version - 1
+        assert not (before.awaiting_ledger and at.version > before.version)
+        assert not at.awaiting_ledger or at.acknowledged == at.version - 1
         assert at.state is not State.CLOSED or at.settled
         assert at.state in (State.OPEN, State.CLOSING, State.CLOSED)
 
 
 @given(st.lists(ACTS, max_size=10))
-def test_a_contingent_change_that_is_withdrawn_leaves_the_former_terms(acts):
+def test_a_refused_change_that_is_undone_leaves_the_former_terms(acts):
     at = account()
     for act in acts:
         try:
             changed = act(at)
         except Refusal:
             continue
-        if changed.contingent and changed.version > at.version:
-            back = changed.withdrawn(at.terms)
+        if changed.awaiting_ledger and changed.version > at.version:
+            back = changed.reverted_to(at.terms)
             assert (back.state, back.terms) == (at.state, at.terms)
             assert back.version == changed.version + 1
-            assert back.told(back.version, at=NOON).settled
+            assert back.acknowledged_at(back.version, at=NOON).settled
         at = changed
 
 
@@ -79,24 +82,24 @@ def test_a_freeze_that_does_not_hold_yet_is_not_said_to():
     with pytest.raises(ChangeUnderWay):
         freezing.freeze(Scope.ALL)
     with pytest.raises(AlreadyFrozen):
-        freezing.told(2, at=NOON).freeze(Scope.ALL)
+        freezing.acknowledged_at(2, at=NOON).freeze(Scope.ALL)
     assert freezing.freeze(Scope.DEBITS).terms.frozen is Scope.DEBITS
 
 
 def test_an_unfreezing_that_is_not_through_yet_is_not_said_to_be():
-    frozen = account().freeze(Scope.ALL).told(2, at=NOON)
+    frozen = account().freeze(Scope.ALL).acknowledged_at(2, at=NOON)
 
     with pytest.raises(ChangeUnderWay):
         frozen.unfreeze().unfreeze()
     with pytest.raises(NotFrozen):
-        frozen.unfreeze().told(3, at=NOON).unfreeze()
+        frozen.unfreeze().acknowledged_at(3, at=NOON).unfreeze()
 
 
 def test_changes_that_the_ledger_cannot_refuse_go_side_by_side():
     at = account().freeze(Scope.DEBITS)
     at = at.limit(per_transaction_minor=1, per_day_minor=2, overdraft_minor=0)
 
-    assert (at.version, at.acknowledged, at.contingent) == (3, 1, False)
+    assert (at.version, at.acknowledged, at.awaiting_ledger) == (3, 1, False)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_nothing_goes_beside_what_the_ledger_may_refuse(act):
     for under_way in (account().close(), lower, opening()):
         with pytest.raises(ChangeUnderWay):
             act(under_way)
-    for ended in (account().close().told(2, at=NOON), opening().refused()):
+    for ended in (account().close().acknowledged_at(2, at=NOON), opening().refused()):
         with pytest.raises(AccountNotOpen):
             act(ended)
 
@@ -125,19 +128,19 @@ def test_what_the_ledger_may_refuse_waits_for_the_rest():
 
     with pytest.raises(ChangeUnderWay):
         frozen_and_thawed.close()
-    assert frozen_and_thawed.told(3, at=NOON).close().state is State.CLOSING
+    assert frozen_and_thawed.acknowledged_at(3, at=NOON).close().state is State.CLOSING
 
 
 def test_a_frozen_account_is_not_closed():
     with pytest.raises(AccountFrozen):
-        account().freeze(Scope.DEBITS).told(2, at=NOON).close()
+        account().freeze(Scope.DEBITS).acknowledged_at(2, at=NOON).close()
 
 
 def test_an_acknowledgement_of_an_older_version_settles_nothing():
     closing = account().close()
 
-    assert closing.told(1, at=NOON) == closing
-    assert closing.told(2, at=NOON).closed_at == NOON
+    assert closing.acknowledged_at(1, at=NOON) == closing
+    assert closing.acknowledged_at(2, at=NOON).closed_at == NOON
 
 
 def test_an_account_is_opened_on_its_products_terms():

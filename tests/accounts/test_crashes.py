@@ -9,13 +9,13 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from cbs.accounts.store.changes import PostgresChanges
 from cbs.platform.bus import Bus
 from cbs.platform.outbox import fact_of
+from cbs.platform.saga import Sagas
 from tests.accounts.conftest import TELLER, Bank
 from tests.serving import serving
 
-OPENING_MOMENTS, CLOSING_MOMENTS, FINISHED_SECONDS_MAX = 8, 7, 15
+OPENING_MOMENTS, CLOSING_MOMENTS, FINISHED_SECONDS_MAX = 8, 9, 15
 
 
 class Crash(Exception):
@@ -27,7 +27,7 @@ class Dying:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
         self.moment, self.passed = moment, 0
-        for owner, name in ((PostgresChanges, "advance"), (Bus, "call")):
+        for owner, name in ((Sagas, "_move"), (Bus, "call")):
             monkeypatch.setattr(owner, name, self._mortal(getattr(owner, name)))
 
     def _mortal(self, act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -172,7 +172,7 @@ async def test_while_the_ledger_is_away_nothing_is_lost(
         rest = await accounts.service.queues()
 
     assert (away.status_code, away.headers["retry-after"]) == (503, "1")
-    assert (told.json()["state"], waiting["changes"]) == ("under-way", 1)
+    assert (told.json()["state"], waiting["sagas"]) == ("under-way", 1)
     assert (answered.status_code, answered.json()) == (201, finally_told["answer"])
     assert [each["number"] for each in chart] == [answered.json()["number"]]
-    assert rest["changes"] == 0
+    assert rest["sagas"] == 0

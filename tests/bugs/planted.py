@@ -3,10 +3,9 @@
 `seen` other than AssertionError: the database, or another second net, stops it before the test.
 """
 
-from cbs.accounts.application import changes as saga
-from cbs.accounts.store import changes as change_store
+from cbs.accounts.application import sagas as account_sagas
 from cbs.payments import clients
-from cbs.platform import bus, idempotency
+from cbs.platform import bus, idempotency, saga_store
 from tests.accounts import test_races as accounts_races
 from tests.bugs import scenarios
 from tests.bugs.planted_in_commits import COMMITS
@@ -78,11 +77,7 @@ AT_THE_EDGES = [
         "database",
         scenarios.one_step_taken_by_many,
         "race: one of many takes it",
-        (
-            Edit(change_store.PostgresChanges, "advance", "step = $2", "$2 <> ''"),
-            Edit(change_store, "STEP", "step = $2", "$2 <> ''"),
-        ),
-        ValueError,
+        (Edit(saga_store, "IS_AT", "step = $2", "$2 <> ''"),),
     ),
     Bug(
         "a freeze is answered before the ledger has it",
@@ -91,10 +86,10 @@ AT_THE_EDGES = [
         "the next payment is refused",
         (
             Edit(
-                saga.Changes,
-                "_tell_ledger",
-                "if told < change.version:",
-                "if told < change.version and change.kind is Kind.OPEN:",
+                account_sagas.ChangeSteps,
+                "_held",
+                "if known.acknowledged >= saga.data.version:",
+                "if saga.data.kind is not Kind.OPEN:",
             ),
         ),
     ),

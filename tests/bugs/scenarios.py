@@ -2,23 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import pytest
 
-from cbs.accounts.domain.change import Step
-from cbs.accounts.domain.facts import AccountOpeningRefused
 from cbs.ledger.application.book import Ledger
-from tests.accounts.test_store import in_postgres, to
 from tests.bugs.moments import commit_lost, database_of, holding, status, told
 from tests.conftest import Database as Place
 from tests.ledger.orders import order
 from tests.ledger.test_book import ALICE, BOB, Opened
 from tests.ledger.test_races import OPENING_MINOR, names
 from tests.payments.bank import Bank
+from tests.platform.test_saga import in_postgres, trip
 
 LockNotAvailable = asyncpg.LockNotAvailableError
 NotRaised = pytest.fail.Exception
@@ -145,18 +142,11 @@ async def a_reply_that_is_lost(bank: Bank) -> None:
 
 
 async def one_step_taken_by_many(database: Callable[[str], Place]) -> None:
-    """Of eight that take each step of a change, one does: the no, and what makes up for it."""
-    opened: Any = in_postgres(database("accounts").runtime_url)
-    async with aclosing(opened):
-        async for stores in opened:
-            account, change = await stores.begin()
-            news = AccountOpeningRefused(
-                account_id=account.id, customer_id=account.customer_id, because="it-is-so"
-            )
-            for step in (to(Step.WITHDRAW), to(Step.DONE, news=news)):
-                outcomes = await asyncio.gather(
-                    *(stores.changes.advance(change, step) for _ in range(8))
-                )
-                [change] = [outcome for outcome in outcomes if outcome is not None]
-
-            assert (await stores.said()).count("account-opening-refused") == 1
+    """Of eight that take each step of a saga, one does: the no, and what makes up for it."""
+    async with in_postgres(database("accounts").runtime_url) as stored:
+        saga = await stored.begin(trip())
+        for step in ("cancel-flight", "done"):
+            moved = replace(saga, step=step)
+            outcomes = await asyncio.gather(*(stored.move(saga, moved) for _ in range(8)))
+            assert sum(outcomes) == 1
+            saga = moved

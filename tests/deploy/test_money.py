@@ -72,19 +72,20 @@ async def test_dead_letters_must_not_grow(bank):
     assert reason.why == "ledger has 2 dead letters, 1 before the canary"
 
 
-async def test_a_stuck_change_is_a_no_and_a_young_one_is_not(bank):
+async def test_a_stuck_saga_is_a_no_and_a_young_one_is_not(bank):
     before = await seen(bank)
-    change = (
-        f"INSERT INTO change SELECT '{new_id()}', account_id, kind, 'tell-ledger', version, terms,"
-        " former, principal, 'stuck', on_behalf_of, correlation_id, reason FROM change LIMIT 1"
+    saga = (
+        "INSERT INTO saga (id, kind, step, data, principal, key, on_behalf_of, correlation_id,"
+        f" begun_at, lease_until) SELECT '{new_id()}', kind, 'open-in-ledger', data, principal,"
+        " 'stuck', on_behalf_of, correlation_id, now(), now() FROM saga LIMIT 1"
     )
-    await planted(bank, "accounts", change)
+    await planted(bank, "accounts", saga)
 
     assert answers(money(before, await seen(bank))) == {Answer.YES}
     (reason,) = money(before, await seen(bank, stuck_seconds_max=0))
 
     assert (reason.answer, before.stuck) == (Answer.NO, 0)
-    assert reason.why == "1 changes of accounts are stuck, 0 before the canary"
+    assert reason.why == "1 sagas are stuck, 0 before the canary"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from cbs.kernel.event import Event
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import KeyReused, Refusal
 from cbs.ledger.application.book import Posting
-from cbs.ledger.domain.account import Account, AccountKind, NumberTaken, Terms
+from cbs.ledger.domain.account import Account, AccountKind, AccountSet, NoSuchAccount, Terms
 from cbs.ledger.domain.transaction import Order, Transaction, decide
 from cbs.ledger.main import posted
 from cbs.platform.problem import answer_of
@@ -54,7 +54,7 @@ class InMemoryBook:
     def _keep(self, transaction: Transaction, after: dict[str, Account]) -> None:
         self.kept |= after
         self.transactions[transaction.id] = transaction
-        self.facts.append(transaction.news())
+        self.facts.append(transaction.to_event())
         for leg in transaction.legs:
             self.postings[leg.account].append(
                 Posting(
@@ -71,20 +71,25 @@ class InMemoryBook:
                 )
             )
 
-    async def set_account(
+    async def open_account(
         self, *, number: str, kind: AccountKind, currency: Currency, terms: Terms
     ) -> Account:
-        if (known := self.kept.get(number)) is None:
-            changed = Account.open(number=number, kind=kind, currency=currency, terms=terms)
-        elif (known.kind, known.currency) != (kind, currency):
-            raise NumberTaken
-        elif (on_terms := known.on(terms)) is None:
+        if (known := self.kept.get(number)) is not None:
+            known.check_same(kind=kind, currency=currency, terms=terms)
             return known
-        else:
-            changed = on_terms
-        self.kept[number] = changed[0]
-        self.facts.append(changed[1])
-        return changed[0]
+        return self._set(Account.open(number=number, kind=kind, currency=currency, terms=terms))
+
+    async def change_terms(self, *, number: str, terms: Terms) -> Account:
+        if (known := self.kept.get(number)) is None:
+            raise NoSuchAccount(number)
+        changed = known.change_terms(terms)
+        return known if changed is None else self._set(changed)
+
+    def _set(self, changed: tuple[Account, AccountSet]) -> Account:
+        account, event = changed
+        self.kept[account.number] = account
+        self.facts.append(event)
+        return account
 
     async def accounts(self, numbers: Sequence[str]) -> list[Account]:
         return [self.kept[number] for number in numbers if number in self.kept]

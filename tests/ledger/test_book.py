@@ -17,6 +17,7 @@ from cbs.ledger.domain.account import (
     AccountKind,
     AccountNotEmpty,
     FloorAboveBalance,
+    NoSuchAccount,
     NumberTaken,
     Terms,
 )
@@ -46,7 +47,9 @@ class Opened:
         kind = AccountKind.INTERNAL if number == CASH else AccountKind.CUSTOMER
         terms = Terms(**{"floor_minor": None if number == CASH else 0, **changed})
         async with self.transaction():
-            return await self.book.set_account(
+            if await self.book.accounts([number]):
+                return await self.book.change_terms(number=number, terms=terms)
+            return await self.book.open_account(
                 number=number, kind=kind, currency=Currency.INR, terms=terms
             )
 
@@ -257,12 +260,41 @@ async def test_a_floor_is_not_raised_above_the_balance(book: Opened):
         await book.set(ALICE, version=2, floor_minor=101)
 
 
-async def test_a_number_is_taken_once(book: Opened):
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": AccountKind.INTERNAL},
+        {"currency": Currency.EUR},
+        {"terms": Terms(limit_per_day_minor=5)},
+        {"terms": Terms(version=2)},
+    ],
+)
+async def test_what_is_open_is_not_opened_otherwise(book: Opened, other: dict[str, Any]):
+    wanted = {"kind": AccountKind.CUSTOMER, "currency": Currency.INR, "terms": Terms(), **other}
+    before = (await book.book.accounts([ALICE]))[0]
+
     with pytest.raises(NumberTaken):
         async with book.transaction():
-            await book.book.set_account(
-                number=ALICE, kind=AccountKind.INTERNAL, currency=Currency.INR, terms=Terms()
-            )
+            await book.book.open_account(number=ALICE, **wanted)
+
+    assert (await book.book.accounts([ALICE]))[0] == before
+
+
+async def test_what_is_opened_again_is_given_as_it_is(book: Opened):
+    (known,) = await book.book.accounts([ALICE])
+
+    async with book.transaction():
+        again = await book.book.open_account(
+            number=ALICE, kind=AccountKind.CUSTOMER, currency=Currency.INR, terms=Terms()
+        )
+
+    assert again == known
+
+
+async def test_the_terms_of_no_account_are_changed(book: Opened):
+    with pytest.raises(NoSuchAccount):
+        async with book.transaction():
+            await book.book.change_terms(number="nobody", terms=Terms(version=2))
 
 
 async def test_currencies_do_not_mix(book: Opened):

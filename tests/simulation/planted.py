@@ -4,10 +4,8 @@ import asyncio
 from contextvars import ContextVar
 from dataclasses import replace
 
-from cbs.accounts import main as accounts_main
 from cbs.accounts.clients import BusBook
 from cbs.accounts.domain import account as accounts_account
-from cbs.accounts.store.changes import PostgresChanges
 from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import Refusal
 from cbs.ledger.application.book import Ledger
@@ -20,6 +18,7 @@ from cbs.platform.database import UNREACHABLE
 from cbs.platform.envelope import Call
 from cbs.platform.idempotency import ANSWER, CLAIM, PostgresKeys
 from cbs.platform.outbox import Fact
+from cbs.platform.saga import Sagas
 
 
 def dedupe_dropped(patch):
@@ -63,7 +62,7 @@ def _written_again(original):
         try:
             await original(self, connection, fresh, posted, at)
         except Ignored:
-            await self.outbox.put_all([(each.news(), order.origin) for order, each in posted])
+            await self.outbox.put_all([(each.to_event(), order.origin) for order, each in posted])
 
     return write
 
@@ -139,13 +138,13 @@ def retry_with_a_new_key(patch):
 
 
 def freeze_not_told_to_the_ledger(patch):
-    original = BusBook.hold
+    original = BusBook.change_terms
 
-    async def hold(self, account):
+    async def change_terms(self, account):
         if account.terms.frozen is None:
             await original(self, account)
 
-    patch(BusBook, "hold", hold)
+    patch(BusBook, "change_terms", change_terms)
 
 
 def unknown_outcome_called_a_no(patch):
@@ -157,55 +156,57 @@ def unknown_outcome_called_a_no(patch):
 
 
 def saga_answers_in_a_second_transaction(patch):
-    advance = PostgresChanges.advance
+    move = Sagas._move
 
-    async def in_two(self, change, how):
-        held = []
-
-        def without_answer(account):
-            taken = how(account)
-            held.append(taken.answer)
-            return replace(taken, answer=None)
-
-        done = await advance(self, change, without_answer)
-        if done is not None and held[-1] is not None:
+    async def in_two(self, saga, moved, effect):
+        later = Later()
+        done = await move(replace(self, keys=later), saga, moved, effect)
+        for answer in later.answers:
             async with self.database.transaction():
-                await self.requests.answer(
-                    principal=change.asker.principal,
-                    key=change.asker.key,
-                    answer=held[-1],
-                    at=self.now(),
-                )
+                await self.keys.answer(**answer)
         return done
 
-    patch(PostgresChanges, "advance", in_two)
+    patch(Sagas, "_move", in_two)
+
+
+class Later:
+    def __init__(self):
+        self.answers = []
+
+    async def answer(self, **answer):
+        self.answers.append(answer)
 
 
 def old_terms_taken_for_new(patch):
-    original = Account.on
+    original = Account.change_terms
 
-    def on(self, terms):
+    def change_terms(self, terms):
         return original(replace(self, terms=replace(self.terms, version=0)), terms)
 
-    patch(Account, "on", on)
+    patch(Account, "change_terms", change_terms)
 
 
 def told_version_taken_for_settled(patch):
-    original = accounts_account.Account.told
+    original = accounts_account.Account.acknowledged_at
 
-    def told(self, version, *, at):
+    def acknowledged_at(self, version, *, at):
         return original(self, self.version, at=at)
 
-    patch(accounts_account.Account, "told", told)
+    patch(accounts_account.Account, "acknowledged_at", acknowledged_at)
 
 
 def outage_ends_the_service(patch):
     """This one was ours: `type | tuple` is no type, and the task that said so ended."""
 
-    def failed(change, error):
-        isinstance(error, Refusal | UNREACHABLE)
+    async def finish_due(self):
+        due = await self.store.take_due(limit=4)
+        drives = (self._drive_as_service(saga) for saga in due)
+        for error in await asyncio.gather(*drives, return_exceptions=True):
+            if isinstance(error, BaseException):
+                isinstance(error, Refusal | UNREACHABLE)
+        return len(due)
 
-    patch(accounts_main, "failed", failed)
+    patch(Sagas, "finish_due", finish_due)
 
 
 def nothing(patch):

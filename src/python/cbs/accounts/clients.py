@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from cbs.accounts.application.accounts import Posting
-from cbs.accounts.application.changes import Standing
+from cbs.accounts.application.sagas import Standing
 from cbs.accounts.domain.account import Account, Scope, State
 from cbs.platform.bus import Bus
 
@@ -47,14 +47,16 @@ class Lines(msgspec.Struct):
 class BusBook:
     bus: Bus
 
-    async def hold(self, account: Account) -> None:
-        held = await self.bus.call(
-            "ledger.set-account",
-            terms_of(account),
-            Held,
-            key=f"{account.id}.{account.version}",
-            own=True,
-        )
+    async def open(self, account: Account) -> None:
+        wanted = {"kind": "customer", "currency": account.currency, **_terms(account)}
+        await self._hold("ledger.open-account", account, wanted)
+
+    async def change_terms(self, account: Account) -> None:
+        await self._hold("ledger.change-terms", account, _terms(account))
+
+    async def _hold(self, operation: str, account: Account, wanted: object) -> None:
+        key = f"{account.id}.{account.version}"
+        held = await self.bus.call(operation, wanted, Held, key=key, own=True)
         assert held.version >= account.version, (held.version, account.version)
 
     async def balances(self, numbers: Sequence[str]) -> Mapping[str, int]:
@@ -71,21 +73,21 @@ class BusBook:
         return [Posting(**msgspec.structs.asdict(line)) for line in found.postings]
 
 
-def terms_of(account: Account) -> dict[str, Any]:
-    """An account as the ledger wants to know it."""
+def _terms(account: Account) -> dict[str, Any]:
+    """What was agreed on an account, in the ledger's words."""
     terms = account.terms
     return {
         "number": account.number,
-        "kind": "customer",
-        "currency": account.currency,
-        "floor_minor": -terms.overdraft_minor,
-        "ceiling_minor": None,
-        "limit_per_transaction_minor": terms.limit_per_transaction_minor,
-        "limit_per_day_minor": terms.limit_per_day_minor,
-        "debit_blocked": terms.frozen is not None,
-        "credit_blocked": terms.frozen is Scope.ALL,
-        "closed": account.state in (State.CLOSING, State.CLOSED),
-        "version": account.version,
+        "terms": {
+            "floor_minor": -terms.overdraft_minor,
+            "ceiling_minor": None,
+            "limit_per_transaction_minor": terms.limit_per_transaction_minor,
+            "limit_per_day_minor": terms.limit_per_day_minor,
+            "debit_blocked": terms.frozen is not None,
+            "credit_blocked": terms.frozen is Scope.ALL,
+            "closed": account.state in (State.CLOSING, State.CLOSED),
+            "version": account.version,
+        },
     }
 
 

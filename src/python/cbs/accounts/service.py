@@ -5,7 +5,13 @@ from cbs.platform.declaration import Declaration
 DECLARATION = Declaration(
     service="accounts",
     entrance="/v1/accounts",
-    calls=("customers.standing", "ledger.set-account", "ledger.accounts", "ledger.history"),
+    calls=(
+        "customers.standing",
+        "ledger.open-account",
+        "ledger.change-terms",
+        "ledger.accounts",
+        "ledger.history",
+    ),
     publishes=(
         "product-added",
         "account-opened",
@@ -15,6 +21,6 @@ DECLARATION = Declaration(
         "limits-changed",
         "account-closed",
     ),
-    keeps=("product", "account", "change"),
+    keeps=("product", "account", "saga", "change"),
     permits=("accounts.read", "accounts.write", "accounts.freeze", "accounts.products"),
 )

@@ -1,11 +1,8 @@
 from piccolo.columns import (
-    JSONB,
     UUID,
     BigInt,
     Boolean,
-    Bytea,
     Integer,
-    SmallInt,
     Text,
     Timestamptz,
 )
@@ -41,23 +38,3 @@ class AccountRow(Table, tablename="account"):
     contingent = Boolean()
     opened_at = Timestamptz(null=True)
     closed_at = Timestamptz(null=True)
-
-
-class ChangeRow(Table, tablename="change"):
-    id = UUID(primary_key=True)
-    account_id = UUID()
-    kind = Text()
-    step = Text()
-    version = BigInt()
-    terms = JSONB()
-    former = JSONB()
-    principal = Text()
-    key = Text()
-    on_behalf_of = Text()
-    correlation_id = Text()
-    reason = Text()
-    refusal_status = SmallInt(null=True)
-    refusal_body = Bytea(null=True)
-    lease_until = Timestamptz()
-    tries = Integer()
-    error = Text()

@@ -109,7 +109,7 @@ async def open_account(
     ledger: NamedDependency[Ledger],
 ) -> Response[AccountView]:
     return await once(
-        lambda: ledger.set_account(
+        lambda: ledger.book.open_account(
             number=f"{data.currency}-{data.name}",
             kind=AccountKind.INTERNAL,
             currency=data.currency,

@@ -5,7 +5,17 @@ from cbs.platform.declaration import Declaration, Needs
 DECLARATION = Declaration(
     service="ledger",
     entrance="/v1/ledger/accounts",
-    serves=("post", "set-account", "accounts", "history", "transaction", "request"),
+    serves=(
+        "post",
+        "open-account",
+        "change-terms",
+        # Of a release of accounts that knows neither of these two.
+        "set-account",
+        "accounts",
+        "history",
+        "transaction",
+        "request",
+    ),
     publishes=("transaction-posted", "account-set"),
     keeps=("account", "transaction", "posting"),
     permits=("ledger.read", "ledger.accounts", "ledger.post", "ledger.backdate"),

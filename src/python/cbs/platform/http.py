@@ -55,10 +55,10 @@ IdempotencyKey = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Once:
-    """One request for a change, with its key: `asked` says which, calling it has the effect."""
+    """One request for a change, with its key: `key` says which, calling it has the effect."""
 
     requests: KeyStore
-    asked: Key
+    key: Key
 
     async def __call__(
         self,
@@ -72,7 +72,7 @@ class Once:
         async def effect() -> Answer:
             return Answer(status=status, body=msgspec.json.encode(view(await act())))
 
-        return answered(await self.requests.once(self.asked, effect))
+        return answered(await self.requests.once(self.key, effect))
 
 
 def answered(answer: Answer | None) -> Response[Any]:
@@ -90,7 +90,7 @@ async def _once(
 ) -> Once:
     return Once(
         requests=requests,
-        asked=Key(
+        key=Key(
             principal=current().principal.id,
             key=idempotency_key,
             fingerprint=fingerprint(request.method, request.url.path, await request.body()),

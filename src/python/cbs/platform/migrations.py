@@ -79,6 +79,39 @@ def plumbing(service: str) -> str:
     return PLUMBING.format(role=f"cbs_{service}")
 
 
+SAGA = """
+CREATE TABLE saga (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    step text NOT NULL,
+    data jsonb NOT NULL,
+    principal text NOT NULL,
+    key text NOT NULL,
+    on_behalf_of text NOT NULL,
+    correlation_id text NOT NULL,
+    refusal_code text NOT NULL DEFAULT '',
+    refusal_status smallint,
+    refusal_body bytea,
+    begun_at timestamptz NOT NULL,
+    lease_until timestamptz NOT NULL,
+    tries integer NOT NULL DEFAULT 0,
+    error text NOT NULL DEFAULT '',
+    CHECK ((refusal_code = '') = (refusal_status IS NULL)),
+    CHECK ((refusal_status IS NULL) = (refusal_body IS NULL)),
+    UNIQUE (principal, key)
+);
+CREATE INDEX saga_unfinished ON saga (lease_until) WHERE step <> 'done';
+GRANT SELECT, INSERT, UPDATE (
+    step, data, refusal_code, refusal_status, refusal_body, lease_until, tries, error
+) ON saga TO {role};
+"""
+
+
+def saga_table(service: str) -> str:
+    """The table of the sagas of a service that has some, with its grants."""
+    return SAGA.format(role=f"cbs_{service}")
+
+
 def sql_migration(*, service: str, id: str, description: str, script: str) -> MigrationManager:
     """A piccolo migration that is a script of SQL statements."""
     manager = MigrationManager(migration_id=id, app_name=service, description=description)

@@ -123,8 +123,8 @@ def _accounts(tables: dict[str, Tables], asked: Sequence[Asked]) -> None:
         blocked = (frozen is not None, frozen == "all", row["state"] == "closed")
         told = (there["debit_blocked"], there["credit_blocked"], there["closed"])
         check("the ledger holds the state", blocked == told, there, row)
-    for change in tables["accounts"].all("change"):
-        check("changes are finished", change["step"] == "done", change)
+    for saga in tables["accounts"].all("saga"):
+        check("sagas are finished", saga["step"] == "done", saga)
     facts = Counter(row["subject"].rpartition(".")[2] for row in tables["accounts"].all("outbox"))
     done = [e for e in asked if e.accepted]
     names = {
@@ -203,5 +203,5 @@ def unsettled(bank: Bank) -> str:
             [there] = bank.servers[source].tables.all("outbox_head")
             if (heard["position"] if heard else 0) != there["position"]:
                 return f"{name} has not heard all of {source}"
-    unfinished = [r for r in bank.servers["accounts"].tables.all("change") if r["step"] != "done"]
-    return f"{len(unfinished)} changes are not finished" if unfinished else ""
+    unfinished = [r for r in bank.servers["accounts"].tables.all("saga") if r["step"] != "done"]
+    return f"{len(unfinished)} sagas are not finished" if unfinished else ""

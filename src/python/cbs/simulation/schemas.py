@@ -54,9 +54,15 @@ ACCOUNTS = {
             lambda row: row["contingent"] or row["state"] not in ("opening", "closing"),
         ],
     ),
-    "change": Schema(
+    "saga": Schema(
         unique=[("id",), ("principal", "key")],
-        default={"tries": 0, "error": "", "refusal_status": None, "refusal_body": None},
+        default={
+            "tries": 0,
+            "error": "",
+            "refusal_code": "",
+            "refusal_status": None,
+            "refusal_body": None,
+        },
     ),
 }
 CUSTOMERS = {
@@ -96,7 +102,8 @@ EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495
 
 def begin(service: str, tables: Tables) -> None:
     """What the migrations put in."""
-    tables.insert("migration", [{"name": f"{service}_0001_first"}])
+    names = [f"{service}_0001_first"] + (["accounts_0002_saga"] if service == "accounts" else [])
+    tables.insert("migration", [{"name": name} for name in names])
     tables.insert("outbox_head", [{"position": 0}])
     tables.insert("relay", [{"position": 0}])
     if service == "audit":

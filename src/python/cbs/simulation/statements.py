@@ -11,9 +11,9 @@ from functools import cache
 from itertools import takewhile
 from typing import Any
 
-from cbs.accounts.store import accounts, changes
+from cbs.accounts.store import accounts, adoption
 from cbs.ledger.store import book
-from cbs.platform import outbox, relay
+from cbs.platform import outbox, relay, saga_store
 from cbs.simulation.tables import Row, Tables
 
 Values = Sequence[Any]
@@ -218,11 +218,11 @@ def _waiting(tables: Tables, values: Values) -> Outcome:
 def _take_due(tables: Tables, values: Values) -> Outcome:
     now = tables.now()
     due = [
-        row for row in tables.all("change") if row["step"] != "done" and row["lease_until"] < now
+        row for row in tables.all("saga") if row["step"] != "done" and row["lease_until"] < now
     ]
     due = sorted(due, key=lambda row: row["lease_until"])[: values[0]]
     until = {"lease_until": now + timedelta(seconds=values[1])}
-    return [tables.replace("change", row, until) for row in due], "UPDATE"
+    return [tables.replace("saga", row, until) for row in due], "UPDATE"
 
 
 def _serial(tables: Tables, values: Values) -> Outcome:
@@ -267,7 +267,8 @@ SPECIAL: dict[str, Run] = {
     plain(relay.TO_PUBLISH): _to_publish,
     plain(relay.WAITING): _waiting,
     plain(outbox.AFTER): _after,
-    plain(changes.TAKE_DUE): _take_due,
+    plain(saga_store.TAKE_DUE): _take_due,
+    plain(adoption.LEFT): _nothing,  # no older release is simulated
     plain(accounts.SERIAL): _serial,
     plain(book.NAMED): _nothing,  # transactions run one at a time
 }

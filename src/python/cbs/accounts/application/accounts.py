@@ -1,4 +1,4 @@
-"""What the accounts service can be asked to do. A change is begun here; `changes` finishes it."""
+"""What the accounts service can be asked to do. A change is begun here; its saga finishes it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ from typing import Protocol
 from uuid import UUID
 
 from cbs.accounts.domain.account import Account, AccountNotFound, Scope, State, Terms
-from cbs.accounts.domain.change import Asker, Change, Kind, Step
+from cbs.accounts.domain.change import Change, Kind
 from cbs.accounts.domain.product import Product, ProductNotFound
 from cbs.kernel.account_number import account_number
+from cbs.kernel.saga import Requester, Saga, SagaDefinition
 
 HISTORY_PAGE_MAX, SCANNED_PAGES_MAX = 200, 5
 
@@ -28,17 +29,14 @@ class AccountStore(Protocol):
         """Of the next account number; never given twice, not even after a rollback."""
         ...
 
-    async def begin(self, account: Account, change: Change) -> None:
-        """Keep a new account and its opening, in the caller's transaction."""
+    async def add(self, account: Account) -> None:
+        """Keep a new account, in the caller's transaction."""
         ...
 
-    async def change(
-        self, account_id: UUID, begin: Callable[[Account], tuple[Account, Change]]
-    ) -> Change | None:
-        """Begin a change of the locked account, in the caller's transaction; None: no account.
-
-        Whoever begins has the lease of the change, and should drive it at once.
-        """
+    async def update(
+        self, account_id: UUID, change: Callable[[Account], Account]
+    ) -> Account | None:
+        """Change the locked account, in the caller's transaction; None: there is none."""
         ...
 
     async def get(self, account_id: UUID) -> Account | None: ...
@@ -64,12 +62,22 @@ class Posting:
     narrative: str
 
 
+class SagaStore(Protocol):
+    async def begin(self, saga: Saga[Change]) -> None:
+        """In the caller's transaction; who begins it should drive it at once."""
+        ...
+
+
 class Book(Protocol):
     """The ledger, as far as this service needs it. Raises Unavailable when it cannot be asked."""
 
-    async def hold(self, account: Account) -> None:
-        """Hold the account to its terms, unless newer ones are known; raises what the ledger
-        refuses. When this returns, they bind every posting that is asked for from now on."""
+    async def open(self, account: Account) -> None:
+        """Open it in the book on its terms; again, it is open already. Raises what the ledger
+        refuses. When this returns, the terms bind every posting that is asked for from now on."""
+        ...
+
+    async def change_terms(self, account: Account) -> None:
+        """As `open`, of an account that the book has; older terms than it holds change nothing."""
         ...
 
     async def balances(self, numbers: Sequence[str]) -> Mapping[str, int]:
@@ -114,6 +122,8 @@ class Accounts:
     accounts: AccountStore
     products: ProductStore
     book: Book
+    sagas: SagaStore
+    definitions: Mapping[str, SagaDefinition[Change]]
     new_id: Callable[[], UUID]
 
     async def add_product(self, product: Product) -> Product:
@@ -127,8 +137,8 @@ class Accounts:
         product: str,
         branch: int,
         overdraft_minor: int | None,
-        asker: Asker,
-    ) -> Change:
+        requester: Requester,
+    ) -> Saga[Change]:
         found = await self.products.get(product)
         if found is None:
             raise ProductNotFound
@@ -140,18 +150,21 @@ class Accounts:
             product=found,
             overdraft_minor=overdraft_minor,
         )
-        change = self._change(Kind.OPEN, account.terms, account, asker, "")
-        await self.accounts.begin(account, change)
-        return change
+        await self.accounts.add(account)
+        return await self._saga(Kind.OPEN, account.terms, account, requester, "")
 
-    async def freeze(self, *, account_id: UUID, scope: Scope, reason: str, asker: Asker) -> Change:
+    async def freeze(
+        self, *, account_id: UUID, scope: Scope, reason: str, requester: Requester
+    ) -> Saga[Change]:
         return await self._begin(
-            account_id, Kind.FREEZE, lambda account: account.freeze(scope), asker, reason
+            account_id, Kind.FREEZE, lambda account: account.freeze(scope), requester, reason
         )
 
-    async def unfreeze(self, *, account_id: UUID, reason: str, asker: Asker) -> Change:
+    async def unfreeze(
+        self, *, account_id: UUID, reason: str, requester: Requester
+    ) -> Saga[Change]:
         return await self._begin(
-            account_id, Kind.UNFREEZE, lambda account: account.unfreeze(), asker, reason
+            account_id, Kind.UNFREEZE, lambda account: account.unfreeze(), requester, reason
         )
 
     async def limit(
@@ -161,8 +174,8 @@ class Accounts:
         per_transaction_minor: int | None,
         per_day_minor: int | None,
         overdraft_minor: int | None,
-        asker: Asker,
-    ) -> Change:
+        requester: Requester,
+    ) -> Saga[Change]:
         """None leaves the overdraft as it is, and lifts the limits."""
         product = await self.products.get((await self.get(account_id)).product)
         assert product is not None, "products are never deleted"
@@ -176,11 +189,11 @@ class Accounts:
                 else product.overdraft(overdraft_minor),
             )
 
-        return await self._begin(account_id, Kind.LIMITS, limited, asker, "")
+        return await self._begin(account_id, Kind.LIMITS, limited, requester, "")
 
-    async def close(self, *, account_id: UUID, reason: str, asker: Asker) -> Change:
+    async def close(self, *, account_id: UUID, reason: str, requester: Requester) -> Saga[Change]:
         return await self._begin(
-            account_id, Kind.CLOSE, lambda account: account.close(), asker, reason
+            account_id, Kind.CLOSE, lambda account: account.close(), requester, reason
         )
 
     async def get(self, account_id: UUID) -> Account:
@@ -223,32 +236,39 @@ class Accounts:
         account_id: UUID,
         kind: Kind,
         act: Callable[[Account], Account],
-        asker: Asker,
+        requester: Requester,
         reason: str,
-    ) -> Change:
-        def begin(account: Account) -> tuple[Account, Change]:
-            changed = act(account)
-            return changed, self._change(kind, account.terms, changed, asker, reason)
+    ) -> Saga[Change]:
+        known: list[Account] = []
 
-        change = await self.accounts.change(account_id, begin)
-        if change is None:
+        def change(account: Account) -> Account:
+            known.append(account)
+            return act(account)
+
+        account = await self.accounts.update(account_id, change)
+        if account is None:
             raise AccountNotFound
-        return change
+        return await self._saga(kind, known[0].terms, account, requester, reason)
 
-    def _change(
-        self, kind: Kind, former: Terms, account: Account, asker: Asker, reason: str
-    ) -> Change:
-        return Change(
+    async def _saga(
+        self, kind: Kind, former: Terms, account: Account, requester: Requester, reason: str
+    ) -> Saga[Change]:
+        saga = Saga(
             id=self.new_id(),
-            account_id=account.id,
-            kind=kind,
-            step=Step.CHECK_CUSTOMER if kind is Kind.OPEN else Step.TELL_LEDGER,
-            version=account.version,
-            terms=account.terms,
-            former=former,
-            asker=asker,
-            reason=reason,
+            kind=kind.value,
+            step=self.definitions[kind].first,
+            data=Change(
+                account_id=account.id,
+                kind=kind,
+                version=account.version,
+                terms=account.terms,
+                former=former,
+                reason=reason,
+            ),
+            requester=requester,
         )
+        await self.sagas.begin(saga)
+        return saga
 
 
 def _next(before: int | None) -> int | None:

@@ -2,7 +2,8 @@
 
 A change is made here first and then told to the ledger, under a version that only grows. Most
 changes go side by side, since what is told are always all the terms. One to which the ledger may
-say no (closing, a smaller overdraft) is contingent: nothing else is changed until it has spoken.
+say no (opening, closing, a smaller overdraft) awaits it: nothing else is changed until it has
+spoken.
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from cbs.accounts.domain.product import Product, ProductWithdrawn
 from cbs.kernel.account_number import AccountNumber
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Refusal, RefusalKind
+from cbs.kernel.saga import SagaUnderWay
 
 
 class State(StrEnum):
@@ -43,7 +45,8 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """`acknowledged` is the highest version that the ledger is known to hold."""
+    """`acknowledged` is the highest version that the ledger is known to hold; `awaiting_ledger`: it
+    may still refuse the newest."""
 
     id: UUID
     number: AccountNumber
@@ -55,7 +58,7 @@ class Account:
     state: State = State.OPENING
     version: int = 1
     acknowledged: int = 0
-    contingent: bool = True
+    awaiting_ledger: bool = True
     opened_at: datetime | None = None
     closed_at: datetime | None = None
 
@@ -110,10 +113,10 @@ class Account:
     def limit(
         self, *, per_transaction_minor: int | None, per_day_minor: int | None, overdraft_minor: int
     ) -> "Account":
-        """Contingent if the floor rises: the balance may be below it."""
+        """Awaits the ledger if the floor rises: the balance may be below it."""
         self._must_be_open()
-        contingent = overdraft_minor < self.terms.overdraft_minor
-        if contingent and not self.settled:
+        awaiting_ledger = overdraft_minor < self.terms.overdraft_minor
+        if awaiting_ledger and not self.settled:
             raise ChangeUnderWay
         terms = replace(
             self.terms,
@@ -121,7 +124,7 @@ class Account:
             limit_per_transaction_minor=per_transaction_minor,
             limit_per_day_minor=per_day_minor,
         )
-        return replace(self._on(terms), contingent=contingent)
+        return replace(self._on(terms), awaiting_ledger=awaiting_ledger)
 
     def close(self) -> "Account":
         self._must_be_open()
@@ -129,14 +132,14 @@ class Account:
             raise AccountFrozen
         if not self.settled:
             raise ChangeUnderWay
-        return replace(self._on(self.terms), state=State.CLOSING, contingent=True)
+        return replace(self._on(self.terms), state=State.CLOSING, awaiting_ledger=True)
 
-    def withdrawn(self, former: Terms) -> "Account":
-        """On the former terms again, after the ledger refused a contingent change.
+    def reverted_to(self, former: Terms) -> "Account":
+        """On the former terms again, after the ledger refused a change.
 
         Under a new version: the refused one may still be on its way to the ledger.
         """
-        assert self.contingent and self.state in (State.OPEN, State.CLOSING), self
+        assert self.awaiting_ledger and self.state in (State.OPEN, State.CLOSING), self
         return replace(self._on(former), state=State.OPEN)
 
     def _on(self, terms: Terms) -> "Account":
@@ -145,23 +148,23 @@ class Account:
     def refused(self) -> "Account":
         """Never opened; its number is not used again."""
         assert self.state is State.OPENING, self.state
-        return replace(self, state=State.REFUSED, contingent=False)
+        return replace(self, state=State.REFUSED, awaiting_ledger=False)
 
-    def told(self, version: int, *, at: datetime) -> "Account":
+    def acknowledged_at(self, version: int, *, at: datetime) -> "Account":
         """The ledger holds this version, and what waited for that has come about."""
-        told = replace(self, acknowledged=max(self.acknowledged, version))
-        if not told.settled:
-            return told
-        if told.state is State.OPENING:
-            return replace(told, state=State.OPEN, contingent=False, opened_at=at)
-        if told.state is State.CLOSING:
-            return replace(told, state=State.CLOSED, contingent=False, closed_at=at)
-        return replace(told, contingent=False)
+        acknowledged = replace(self, acknowledged=max(self.acknowledged, version))
+        if not acknowledged.settled:
+            return acknowledged
+        if acknowledged.state is State.OPENING:
+            return replace(acknowledged, state=State.OPEN, awaiting_ledger=False, opened_at=at)
+        if acknowledged.state is State.CLOSING:
+            return replace(acknowledged, state=State.CLOSED, awaiting_ledger=False, closed_at=at)
+        return replace(acknowledged, awaiting_ledger=False)
 
     def _must_be_open(self) -> None:
         if self.state in (State.CLOSED, State.REFUSED):
             raise AccountNotOpen
-        if self.contingent:
+        if self.awaiting_ledger:
             raise ChangeUnderWay
 
 
@@ -187,10 +190,8 @@ class NotFrozen(Refusal):
     """The account is not frozen."""
 
 
-class ChangeUnderWay(Refusal):
+class ChangeUnderWay(SagaUnderWay):
     """Another change of the account must be finished first; ask again with the same key."""
-
-    kind = RefusalKind.UNAVAILABLE
 
 
 class AccountNotEmpty(Refusal):

@@ -1,5 +1,5 @@
-"""A change of an account goes through steps, each safe to take again; what is done is never undone
-by forgetting it, but by telling the ledger the former terms under a newer version."""
+"""A change puts an account on other terms, under its next version; undone, the former terms come
+back under a newer one still."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,6 @@ from cbs.accounts.domain.facts import (
     AccountUnfrozen,
     LimitsChanged,
 )
-from cbs.kernel.answer import Answer
 from cbs.kernel.event import Event
 
 
@@ -25,43 +24,19 @@ class Kind(StrEnum):
     CLOSE = "close"
 
 
-class Step(StrEnum):
-    """What is to be done next."""
-
-    CHECK_CUSTOMER = "check-customer"
-    TELL_LEDGER = "tell-ledger"
-    WITHDRAW = "withdraw"
-    DONE = "done"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
-    """Who asked under which key, and so whom the answer is kept for."""
-
-    principal: str
-    key: str
-    on_behalf_of: str = ""
-    correlation_id: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """`version` is the account's with this change in it, `terms` are those after it and `former`
-    those before. `refusal` is the answer of a change that is withdrawn."""
+    those before."""
 
-    id: UUID
     account_id: UUID
     kind: Kind
-    step: Step
     version: int
     terms: Terms
     former: Terms
-    asker: Asker
     reason: str = ""
-    refusal: Answer | None = None
-    tries: int = 0
 
-    def news(self, account: Account) -> Event:
+    def to_event(self, account: Account) -> Event:
         """What has come about when the ledger holds this version."""
         id, number, version, terms = account.id, account.number, self.version, self.terms
         match self.kind:

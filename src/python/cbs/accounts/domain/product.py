@@ -40,7 +40,7 @@ class Product:
             raise OverdraftOutOfRange
         return wanted_minor
 
-    def news(self) -> "ProductAdded":
+    def to_event(self) -> "ProductAdded":
         return ProductAdded(code=self.code, kind=self.kind.value, currency=self.currency.value)
 
 

@@ -25,7 +25,6 @@ from cbs.accounts.domain.account import (
     NotFrozen,
 )
 from cbs.accounts.domain.product import OverdraftOutOfRange, ProductNotFound, ProductWithdrawn
-from cbs.accounts.http.desk import Desk
 from cbs.accounts.http.shapes import (
     AccountFound,
     AccountView,
@@ -36,7 +35,7 @@ from cbs.accounts.http.shapes import (
     PostingView,
 )
 from cbs.kernel.account_number import DIGITS, is_account_number
-from cbs.platform.http import Once, needs
+from cbs.platform.http import Once, answered, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
     Cursor,
@@ -47,6 +46,7 @@ from cbs.platform.paging import (
     place_of,
 )
 from cbs.platform.problem import refusals
+from cbs.platform.saga import Sagas
 
 FIRST = UUID(int=0)
 
@@ -83,18 +83,22 @@ class By(StrEnum):
     ),
 )
 async def open_account(
-    data: JSONBody[OpenAccount], once: NamedDependency[Once], desk: NamedDependency[Desk]
+    data: JSONBody[OpenAccount],
+    once: NamedDependency[Once],
+    accounts: NamedDependency[Accounts],
+    sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    return await desk.changed(
-        once,
-        lambda asker: desk.accounts.open(
+    answer = await sagas.run(
+        once.key,
+        lambda requester: accounts.open(
             customer_id=data.customer_id,
             product=data.product,
             branch=data.branch,
             overdraft_minor=data.overdraft_minor,
-            asker=asker,
+            requester=requester,
         ),
     )
+    return answered(answer)
 
 
 @get(
@@ -152,14 +156,16 @@ async def freeze(
     account_id: FromPath[UUID],
     data: JSONBody[Freeze],
     once: NamedDependency[Once],
-    desk: NamedDependency[Desk],
+    accounts: NamedDependency[Accounts],
+    sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    return await desk.changed(
-        once,
-        lambda asker: desk.accounts.freeze(
-            account_id=account_id, scope=data.scope, reason=data.reason, asker=asker
+    answer = await sagas.run(
+        once.key,
+        lambda requester: accounts.freeze(
+            account_id=account_id, scope=data.scope, reason=data.reason, requester=requester
         ),
     )
+    return answered(answer)
 
 
 @post(
@@ -174,14 +180,16 @@ async def unfreeze(
     account_id: FromPath[UUID],
     data: JSONBody[Because],
     once: NamedDependency[Once],
-    desk: NamedDependency[Desk],
+    accounts: NamedDependency[Accounts],
+    sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    return await desk.changed(
-        once,
-        lambda asker: desk.accounts.unfreeze(
-            account_id=account_id, reason=data.reason, asker=asker
+    answer = await sagas.run(
+        once.key,
+        lambda requester: accounts.unfreeze(
+            account_id=account_id, reason=data.reason, requester=requester
         ),
     )
+    return answered(answer)
 
 
 @post(
@@ -203,18 +211,20 @@ async def limits(
     account_id: FromPath[UUID],
     data: JSONBody[NewLimits],
     once: NamedDependency[Once],
-    desk: NamedDependency[Desk],
+    accounts: NamedDependency[Accounts],
+    sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    return await desk.changed(
-        once,
-        lambda asker: desk.accounts.limit(
+    answer = await sagas.run(
+        once.key,
+        lambda requester: accounts.limit(
             account_id=account_id,
             per_transaction_minor=data.limit_per_transaction_minor,
             per_day_minor=data.limit_per_day_minor,
             overdraft_minor=data.overdraft_minor,
-            asker=asker,
+            requester=requester,
         ),
     )
+    return answered(answer)
 
 
 @post(
@@ -231,12 +241,16 @@ async def close(
     account_id: FromPath[UUID],
     data: JSONBody[Because],
     once: NamedDependency[Once],
-    desk: NamedDependency[Desk],
+    accounts: NamedDependency[Accounts],
+    sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    return await desk.changed(
-        once,
-        lambda asker: desk.accounts.close(account_id=account_id, reason=data.reason, asker=asker),
+    answer = await sagas.run(
+        once.key,
+        lambda requester: accounts.close(
+            account_id=account_id, reason=data.reason, requester=requester
+        ),
     )
+    return answered(answer)
 
 
 @get(

@@ -8,7 +8,9 @@ import msgspec
 
 from cbs.accounts.application.accounts import Posting
 from cbs.accounts.domain.account import Account, Scope, State
+from cbs.accounts.domain.change import Kind
 from cbs.accounts.domain.product import Product, ProductKind
+from cbs.kernel.answer import Answer
 from cbs.kernel.ifsc import own_ifsc
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 from cbs.kernel.published import published_as
@@ -127,7 +129,7 @@ class AccountView(msgspec.Struct, kw_only=True):
             limit_per_transaction_minor=terms.limit_per_transaction_minor,
             limit_per_day_minor=terms.limit_per_day_minor,
             version=account.version,
-            settled=account.settled and not account.contingent,
+            settled=account.settled and not account.awaiting_ledger,
             opened_at=account.opened_at,
             closed_at=account.closed_at,
         )
@@ -167,3 +169,9 @@ class PostingView(msgspec.Struct, kw_only=True):
             booked_at=posting.booked_at,
             narrative=posting.narrative,
         )
+
+
+def answer_to_change(account: Account, kind: Kind) -> Answer:
+    """The answer to a change that has come about."""
+    status = 201 if kind is Kind.OPEN else 200
+    return Answer(status=status, body=msgspec.json.encode(AccountView.of(account)))

@@ -6,19 +6,12 @@ from uuid import UUID
 import asyncpg
 
 from cbs.accounts.domain.account import Account, State
-from cbs.accounts.domain.change import Change
 from cbs.accounts.domain.product import Product, ProductKnown
-from cbs.accounts.store.rows import account_of, begun_values, product_of, values_of
+from cbs.accounts.store.rows import account_of, product_of, values_of
 from cbs.accounts.tables import AccountRow, ProductRow
 from cbs.platform.database import Database
 from cbs.platform.outbox import Outbox
 
-# The database's clock alone says when a lease is over: instances need not agree on the time.
-BEGIN = """
-    INSERT INTO change (id, account_id, kind, step, version, terms, former, principal, key,
-        on_behalf_of, correlation_id, reason, lease_until)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-        clock_timestamp() + make_interval(secs => $13))"""
 SERIAL = "SELECT nextval('account_serial') AS serial"
 
 
@@ -44,7 +37,7 @@ class PostgresProducts:
             )
         except asyncpg.UniqueViolationError:
             raise ProductKnown from None
-        await self.outbox.put(product.news())
+        await self.outbox.put(product.to_event())
 
     async def get(self, code: str) -> Product | None:
         row = await ProductRow.select().where(ProductRow.code == code).first()
@@ -63,12 +56,11 @@ class PostgresProducts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresAccounts:
     database: Database
-    lease_seconds: float
 
     async def next_serial(self) -> int:
         return int((await self.database.fetchrow(SERIAL))["serial"])
 
-    async def begin(self, account: Account, change: Change) -> None:
+    async def add(self, account: Account) -> None:
         fixed: dict[Any, Any] = {
             "id": account.id,
             "number": account.number,
@@ -78,23 +70,17 @@ class PostgresAccounts:
             "currency": account.currency.value,
         }
         await AccountRow.insert(AccountRow(**fixed, **values_of(account)))
-        await self._begun(change)
 
-    async def change(
-        self, account_id: UUID, begin: Callable[[Account], tuple[Account, Change]]
-    ) -> Change | None:
+    async def update(
+        self, account_id: UUID, change: Callable[[Account], Account]
+    ) -> Account | None:
         assert self.database.in_transaction, "the caller commits"
         rows = await AccountRow.select().where(AccountRow.id == account_id).lock_rows("UPDATE")
         if not rows:
             return None
-        account, change = begin(account_of(rows[0]))
+        account = change(account_of(rows[0]))
         await AccountRow.update(values_of(account)).where(AccountRow.id == account_id)
-        await self._begun(change)
-        return change
-
-    async def _begun(self, change: Change) -> None:
-        values = begun_values(change).values()
-        await self.database.execute(BEGIN, *values, self.lease_seconds)
+        return account
 
     async def get(self, account_id: UUID) -> Account | None:
         row = await AccountRow.select().where(AccountRow.id == account_id).first()

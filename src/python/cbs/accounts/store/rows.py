@@ -2,13 +2,9 @@
 
 from typing import Any
 
-import msgspec
-
 from cbs.accounts.domain.account import Account, Scope, State, Terms
-from cbs.accounts.domain.change import Asker, Change, Kind, Step
 from cbs.accounts.domain.product import Product, ProductKind
 from cbs.kernel.account_number import AccountNumber
-from cbs.kernel.answer import Answer
 from cbs.kernel.money import Currency
 
 Values = dict[Any, Any]
@@ -36,7 +32,7 @@ def account_of(row: Any) -> Account:
         state=State(row["state"]),
         version=row["version"],
         acknowledged=row["acknowledged"],
-        contingent=row["contingent"],
+        awaiting_ledger=row["contingent"],
         opened_at=row["opened_at"],
         closed_at=row["closed_at"],
     )
@@ -53,48 +49,7 @@ def values_of(account: Account) -> Values:
         "frozen": terms.frozen and terms.frozen.value,
         "version": account.version,
         "acknowledged": account.acknowledged,
-        "contingent": account.contingent,
+        "contingent": account.awaiting_ledger,
         "opened_at": account.opened_at,
         "closed_at": account.closed_at,
-    }
-
-
-def change_of(row: Any) -> Change:
-    return Change(
-        id=row["id"],
-        account_id=row["account_id"],
-        kind=Kind(row["kind"]),
-        step=Step(row["step"]),
-        version=row["version"],
-        terms=msgspec.json.decode(row["terms"], type=Terms),
-        former=msgspec.json.decode(row["former"], type=Terms),
-        asker=Asker(
-            principal=row["principal"],
-            key=row["key"],
-            on_behalf_of=row["on_behalf_of"],
-            correlation_id=row["correlation_id"],
-        ),
-        reason=row["reason"],
-        refusal=Answer(status=row["refusal_status"], body=row["refusal_body"])
-        if row["refusal_body"]
-        else None,
-        tries=row["tries"],
-    )
-
-
-def begun_values(change: Change) -> Values:
-    """What of a change is written when it begins."""
-    return {
-        "id": change.id,
-        "account_id": change.account_id,
-        "kind": change.kind.value,
-        "step": change.step.value,
-        "version": change.version,
-        "terms": msgspec.json.encode(change.terms).decode(),
-        "former": msgspec.json.encode(change.former).decode(),
-        "principal": change.asker.principal,
-        "key": change.asker.key,
-        "on_behalf_of": change.asker.on_behalf_of,
-        "correlation_id": change.asker.correlation_id,
-        "reason": change.reason,
     }

@@ -12,7 +12,7 @@ from uuid import UUID
 from cbs.kernel.answer import Answer
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Busy, Refusal, Unavailable
-from cbs.ledger.domain.account import Account, AccountKind, NoSuchAccount, Terms
+from cbs.ledger.domain.account import Account, AccountKind, NoSuchAccount, NumberTaken, Terms
 from cbs.ledger.domain.transaction import NoSuchTransaction, Order, Transaction
 
 BATCH_ORDERS_MAX, BATCHES_IN_FLIGHT_MAX, WAITING_ORDERS_MAX = 256, 2, 2_048
@@ -59,10 +59,18 @@ class Book(Protocol):
         """What is kept under the orders' keys; None where nothing is."""
         ...
 
-    async def set_account(
+    async def open_account(
         self, *, number: str, kind: AccountKind, currency: Currency, terms: Terms
     ) -> Account:
-        """Open the account or put it on newer terms, in the caller's transaction."""
+        """Open it, in the caller's transaction; the one that is open already if it is the same.
+
+        Raises NumberTaken if that one is not the same, and what a new account cannot have."""
+        ...
+
+    async def change_terms(self, *, number: str, terms: Terms) -> Account:
+        """Put it on these terms, in the caller's transaction, unless it has these or newer ones.
+
+        Raises NoSuchAccount, and what its balance does not allow."""
         ...
 
     async def accounts(self, numbers: Sequence[str]) -> list[Account]: ...
@@ -153,7 +161,15 @@ class Ledger:
     async def set_account(
         self, *, number: str, kind: AccountKind, currency: Currency, terms: Terms
     ) -> Account:
-        return await self.book.set_account(number=number, kind=kind, currency=currency, terms=terms)
+        """What a release asks that knows only this: open it, or else put it on newer terms."""
+        known = await self.book.accounts([number])
+        if not known:
+            return await self.book.open_account(
+                number=number, kind=kind, currency=currency, terms=terms
+            )
+        if (known[0].kind, known[0].currency) != (kind, currency):
+            raise NumberTaken
+        return await self.book.change_terms(number=number, terms=terms)
 
     async def account(self, number: str) -> Account:
         found = await self.book.accounts([number])

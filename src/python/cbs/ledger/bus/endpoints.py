@@ -1,6 +1,7 @@
 """What other services ask the ledger; their tokens say what they may, their keys what was asked."""
 
 import hashlib
+from dataclasses import fields
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
@@ -59,12 +60,9 @@ class Post(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     narrative: Narrative = ""
 
 
-class SetAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Puts an account on terms; a version that is not newer than the known one does nothing."""
+class TermsWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whoever owns the account raises the version with each change of its terms."""
 
-    number: Number
-    kind: AccountKind
-    currency: Currency
     version: Annotated[int, msgspec.Meta(ge=1)]
     floor_minor: AmountMinor | None = 0
     ceiling_minor: AmountMinor | None = None
@@ -73,6 +71,33 @@ class SetAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     debit_blocked: bool = False
     credit_blocked: bool = False
     closed: bool = False
+
+    def terms(self) -> Terms:
+        return Terms(**{each.name: getattr(self, each.name) for each in fields(Terms)})
+
+
+class OpenAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Opens an account on these terms; again, it gives the one that is open."""
+
+    number: Number
+    kind: AccountKind
+    currency: Currency
+    terms: TermsWanted
+
+
+class ChangeTerms(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Puts an account on terms; a version that is not newer than the known one does nothing."""
+
+    number: Number
+    terms: TermsWanted
+
+
+class SetAccount(TermsWanted, kw_only=True, forbid_unknown_fields=True):
+    """Puts an account on terms; a version that is not newer than the known one does nothing."""
+
+    number: Number
+    kind: AccountKind
+    currency: Currency
 
 
 class Accounts(msgspec.Struct, kw_only=True):
@@ -128,19 +153,6 @@ def order_of(wanted: Post, *, key: str) -> Order:
     )
 
 
-def terms_of(wanted: SetAccount) -> Terms:
-    return Terms(
-        floor_minor=wanted.floor_minor,
-        ceiling_minor=wanted.ceiling_minor,
-        limit_per_transaction_minor=wanted.limit_per_transaction_minor,
-        limit_per_day_minor=wanted.limit_per_day_minor,
-        debit_blocked=wanted.debit_blocked,
-        credit_blocked=wanted.credit_blocked,
-        closed=wanted.closed,
-        version=wanted.version,
-    )
-
-
 class Desk:
     """Translates what arrives on the bus, and calls."""
 
@@ -153,13 +165,30 @@ class Desk:
             raise refusal_of(answer)
         return msgspec.Raw(answer.body)
 
+    async def open_account(self, wanted: OpenAccount, _key: str) -> AccountView:
+        async with self.database.transaction():
+            account = await self.ledger.book.open_account(
+                number=wanted.number,
+                kind=wanted.kind,
+                currency=wanted.currency,
+                terms=wanted.terms.terms(),
+            )
+        return AccountView.of(account)
+
+    async def change_terms(self, wanted: ChangeTerms, _key: str) -> AccountView:
+        async with self.database.transaction():
+            account = await self.ledger.book.change_terms(
+                number=wanted.number, terms=wanted.terms.terms()
+            )
+        return AccountView.of(account)
+
     async def set_account(self, wanted: SetAccount, _key: str) -> AccountView:
         async with self.database.transaction():
             account = await self.ledger.set_account(
                 number=wanted.number,
                 kind=wanted.kind,
                 currency=wanted.currency,
-                terms=terms_of(wanted),
+                terms=wanted.terms(),
             )
         return AccountView.of(account)
 
@@ -193,6 +222,8 @@ class Desk:
                 permission=None,
                 doc="Post a transaction, once for its key; the kind decides the permission",
             ),
+            _internal("open-account", OpenAccount, AccountView, self.open_account),
+            _internal("change-terms", ChangeTerms, AccountView, self.change_terms),
             _internal("set-account", SetAccount, AccountView, self.set_account),
             _internal("accounts", Accounts, AccountsFound, self.accounts),
             _internal("history", History, HistoryPage, self.history),

@@ -94,7 +94,7 @@ class Account:
             debited_minor=self.debited_minor_on(on) + counted,
         )
 
-    def on(self, terms: Terms) -> "tuple[Account, AccountSet] | None":
+    def change_terms(self, terms: Terms) -> "tuple[Account, AccountSet] | None":
         """The account on these terms; None if it knows these or later ones already."""
         if terms.version <= self.terms.version:
             return None
@@ -114,7 +114,12 @@ class Account:
             debited_on=self.debited_on,
             debited_minor=self.debited_minor,
         )
-        return changed, changed.news()
+        return changed, changed.to_event()
+
+    def check_same(self, *, kind: AccountKind, currency: Currency, terms: Terms) -> None:
+        """Opened again, an account must be wanted as it is; raises NumberTaken."""
+        if (self.kind, self.currency, self.terms) != (kind, currency, terms):
+            raise NumberTaken
 
     @classmethod
     def open(
@@ -126,9 +131,9 @@ class Account:
         if terms.ceiling_minor is not None and terms.ceiling_minor < 0:
             raise CeilingBelowBalance
         account = cls(number=number, kind=kind, currency=currency, terms=terms)
-        return account, account.news()
+        return account, account.to_event()
 
-    def news(self) -> "AccountSet":
+    def to_event(self) -> "AccountSet":
         return AccountSet(
             account=self.number,
             kind=self.kind.value,
@@ -202,4 +207,4 @@ class CeilingBelowBalance(Refusal):
 
 
 class NumberTaken(Refusal):
-    """Another account has this number, with another kind or currency."""
+    """An account of this number is open, of another kind or currency or on other terms."""

@@ -80,7 +80,7 @@ class Transaction:
     def limited(self) -> bool:
         return self.kind in LIMITED
 
-    def news(self) -> "TransactionPosted":
+    def to_event(self) -> "TransactionPosted":
         return TransactionPosted(
             transaction_id=self.id,
             kind=self.kind,

@@ -8,7 +8,7 @@ from cbs.kernel.answer import Answer
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Refusal
 from cbs.ledger.application.book import Posting
-from cbs.ledger.domain.account import Account, AccountKind, NumberTaken, Terms
+from cbs.ledger.domain.account import Account, AccountKind, NoSuchAccount, Terms
 from cbs.ledger.domain.transaction import Order, Transaction
 from cbs.ledger.store.rows import account_of, posting_of, terms_of, transaction_of
 from cbs.ledger.store.write_path import WritePath
@@ -40,33 +40,39 @@ class PostgresBook:
     async def answers(self, orders: Sequence[Order]) -> list[Answer | Refusal | None]:
         return await self.writes.answers(orders)
 
-    async def set_account(
+    async def open_account(
         self, *, number: str, kind: AccountKind, currency: Currency, terms: Terms
     ) -> Account:
-        assert self.database.in_transaction, "the caller commits"
-        await self.database.execute(NAMED, number)
-        row = await AccountRow.select().where(AccountRow.number == number).lock_rows("UPDATE")
-        if not row:
-            account, news = Account.open(number=number, kind=kind, currency=currency, terms=terms)
-            values: dict[Any, Any] = {"number": number, "kind": kind, "currency": currency}
-            values |= terms_of(account)
-            places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
-            # Not the whole row: this role may not write a balance, not even nothing.
-            await self.database.execute(
-                f"INSERT INTO account ({', '.join(values)}) VALUES ({places})", *values.values()
-            )
-            await self.outbox.put(news)
-            return account
-        known = account_of(row[0])
-        if (known.kind, known.currency) != (kind, currency):
-            raise NumberTaken
-        changed = known.on(terms)
-        if changed is None:
+        await self.database.connection.execute(NAMED, number)
+        if (known := await self._locked(number)) is not None:
+            known.check_same(kind=kind, currency=currency, terms=terms)
             return known
-        account, news = changed
-        await AccountRow.update(terms_of(account)).where(AccountRow.number == number)
-        await self.outbox.put(news)
+        account, event = Account.open(number=number, kind=kind, currency=currency, terms=terms)
+        values: dict[Any, Any] = {"number": number, "kind": kind, "currency": currency}
+        values |= terms_of(account)
+        places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
+        # Not the whole row: this role may not write a balance, not even nothing.
+        await self.database.execute(
+            f"INSERT INTO account ({', '.join(values)}) VALUES ({places})", *values.values()
+        )
+        await self.outbox.put(event)
         return account
+
+    async def change_terms(self, *, number: str, terms: Terms) -> Account:
+        known = await self._locked(number)
+        if known is None:
+            raise NoSuchAccount(number)
+        if (changed := known.change_terms(terms)) is None:
+            return known
+        account, event = changed
+        await AccountRow.update(terms_of(account)).where(AccountRow.number == number)
+        await self.outbox.put(event)
+        return account
+
+    async def _locked(self, number: str) -> Account | None:
+        assert self.database.in_transaction, "the caller commits"
+        rows = await AccountRow.select().where(AccountRow.number == number).lock_rows("UPDATE")
+        return account_of(rows[0]) if rows else None
 
     async def accounts(self, numbers: Sequence[str]) -> list[Account]:
         rows = await AccountRow.select().where(AccountRow.number.is_in(list(numbers)))

@@ -164,7 +164,7 @@ class WritePath:
             )
             if done != f"INSERT 0 {len(claims)}":
                 raise _Raced
-        await self.outbox.put_all([(each.news(), order.origin) for order, each in posted])
+        await self.outbox.put_all([(each.to_event(), order.origin) for order, each in posted])
 
 
 def _name(order: Order) -> Name:

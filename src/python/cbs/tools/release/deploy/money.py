@@ -18,16 +18,16 @@ STUCK_SECONDS_MAX = 60
 ROWS_NAMED_MAX = 5
 LETTERS_CHECK, MORE = "dead-letters", "and more"
 LETTERS = "SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL"
-# An id is a UUIDv7, which begins with the milliseconds of its making (RFC 9562, 5.7).
+# Before its migration a service has no such table yet.
+HAS_SAGAS = "SELECT to_regclass('saga') IS NOT NULL AS has"
 STUCK = """
-    SELECT count(*) FROM change WHERE step <> 'done' AND
-        ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0
-        < extract(epoch FROM now()) - $1"""
+    SELECT count(*) FROM saga
+    WHERE step <> 'done' AND begun_at < now() - make_interval(secs => $1)"""
 
 
 class Money(msgspec.Struct, kw_only=True, frozen=True):
     """A look at the bank. `violated` has the rows that break a check, by check, as text; those of
-    dead letters are counted instead, by service. `stuck` are changes unfinished for too long."""
+    dead letters are counted instead, by service. `stuck` are sagas unfinished for too long."""
 
     violated: dict[str, list[str]] = {}
     unknown: dict[str, str] = {}
@@ -62,8 +62,9 @@ async def look(
             service: int((await snapshots.now(service, LETTERS))[0]["count"]) for service in places
         }
         stuck = 0
-        if "accounts" in places:
-            stuck = (await snapshots.now("accounts", STUCK, stuck_seconds_max))[0]["count"]
+        for service in places:
+            if (await snapshots.now(service, HAS_SAGAS))[0]["has"]:
+                stuck += (await snapshots.now(service, STUCK, stuck_seconds_max))[0]["count"]
     book = [each for each in found if each.check != LETTERS_CHECK]
     return Money(
         violated={_name(each): _rows(each) for each in book if each.outcome == "violated"},
@@ -82,7 +83,7 @@ def money(before: Money, after: Money) -> list[Reason]:
             why = f"{service} has {many} dead letters, {was} before the canary"
             reasons.append(_no(why, "./cbs dead-letters list tells what was in them"))
     if after.stuck > before.stuck:
-        why = f"{after.stuck} changes of accounts are stuck, {before.stuck} before the canary"
+        why = f"{after.stuck} sagas are stuck, {before.stuck} before the canary"
         reasons.append(_no(why, "they are finished by the accounts service when it can"))
     for name, why in after.unknown.items():
         what = f"{name} cannot be said: {why}"

@@ -19,7 +19,8 @@ from cbs.tools.release.pacts.conversation import SOME_ID, Conversation, State, d
 def conversations() -> list[Conversation]:
     customers, ledger = Conversation("accounts", "customers"), Conversation("accounts", "ledger")
     _standing(customers)
-    _sets(ledger)
+    _opens(ledger)
+    _changes_terms(ledger)
     _is_refused(ledger)
     _reads(ledger)
     return [customers, ledger]
@@ -70,37 +71,42 @@ def _account(serial: int, *, version: int = 1, **changed: Any) -> Account:
     return Account(**{**fields, **changed})
 
 
-def _sets(ledger: Conversation) -> None:
-    known = {"balance_minor": 0}
-    cases: Mapping[str, tuple[Account, list[State]]] = {
-        "a new account": (_account(1), []),
+def _opens(ledger: Conversation) -> None:
+    account = _account(1)
+
+    async def open_account(bus: Bus) -> None:
+        await BusBook(bus=bus).open(account)
+
+    ledger.asks("open an account", open_account, data={"version": match.int(account.version)})
+
+
+def _changes_terms(ledger: Conversation) -> None:
+    cases: Mapping[str, tuple[Account, int]] = {
         "a frozen account": (
             _account(2, version=2, terms=Terms(overdraft_minor=5_000, frozen=Scope.ALL)),
-            [State("an account with money", {"number": _number(2), "balance_minor": 700})],
+            700,
         ),
-        "a closed account": (
-            _account(3, version=2, state=AccountState.CLOSING),
-            [State("an account with money", {"number": _number(3), **known})],
-        ),
+        "a closed account": (_account(3, version=2, state=AccountState.CLOSING), 0),
     }
-    for name, (account, given) in cases.items():
+    for name, (account, balance_minor) in cases.items():
+        given = {"number": account.number, "balance_minor": balance_minor}
         ledger.asks(
-            f"hold {name}",
-            _holds(account),
+            f"the terms of {name}",
+            _changing(account),
             data={"version": match.int(account.version)},
-            given=given,
+            given=[State("an account with money", given)],
         )
 
 
-def _holds(account: Account) -> Callable[[Bus], Awaitable[None]]:
-    async def hold(bus: Bus) -> None:
-        await BusBook(bus=bus).hold(account)
+def _changing(account: Account) -> Callable[[Bus], Awaitable[None]]:
+    async def change_terms(bus: Bus) -> None:
+        await BusBook(bus=bus).change_terms(account)
 
-    return hold
+    return change_terms
 
 
 def _is_refused(ledger: Conversation) -> None:
-    """The no to a contingent change: the saga undoes what it had begun."""
+    """The no to a change that waits for it: the saga undoes what it had begun."""
     cases = {
         "account-not-empty": _account(4, version=2, state=AccountState.CLOSING),
         "floor-above-balance": _account(5, version=2),
@@ -109,11 +115,11 @@ def _is_refused(ledger: Conversation) -> None:
     for code, account in cases.items():
 
         async def hold(bus: Bus, code: str = code, account: Account = account) -> None:
-            await is_refused(code, BusBook(bus=bus).hold(account))
+            await is_refused(code, BusBook(bus=bus).change_terms(account))
 
         given = {"number": account.number, **money[code]}
         ledger.asks(
-            f"hold what is refused: {code}",
+            f"terms that are refused: {code}",
             hold,
             refused=said("conflict", code),
             given=[State("an account with money", given)],

@@ -178,8 +178,12 @@ STATES |= {
 
 
 def _held(world: World, number: str, *, balance_minor: int = 0, **terms: Any) -> str:
-    wanted = {"number": number, "kind": "customer", "currency": "INR", "version": 1, **terms}
-    held = world.tell("accounts", "cbs.ledger.set-account", wanted)
+    terms = {"version": 1, **terms}
+    wanted = {"number": number, "kind": "customer", "currency": "INR", "terms": terms}
+    try:
+        held = world.tell("accounts", "cbs.ledger.open-account", wanted)
+    except NotAsAsked:  # it is open, and was put on other terms since
+        [held] = world.tell("accounts", "cbs.ledger.accounts", {"numbers": [number]})["accounts"]
     if held["balance_minor"] != balance_minor:
         move = balance_minor - held["balance_minor"]
         way = "deposits" if move > 0 else "withdrawals"

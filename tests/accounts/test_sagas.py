@@ -4,18 +4,22 @@ goes on at the same time."""
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from cbs.accounts.application.changes import Advance, Standing
+from cbs.accounts.application.sagas import Standing
 from cbs.accounts.domain.account import Account, Scope, State
-from cbs.accounts.domain.change import Change, Step
+from cbs.accounts.domain.change import Change
 from cbs.kernel.refusal import NotPermitted, Refusal, Unavailable
-from tests.accounts.fakes import Bank, FakeBook, FakeCustomers, InMemoryAccounts, asker
+from cbs.kernel.saga import DONE, Saga, mermaid
+from tests.accounts.fakes import Bank, FakeBook, FakeCustomers, requester
+from tests.platform.sagas import InMemorySagas
 
 CRASHES_MAX = 6
 
@@ -32,12 +36,12 @@ class Chaos:
     crashes: int = CRASHES_MAX
 
     async def around(self, act: Callable[[], Awaitable[Any]]) -> Any:
-        await self._moment()
+        await self.moment()
         result = await act()
-        await self._moment()
+        await self.moment()
         return result
 
-    async def _moment(self) -> None:
+    async def moment(self) -> None:
         for _ in range(self.random.randrange(4)):
             await asyncio.sleep(0)
         if self.crashes and self.random.random() < 0.15:
@@ -49,34 +53,34 @@ class Chaos:
 class ChaoticBook(FakeBook):
     chaos: Chaos = field(default_factory=lambda: Chaos(Random(0)))
 
-    async def hold(self, account: Account) -> None:
-        await self.chaos.around(lambda: super(ChaoticBook, self).hold(account))
+    async def change_terms(self, account: Account) -> None:
+        await self.chaos.around(lambda: super(ChaoticBook, self).change_terms(account))
 
 
 @dataclass
-class ChaoticStore(InMemoryAccounts):
-    """Sees to it that nothing is answered before the ledger holds it."""
+class ChaoticSagas(InMemorySagas):
+    """Others go on, and the process may crash, before a step is taken and after it was; and nothing
+    is answered before the ledger holds it."""
 
     chaos: Chaos = field(default_factory=lambda: Chaos(Random(0)))
-    book: FakeBook = field(default_factory=FakeBook)
+    bank: Bank = field(init=False)
 
-    async def advance(self, change: Change, advance: Callable[[Account], Advance]) -> Change | None:
-        def watched(known: Account) -> Advance:
-            taken = advance(known)
-            if taken.to is Step.DONE and known.state is not State.OPENING:
-                assert self.book.held[known.number].version >= taken.version
-            return taken
+    async def is_at(self, saga: Saga[Any]) -> bool:
+        await self.chaos.moment()
+        return await super().is_at(saga)
 
-        result: Change | None = await self.chaos.around(
-            lambda: super(ChaoticStore, self).advance(change, watched)
-        )
-        return result
+    async def move(self, saga: Saga[Any]) -> None:
+        if saga.step == DONE:
+            number = self.bank.store.rows[saga.data.account_id].number
+            assert self.bank.book.held[number].version >= saga.data.version
+        await super().move(saga)
 
 
 def chaotic(seed: int) -> Bank:
     chaos = Chaos(Random(seed))
-    book = ChaoticBook(chaos=chaos)
-    return Bank(store=ChaoticStore(chaos=chaos, book=book), book=book)
+    sagas = ChaoticSagas(chaos=chaos)
+    sagas.bank = Bank(sagas_kept=sagas, book=ChaoticBook(chaos=chaos))
+    return sagas.bank
 
 
 WANTED = st.sampled_from(["freeze", "unfreeze", "raise", "lower", "close", "pay", "spend"])
@@ -85,14 +89,17 @@ WANTED = st.sampled_from(["freeze", "unfreeze", "raise", "lower", "close", "pay"
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 2**32), wanted=st.lists(WANTED, min_size=1, max_size=8))
 def test_every_interleaving_and_every_crash_ends_well(seed, wanted):
-    asyncio.run(every_change_ends_well(chaotic(seed), wanted))
+    with capture_logs() as logs:
+        asyncio.run(every_change_ends_well(chaotic(seed), wanted))
+    failed = [log["exc_info"] for log in logs if log["event"] == "saga-failed"]
+    assert all(isinstance(error, Crash) for error in failed), failed
 
 
 async def every_change_ends_well(bank: Bank, wanted: list[str]) -> None:
     opening = await bank.begin_opening(overdraft_minor=100)
     await driven(bank, opening)
     await settled(bank)
-    number = bank.store.rows[opening.account_id].number
+    number = bank.store.rows[opening.data.account_id].number
     begun = [opening]
 
     async def act(place: int, what: str) -> None:
@@ -100,7 +107,7 @@ async def every_change_ends_well(bank: Bank, wanted: list[str]) -> None:
             move(bank, number, 50 if what == "pay" else -50)
             return
         try:
-            change = await begin(bank, opening.account_id, what, f"key-{place:04}")
+            change = await begin(bank, opening.data.account_id, what, f"key-{place:04}")
         except Refusal:
             return
         begun.append(change)
@@ -109,59 +116,58 @@ async def every_change_ends_well(bank: Bank, wanted: list[str]) -> None:
     async def meanwhile() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
-            bank.store.clock += 4
-            await bank.changes.finish_due()
+            bank.sagas_kept.clock += 4
+            await bank.sagas.finish_due()
 
     acts = [act(place, what) for place, what in enumerate(wanted)]
     await asyncio.gather(*acts, meanwhile())
     await settled(bank)
 
-    account = bank.store.rows[opening.account_id]
+    account = bank.store.rows[opening.data.account_id]
     held = bank.book.held[number]
-    assert account.settled and not account.contingent
+    assert account.settled and not account.awaiting_ledger
     assert (held.version, held.terms) == (account.version, account.terms)
     assert (held.state is State.CLOSING) == (account.state is State.CLOSED)
-    assert set(bank.store.answers) == {(c.asker.principal, c.asker.key) for c in begun}
-    good = [answer for answer in bank.store.answers.values() if not answer.is_refusal]
-    assert len(bank.store.facts) == len(good)
-    assert not [each for each in bank.failures if not isinstance(each, Crash)]
+    assert set(bank.service.answers) == {(c.requester.principal, c.requester.key) for c in begun}
+    good = [answer for answer in bank.service.answers.values() if not answer.is_refusal]
+    assert len(bank.service.facts) == len(good)
 
 
-async def driven(bank: Bank, change: Change) -> None:
+async def driven(bank: Bank, change: Saga[Change]) -> None:
     try:
-        await bank.changes.drive(change)
+        await bank.sagas.drive(change)
     except Crash:
         return
 
 
 async def settled(bank: Bank) -> None:
     """No more crashes: the service finishes by itself what was left."""
-    bank.store.chaos.crashes = 0  # type: ignore[attr-defined]
+    bank.sagas_kept.chaos.crashes = 0  # type: ignore[attr-defined]
     for _ in range(20):
-        bank.store.clock += 60
-        if not await bank.changes.finish_due():
+        bank.sagas_kept.clock += 60
+        if not await bank.sagas.finish_due():
             break
-    bank.store.chaos.crashes = CRASHES_MAX  # type: ignore[attr-defined]
-    assert await bank.store.unfinished() == 0
+    bank.sagas_kept.chaos.crashes = CRASHES_MAX  # type: ignore[attr-defined]
+    assert await bank.sagas_kept.unfinished() == 0
 
 
-async def begin(bank: Bank, id: Any, what: str, key: str) -> Change:
-    accounts, who = bank.accounts, asker(key)
+async def begin(bank: Bank, id: Any, what: str, key: str) -> Saga[Change]:
+    accounts, who = bank.accounts, requester(key)
     match what:
         case "freeze":
             return await accounts.freeze(
-                account_id=id, scope=Scope.DEBITS, reason="court", asker=who
+                account_id=id, scope=Scope.DEBITS, reason="court", requester=who
             )
         case "unfreeze":
-            return await accounts.unfreeze(account_id=id, reason="court", asker=who)
+            return await accounts.unfreeze(account_id=id, reason="court", requester=who)
         case "close":
-            return await accounts.close(account_id=id, reason="moved", asker=who)
+            return await accounts.close(account_id=id, reason="moved", requester=who)
     return await accounts.limit(
         account_id=id,
         per_transaction_minor=None,
         per_day_minor=7,
         overdraft_minor=0 if what == "lower" else 200,
-        asker=who,
+        requester=who,
     )
 
 
@@ -174,19 +180,19 @@ def move(bank: Bank, number: str, amount_minor: int) -> None:
         bank.book.balance_minor[number] = after
 
 
-async def test_what_the_ledger_refuses_is_withdrawn_under_a_newer_version():
+async def test_what_the_ledger_refuses_is_undone_under_a_newer_version():
     bank = Bank()
     account = await bank.opened()
     bank.book.balance_minor[account.number] = 5
     change = await begin(bank, account.id, "close", "close-01")
 
-    await bank.changes.drive(change)
+    await bank.sagas.drive(change)
 
     after = bank.store.rows[account.id]
     assert (after.state, after.version, after.settled) == (State.OPEN, 3, True)
     assert bank.book.held[account.number].version == 3
-    assert bank.store.answers["asha", "close-01"].status == 409
-    assert [event.fact for event in bank.store.facts] == ["account-opened"]
+    assert bank.service.answers["asha", "close-01"].status == 409
+    assert [event.fact for event in bank.service.facts] == ["account-opened"]
 
 
 async def test_a_refused_closing_that_arrives_late_closes_nothing():
@@ -195,26 +201,25 @@ async def test_a_refused_closing_that_arrives_late_closes_nothing():
     bank.book.balance_minor[account.number] = 5
     change = await begin(bank, account.id, "close", "close-01")
     closing = bank.store.rows[account.id]
-    await bank.changes.drive(change)
+    await bank.sagas.drive(change)
 
     bank.book.balance_minor[account.number] = 0
-    await bank.book.hold(closing)
+    await bank.book.change_terms(closing)
 
     assert bank.book.held[account.number].state is State.OPEN
 
 
 async def test_what_was_checked_is_not_asked_again():
     bank = Bank()
-    change = await bank.begin_opening()
-    checked = await bank.changes._check_customer(change)
+    saga = await bank.begin_opening()
+    checked = replace(saga, step="open-in-ledger")
+    await bank.sagas_kept.move(checked)
     bank.customers.answer = Standing(verified=False, active=False)
 
-    assert checked is not None and checked.step is Step.TELL_LEDGER
-    await bank.changes.drive(change)
-    assert await bank.store.unfinished() == 1
-    await bank.changes.drive(checked)
+    assert await bank.sagas.drive(saga) is None
+    await bank.sagas.drive(checked)
 
-    assert bank.store.answers["asha", "open-0001"].status == 201
+    assert bank.service.answers["asha", "open-0001"].status == 201
 
 
 @pytest.mark.parametrize("why", [Unavailable("away"), NotPermitted("no token")])
@@ -226,33 +231,42 @@ async def test_what_cannot_be_done_now_is_tried_again_less_and_less_often(why):
     bank = Bank(customers=Away())
     change = await bank.begin_opening()
     with pytest.raises(Unavailable):
-        await bank.changes.drive(change)
+        await bank.sagas.drive(change)
     pauses = []
     for _ in range(8):
-        before = bank.store.clock
-        while not await bank.changes.finish_due():
-            bank.store.clock += 0.25
-        pauses.append(bank.store.clock - before)
+        before = bank.sagas_kept.clock
+        while not await bank.sagas.finish_due():
+            bank.sagas_kept.clock += 0.25
+        pauses.append(bank.sagas_kept.clock - before)
 
     assert pauses == sorted(pauses) and pauses[0] < 1 and pauses[-1] <= 31
-    assert bank.store.answers == {}
+    assert bank.service.answers == {}
     bank.customers = FakeCustomers()
-    bank.store.clock += 60
-    await bank.changes.finish_due()
-    assert bank.store.answers["asha", "open-0001"].status == 201
+    bank.sagas_kept.clock += 60
+    await bank.sagas.finish_due()
+    assert bank.service.answers["asha", "open-0001"].status == 201
 
 
 async def test_a_bug_in_one_change_does_not_stop_the_others():
     bank = Bank()
     broken = await bank.begin_opening("open-0001")
     await bank.begin_opening("open-0002")
-    bank.store.rows[broken.account_id] = replace(
-        bank.store.rows[broken.account_id], state=State.CLOSED
+    bank.store.rows[broken.data.account_id] = replace(
+        bank.store.rows[broken.data.account_id], state=State.CLOSED
     )
     bank.customers.answer = Standing(verified=False, active=True)
-    bank.store.clock += 60
+    bank.sagas_kept.clock += 60
 
-    await bank.changes.finish_due()
+    with capture_logs() as logs:
+        await bank.sagas.finish_due()
 
-    assert [type(each) for each in bank.failures] == [AssertionError]
-    assert set(bank.store.answers) == {("asha", "open-0002")}
+    failed = [log["exc_info"] for log in logs if log["event"] == "saga-failed"]
+    assert [type(each) for each in failed] == [AssertionError]
+    assert set(bank.service.answers) == {("asha", "open-0002")}
+
+
+def test_the_drawings_are_those_of_the_code():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "sagas.md").read_text()
+    for kind, definition in Bank().definitions.items():
+        drawing = mermaid(definition)
+        assert drawing in page, f"docs/reference/sagas.md lacks the saga of {kind}:\n{drawing}"
