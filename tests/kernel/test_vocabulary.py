@@ -104,9 +104,11 @@ def test_names_become_codes():
     class TooLate(Refusal):
         """Too late."""
 
+        code = "too-late"
         because = RefusalKind.NOT_FOUND
 
     class ThingDone(Event):
+        fact = "thing-done"
         about = "thing"
 
     assert (TooLate.code, ThingDone.fact) == ("too-late", "thing-done")

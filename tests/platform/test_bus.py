@@ -27,6 +27,7 @@ from tests.signing import Signer
 class NoSuchCat(Refusal):
     """No cat of this name."""
 
+    code = "no-such-cat"
     kind = RefusalKind.NOT_FOUND
 
 

@@ -32,6 +32,8 @@ from tests.signing import Signer
 class LampLit(Event):
     """A lamp was lit."""
 
+    fact = "lamp-lit"
+
     about: ClassVar[str] = "lamp"
 
     lamp: int

@@ -20,6 +20,8 @@ DONE = Answer(status=201, body=b'{"done":true}')
 class NoFunds(Refusal):
     """Not enough."""
 
+    code = "no-funds"
+
 
 @pytest.fixture
 async def requests(database: Callable[[str], Place]) -> AsyncIterator[PostgresKeys]:

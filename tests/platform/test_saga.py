@@ -39,6 +39,8 @@ class Trip:
 class NoRoom(Refusal):
     """There is no room."""
 
+    code = "no-room"
+
 
 async def _take(_: Saga[Trip]) -> Effect[Trip]:
     return nothing

@@ -32,6 +32,8 @@ FACT = PermissionRefused(principal="p", permission="q", operation="r")
 class No(Refusal):
     """No."""
 
+    code = "no"
+
 
 @pytest.fixture(params=["simulated", "postgres"])
 async def db(request):

@@ -1,4 +1,4 @@
-"""An event is a fact in the past tense, named by its class, about one thing."""
+"""An event is a fact in the past tense, about one thing."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,15 +8,15 @@ from typing import ClassVar
 class Event:
     """Fields are what JSON can carry: ids, texts, dates, whole minor units.
 
-    `about` names the field that holds the id of the thing the fact is about; `fact` is the class's
-    name in kebab case, and the last part of the subject `cbs.<service>.events.<fact>`.
+    `about` names the field that holds the id of the thing the fact is about; `fact` is the last
+    part of the subject `cbs.<service>.events.<fact>`, and stays when the class is renamed.
     """
 
     about: ClassVar[str]
-    fact: ClassVar[str] = "event"
+    fact: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
-        cls.fact = "".join(f"-{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("-")
+        assert "fact" in vars(cls), f"{cls.__name__} does not say its fact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,9 @@ class RefusalKind(StrEnum):
 class Refusal(Exception):
     """Expected and tested; anything else that escapes a use case is a bug.
 
-    The class's docstring is what the caller reads, its name in kebab case the stable `type`;
-    `detail` says more about this one case and must hold nothing confidential.
+    The class's docstring is what the caller reads, `code` the stable end of the problem's `type`,
+    which stays when the class is renamed; `detail` says more about this one case and must hold
+    nothing confidential.
     """
 
     kind: ClassVar[RefusalKind] = RefusalKind.CONFLICT
@@ -29,7 +30,7 @@ class Refusal(Exception):
         self.detail = detail
 
     def __init_subclass__(cls) -> None:
-        cls.code = "".join(f"-{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("-")
+        assert "code" in vars(cls), f"{cls.__name__} does not say its code"
 
     @property
     def lasting(self) -> bool:
@@ -44,28 +45,34 @@ class Refusal(Exception):
 class Malformed(Refusal):
     """The request cannot be understood as it stands; correct it and ask again."""
 
+    code = "malformed"
     kind = RefusalKind.MALFORMED
 
 
 class NotSignedIn(Refusal):
     """This needs a valid bearer token."""
 
+    code = "not-signed-in"
     kind = RefusalKind.UNAUTHENTICATED
 
 
 class NotPermitted(Refusal):
     """The token does not carry the permission that this needs."""
 
+    code = "not-permitted"
     kind = RefusalKind.NOT_ALLOWED
 
 
 class KeyReused(Refusal):
     """The same idempotency key came before with a different request."""
 
+    code = "key-reused"
+
 
 class Busy(Refusal):
     """The service has more work than it takes on at once; ask again later with the same key."""
 
+    code = "busy"
     kind = RefusalKind.BUSY
 
 
@@ -73,4 +80,5 @@ class Unavailable(Refusal):
     """The outcome is not known or a part of the bank cannot be reached; ask again with the same
     key, or ask what became of it."""
 
+    code = "unavailable"
     kind = RefusalKind.UNAVAILABLE

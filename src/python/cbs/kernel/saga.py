@@ -26,6 +26,7 @@ DONE = "done"
 class SagaUnderWay(Refusal):
     """Another change of the same thing must be finished first; ask again with the same key."""
 
+    code = "saga-under-way"
     kind = RefusalKind.UNAVAILABLE
 
 

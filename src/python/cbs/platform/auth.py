@@ -28,6 +28,8 @@ class Claims(msgspec.Struct, kw_only=True):
 class UnknownKey(NotSignedIn):
     """The token is signed with a key that this bank does not know."""
 
+    code = "unknown-key"
+
 
 @dataclass(slots=True)
 class Tokens:

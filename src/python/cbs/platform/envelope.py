@@ -53,6 +53,8 @@ class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
 class RemoteRefusal(Refusal):
     """Another service said no; code, title and reason are its own."""
 
+    code = "refused"
+
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.detail)
         self.kind = refused.because  # type: ignore[misc]

@@ -23,6 +23,7 @@ from litestar.params import HeaderParameter, QueryParameter
 
 from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, Unavailable
+from cbs.kernel.saga import Requester, Saga
 from cbs.platform.bus import NotPermittedHook
 from cbs.platform.context import current, now
 from cbs.platform.idempotency import (
@@ -34,6 +35,7 @@ from cbs.platform.idempotency import (
 )
 from cbs.platform.openapi import ClosedStructs
 from cbs.platform.problem import MEDIA_TYPE, failed, http_error, refused
+from cbs.platform.saga import Sagas
 
 BODY_BYTES_MAX = 64 * 1024
 PERMISSION = "permission"
@@ -73,6 +75,12 @@ class Once:
             return Answer(status=status, body=msgspec.json.encode(view(await act())))
 
         return answered(await self.requests.once(self.key, effect))
+
+    async def by_saga(
+        self, sagas: Sagas, begin: Callable[[Requester], Awaitable[Saga[Any]]]
+    ) -> Response[Any]:
+        """Begin a saga with the key, and answer when it is finished; or as before."""
+        return answered(await sagas.run(self.key, begin))
 
 
 def answered(answer: Answer | None) -> Response[Any]:

@@ -42,17 +42,21 @@ Position = Annotated[int, PathParameter(ge=1, le=POSITION_MAX)]
 class NoSuchRequest(Refusal):
     """No request with this key had an effect or an answer: asking with it is safe."""
 
+    code = "no-such-request"
     kind = RefusalKind.NOT_FOUND
 
 
 class NoSuchDeadLetter(Refusal):
     """No fact was set aside under this source and position."""
 
+    code = "no-such-dead-letter"
     kind = RefusalKind.NOT_FOUND
 
 
 class StillIndigestible(Refusal):
     """The dead letter failed again; it stays where it was."""
+
+    code = "still-indigestible"
 
 
 class Place(msgspec.Struct, array_like=True):

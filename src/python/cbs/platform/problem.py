@@ -69,6 +69,8 @@ def answer_of(refusal: Refusal) -> Answer:
 class KeptRefusal(Refusal):
     """A refusal that was given before under the same key, and is given again."""
 
+    code = "refused"
+
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
         self.kind = BECAUSE[problem.status]  # type: ignore[misc]

@@ -34,6 +34,7 @@ Task = Callable[[], Awaitable[None]]
 class PermissionRefused(Event):
     """Somebody asked for what their token does not permit."""
 
+    fact = "permission-refused"
     about = "principal"
 
     principal: str

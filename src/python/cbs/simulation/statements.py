@@ -217,9 +217,7 @@ def _waiting(tables: Tables, values: Values) -> Outcome:
 
 def _take_due(tables: Tables, values: Values) -> Outcome:
     now = tables.now()
-    due = [
-        row for row in tables.all("saga") if row["step"] != "done" and row["lease_until"] < now
-    ]
+    due = [row for row in tables.all("saga") if row["step"] != "done" and row["lease_until"] < now]
     due = sorted(due, key=lambda row: row["lease_until"])[: values[0]]
     until = {"lease_until": now + timedelta(seconds=values[1])}
     return [tables.replace("saga", row, until) for row in due], "UPDATE"

@@ -171,46 +171,66 @@ class Account:
 class AccountNotFound(Refusal):
     """No account has this id or number."""
 
+    code = "account-not-found"
     kind = RefusalKind.NOT_FOUND
 
 
 class AccountNotOpen(Refusal):
     """The account is closed, or was never opened; nothing about it changes any more."""
 
+    code = "account-not-open"
+
 
 class AccountFrozen(Refusal):
     """A frozen account is unfrozen before it is closed."""
+
+    code = "account-frozen"
 
 
 class AlreadyFrozen(Refusal):
     """The account is frozen in this way already."""
 
+    code = "already-frozen"
+
 
 class NotFrozen(Refusal):
     """The account is not frozen."""
+
+    code = "not-frozen"
 
 
 class ChangeUnderWay(SagaUnderWay):
     """Another change of the account must be finished first; ask again with the same key."""
 
+    code = "change-under-way"
+
 
 class AccountNotEmpty(Refusal):
     """An account is closed at a balance of zero."""
+
+    code = "account-not-empty"
 
 
 class FloorAboveBalance(Refusal):
     """The account is overdrawn by more than the overdraft that was asked for."""
 
+    code = "floor-above-balance"
+
 
 class CustomerNotFound(Refusal):
     """No customer has this id."""
 
+    code = "customer-not-found"
     kind = RefusalKind.NOT_FOUND
 
 
 class CustomerNotVerified(Refusal):
     """An account is opened for a customer whose documents were verified."""
 
+    code = "customer-not-verified"
+
 
 class CustomerNotActive(Refusal):
     """The customer is suspended, or is none any more."""
+
+    code = "customer-not-active"

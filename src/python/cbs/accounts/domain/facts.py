@@ -11,6 +11,7 @@ from cbs.kernel.event import Event
 class AccountOpened(Event):
     """A customer has a new account, and the book has it, too."""
 
+    fact = "account-opened"
     about = "account_id"
 
     account_id: UUID
@@ -26,6 +27,7 @@ class AccountOpened(Event):
 class AccountOpeningRefused(Event):
     """An account was not opened; `because` is the code of the refusal."""
 
+    fact = "account-opening-refused"
     about = "account_id"
 
     account_id: UUID
@@ -37,6 +39,7 @@ class AccountOpeningRefused(Event):
 class AccountFrozen(Event):
     """Nothing leaves the account any more, and with scope `all` nothing enters it either."""
 
+    fact = "account-frozen"
     about = "account_id"
 
     account_id: UUID
@@ -50,6 +53,7 @@ class AccountFrozen(Event):
 class AccountUnfrozen(Event):
     """The account can be used again."""
 
+    fact = "account-unfrozen"
     about = "account_id"
 
     account_id: UUID
@@ -62,6 +66,7 @@ class AccountUnfrozen(Event):
 class LimitsChanged(Event):
     """The account's limits or its agreed overdraft are others now."""
 
+    fact = "limits-changed"
     about = "account_id"
 
     account_id: UUID
@@ -76,6 +81,7 @@ class LimitsChanged(Event):
 class AccountClosed(Event):
     """The account was closed at a balance of zero."""
 
+    fact = "account-closed"
     about = "account_id"
 
     account_id: UUID

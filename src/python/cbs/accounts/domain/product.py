@@ -48,6 +48,7 @@ class Product:
 class ProductAdded(Event):
     """The bank offers a new kind of account."""
 
+    fact = "product-added"
     about = "code"
 
     code: str
@@ -58,20 +59,29 @@ class ProductAdded(Event):
 class ProductNotFound(Refusal):
     """The bank has no product of this code."""
 
+    code = "product-not-found"
     kind = RefusalKind.NOT_FOUND
 
 
 class ProductKnown(Refusal):
     """A product of this code exists already."""
 
+    code = "product-known"
+
 
 class ProductWithdrawn(Refusal):
     """No more accounts of this product are opened."""
+
+    code = "product-withdrawn"
 
 
 class OverdraftsOutOfOrder(Refusal):
     """The least overdraft of a product is between nothing and the most."""
 
+    code = "overdrafts-out-of-order"
+
 
 class OverdraftOutOfRange(Refusal):
     """The product does not allow this overdraft."""
+
+    code = "overdraft-out-of-range"

@@ -35,7 +35,7 @@ from cbs.accounts.http.shapes import (
     PostingView,
 )
 from cbs.kernel.account_number import DIGITS, is_account_number
-from cbs.platform.http import Once, answered, needs
+from cbs.platform.http import Once, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
     Cursor,
@@ -88,8 +88,8 @@ async def open_account(
     accounts: NamedDependency[Accounts],
     sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    answer = await sagas.run(
-        once.key,
+    return await once.by_saga(
+        sagas,
         lambda requester: accounts.open(
             customer_id=data.customer_id,
             product=data.product,
@@ -98,7 +98,6 @@ async def open_account(
             requester=requester,
         ),
     )
-    return answered(answer)
 
 
 @get(
@@ -159,13 +158,12 @@ async def freeze(
     accounts: NamedDependency[Accounts],
     sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    answer = await sagas.run(
-        once.key,
+    return await once.by_saga(
+        sagas,
         lambda requester: accounts.freeze(
             account_id=account_id, scope=data.scope, reason=data.reason, requester=requester
         ),
     )
-    return answered(answer)
 
 
 @post(
@@ -183,13 +181,12 @@ async def unfreeze(
     accounts: NamedDependency[Accounts],
     sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    answer = await sagas.run(
-        once.key,
+    return await once.by_saga(
+        sagas,
         lambda requester: accounts.unfreeze(
             account_id=account_id, reason=data.reason, requester=requester
         ),
     )
-    return answered(answer)
 
 
 @post(
@@ -214,8 +211,8 @@ async def limits(
     accounts: NamedDependency[Accounts],
     sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    answer = await sagas.run(
-        once.key,
+    return await once.by_saga(
+        sagas,
         lambda requester: accounts.limit(
             account_id=account_id,
             per_transaction_minor=data.limit_per_transaction_minor,
@@ -224,7 +221,6 @@ async def limits(
             requester=requester,
         ),
     )
-    return answered(answer)
 
 
 @post(
@@ -244,13 +240,12 @@ async def close(
     accounts: NamedDependency[Accounts],
     sagas: NamedDependency[Sagas],
 ) -> Response[AccountView]:
-    answer = await sagas.run(
-        once.key,
+    return await once.by_saga(
+        sagas,
         lambda requester: accounts.close(
             account_id=account_id, reason=data.reason, requester=requester
         ),
     )
-    return answered(answer)
 
 
 @get(

@@ -40,14 +40,18 @@ class ConsistencyProof:
 class NoSuchEntry(Refusal):
     """The audit log has no entry with this index, or the tree asked about ends before it."""
 
+    code = "no-such-entry"
     kind = RefusalKind.NOT_FOUND
 
 
 class NoSuchTree(Refusal):
     """The audit log has not grown to this size yet."""
 
+    code = "no-such-tree"
     kind = RefusalKind.NOT_FOUND
 
 
 class TreesNotInOrder(Refusal):
     """Only a smaller tree, or the same, can be the beginning of the second one."""
+
+    code = "trees-not-in-order"

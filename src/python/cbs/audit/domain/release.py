@@ -13,6 +13,7 @@ class ReleaseJudged(Event):
     hexadecimal. Whoever knows the operators' keys checks them; this service does not.
     """
 
+    fact = "release-judged"
     about = "application"
 
     application: str

@@ -21,11 +21,14 @@ Change = Callable[[Customer], tuple[Customer, list[Event]]]
 class CustomerNotFound(Refusal):
     """No customer has this id."""
 
+    code = "customer-not-found"
     kind = RefusalKind.NOT_FOUND
 
 
 class DocumentKnown(Refusal):
     """A document of this type and issuer with this number was presented before and not rejected."""
+
+    code = "document-known"
 
 
 class CustomerStore(Protocol):

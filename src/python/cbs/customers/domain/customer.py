@@ -38,23 +38,32 @@ class CustomerStatus(StrEnum):
 class NoSuchDocument(Refusal):
     """The customer has no document with this id."""
 
+    code = "no-such-document"
     kind = RefusalKind.NOT_FOUND
 
 
 class TooManyDocuments(Refusal):
     """A customer has at most 20 documents."""
 
+    code = "too-many-documents"
+
 
 class CustomerIsClosed(Refusal):
     """The bank and this customer have parted; nothing about them changes any more."""
+
+    code = "customer-is-closed"
 
 
 class CustomerNotActive(Refusal):
     """Only an active customer can be suspended."""
 
+    code = "customer-not-active"
+
 
 class CustomerNotSuspended(Refusal):
     """Only a suspended customer can be reinstated or closed."""
+
+    code = "customer-not-suspended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,21 +48,31 @@ class DocumentState(StrEnum):
 class NotADocumentNumber(Refusal):
     """The number is not one that the issuer of such a document gives out."""
 
+    code = "not-a-document-number"
+
 
 class NotAnIssuer(Refusal):
     """An issuer is a short name in letters and digits; of PAN and Aadhaar it is IN."""
+
+    code = "not-an-issuer"
 
 
 class ExpiryUnknown(Refusal):
     """A document of this type expires: say when."""
 
+    code = "expiry-unknown"
+
 
 class DocumentExpired(Refusal):
     """The document has expired."""
 
+    code = "document-expired"
+
 
 class DocumentDecided(Refusal):
     """The document was verified or rejected before; a rejected one stays so."""
+
+    code = "document-decided"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from cbs.kernel.event import Event
 class CustomerRegistered(Event):
     """A person has become a customer; until a document is verified they can open nothing."""
 
+    fact = "customer-registered"
     about = "customer_id"
 
     customer_id: UUID
@@ -22,6 +23,7 @@ class CustomerRegistered(Event):
 class CustomerAmended(Event):
     """What is known of a customer has changed in these fields."""
 
+    fact = "customer-amended"
     about = "customer_id"
 
     customer_id: UUID
@@ -32,6 +34,7 @@ class CustomerAmended(Event):
 class DocumentAdded(Event):
     """A customer has presented a document."""
 
+    fact = "document-added"
     about = "customer_id"
 
     customer_id: UUID
@@ -43,6 +46,7 @@ class DocumentAdded(Event):
 class DocumentVerified(Event):
     """An officer has found a document genuine and its holder's."""
 
+    fact = "document-verified"
     about = "customer_id"
 
     customer_id: UUID
@@ -53,6 +57,7 @@ class DocumentVerified(Event):
 class DocumentRejected(Event):
     """An officer has found that a document does not vouch for the customer."""
 
+    fact = "document-rejected"
     about = "customer_id"
 
     customer_id: UUID
@@ -63,6 +68,7 @@ class DocumentRejected(Event):
 class KycStatusChanged(Event):
     """Whether the bank knows who this is has changed."""
 
+    fact = "kyc-status-changed"
     about = "customer_id"
 
     customer_id: UUID
@@ -74,6 +80,7 @@ class KycStatusChanged(Event):
 class RiskRated(Event):
     """An officer has rated the risk that a customer is to the bank."""
 
+    fact = "risk-rated"
     about = "customer_id"
 
     customer_id: UUID
@@ -85,6 +92,7 @@ class RiskRated(Event):
 class CustomerSuspended(Event):
     """A customer may begin nothing new until they are reinstated."""
 
+    fact = "customer-suspended"
     about = "customer_id"
 
     customer_id: UUID
@@ -94,6 +102,7 @@ class CustomerSuspended(Event):
 class CustomerReinstated(Event):
     """A suspended customer is as before."""
 
+    fact = "customer-reinstated"
     about = "customer_id"
 
     customer_id: UUID
@@ -103,6 +112,7 @@ class CustomerReinstated(Event):
 class CustomerClosed(Event):
     """The bank and a suspended customer have parted for good."""
 
+    fact = "customer-closed"
     about = "customer_id"
 
     customer_id: UUID

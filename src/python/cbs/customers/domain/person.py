@@ -25,29 +25,43 @@ COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 class NotALine(Refusal):
     """A text is one line without control characters, neither empty nor too long."""
 
+    code = "not-a-line"
+
 
 class NotAMobile(Refusal):
     """A mobile number is written as in E.164: a plus sign, the country code and the number."""
+
+    code = "not-a-mobile"
 
 
 class NotAnEmail(Refusal):
     """An email address has a name, an @ and a domain."""
 
+    code = "not-an-email"
+
 
 class NotAnAddress(Refusal):
     """An address has lines, a city, a country and, in India, a state and a pin code of 6 digits."""
+
+    code = "not-an-address"
 
 
 class NotADateOfBirth(Refusal):
     """A customer was born in the past, and after 1899."""
 
+    code = "not-a-date-of-birth"
+
 
 class Unreachable(Refusal):
     """A customer who is not imported has a mobile number."""
 
+    code = "unreachable"
+
 
 class NotOfAge(Refusal):
     """A customer is at least 18 years old; minors come in by an import only."""
+
+    code = "not-of-age"
 
 
 def line(text: str, *, characters_max: int = LINE_CHARACTERS_MAX) -> str:

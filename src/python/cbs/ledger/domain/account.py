@@ -151,6 +151,8 @@ class Account:
 class AccountSet(Event):
     """An account was opened in the book, or its terms were changed."""
 
+    fact = "account-set"
+
     about: ClassVar[str] = "account"
 
     account: str
@@ -167,44 +169,65 @@ class AccountSet(Event):
 class NoSuchAccount(Refusal):
     """The book has no account of this number."""
 
+    code = "no-such-account"
     kind = RefusalKind.NOT_FOUND
 
 
 class AccountClosed(Refusal):
     """The account is closed; nothing can be posted to it."""
 
+    code = "account-closed"
+
 
 class AccountBlocked(Refusal):
     """The account is blocked for this kind of posting."""
+
+    code = "account-blocked"
 
 
 class LimitPerTransaction(Refusal):
     """More than this account may pay in one transaction."""
 
+    code = "limit-per-transaction"
+
 
 class LimitPerDay(Refusal):
     """More than this account may still pay on this business date."""
+
+    code = "limit-per-day"
 
 
 class InsufficientFunds(Refusal):
     """The account does not hold enough for this."""
 
+    code = "insufficient-funds"
+
 
 class CeilingPassed(Refusal):
     """The account may not hold that much."""
+
+    code = "ceiling-passed"
 
 
 class AccountNotEmpty(Refusal):
     """An account is closed at a balance of zero."""
 
+    code = "account-not-empty"
+
 
 class FloorAboveBalance(Refusal):
     """The balance is below the floor that was asked for."""
+
+    code = "floor-above-balance"
 
 
 class CeilingBelowBalance(Refusal):
     """The balance is above the ceiling that was asked for."""
 
+    code = "ceiling-below-balance"
+
 
 class NumberTaken(Refusal):
     """An account of this number is open, of another kind or currency or on other terms."""
+
+    code = "number-taken"

@@ -97,6 +97,8 @@ class Transaction:
 class TransactionPosted(Event):
     """Money moved between accounts of the book."""
 
+    fact = "transaction-posted"
+
     about: ClassVar[str] = "transaction_id"
 
     transaction_id: UUID
@@ -160,24 +162,35 @@ def decide(
 class EmptyLeg(Refusal):
     """A leg moves at least one minor unit."""
 
+    code = "empty-leg"
+
 
 class NotBalanced(Refusal):
     """The legs of a transaction sum to zero."""
+
+    code = "not-balanced"
 
 
 class AccountsNotDistinct(Refusal):
     """Each leg of a transaction is on an account of its own."""
 
+    code = "accounts-not-distinct"
+
 
 class CurrencyMismatch(Refusal):
     """The account is kept in another currency."""
+
+    code = "currency-mismatch"
 
 
 class ValueDateInFuture(Refusal):
     """A value date is never after the booking date."""
 
+    code = "value-date-in-future"
+
 
 class NoSuchTransaction(Refusal):
     """The book has no transaction of this id."""
 
+    code = "no-such-transaction"
     kind = RefusalKind.NOT_FOUND

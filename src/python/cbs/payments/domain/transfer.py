@@ -109,42 +109,60 @@ def _customers(account: str, field: str) -> str:
 class NoSuchTransfer(Refusal):
     """No payment has this id."""
 
+    code = "no-such-transfer"
     kind = RefusalKind.NOT_FOUND
 
 
 class AccountsNotDistinct(Refusal):
     """Each leg of a transaction is on an account of its own."""
 
+    code = "accounts-not-distinct"
+
 
 class NoSuchAccount(Refusal):
     """The book has no account of this number."""
 
+    code = "no-such-account"
     kind = RefusalKind.NOT_FOUND
 
 
 class AccountClosed(Refusal):
     """The account is closed; nothing can be posted to it."""
 
+    code = "account-closed"
+
 
 class AccountBlocked(Refusal):
     """The account is blocked for this kind of posting."""
+
+    code = "account-blocked"
 
 
 class CurrencyMismatch(Refusal):
     """The account is kept in another currency."""
 
+    code = "currency-mismatch"
+
 
 class LimitPerTransaction(Refusal):
     """More than this account may pay in one transaction."""
+
+    code = "limit-per-transaction"
 
 
 class LimitPerDay(Refusal):
     """More than this account may still pay on this business date."""
 
+    code = "limit-per-day"
+
 
 class InsufficientFunds(Refusal):
     """The account does not hold enough for this."""
 
+    code = "insufficient-funds"
+
 
 class CeilingPassed(Refusal):
     """The account may not hold that much."""
+
+    code = "ceiling-passed"
