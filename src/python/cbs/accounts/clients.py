@@ -10,8 +10,9 @@ import msgspec
 
 from cbs.accounts.application.accounts import Posting
 from cbs.accounts.application.sagas import Standing
-from cbs.accounts.domain.account import Account, Scope, State
+from cbs.accounts.domain.account import Account, CustomerNotFound, Scope, State
 from cbs.platform.bus import Bus
+from cbs.platform.envelope import RemoteRefusal
 
 
 class Held(msgspec.Struct):
@@ -91,6 +92,10 @@ def _terms(account: Account) -> dict[str, Any]:
     }
 
 
+# Customers says the second; a release of it said the first.
+NOBODY = ("customer-not-found", "no-such-customer")
+
+
 class CustomerStanding(msgspec.Struct):
     """What this service reads of a customer's standing."""
 
@@ -103,7 +108,12 @@ class BusCustomers:
     bus: Bus
 
     async def standing(self, customer_id: UUID) -> Standing:
-        found = await self.bus.call(
-            "customers.standing", {"customer_id": customer_id}, CustomerStanding, own=True
-        )
+        try:
+            found = await self.bus.call(
+                "customers.standing", {"customer_id": customer_id}, CustomerStanding, own=True
+            )
+        except RemoteRefusal as refusal:
+            if refusal.code in NOBODY:
+                raise CustomerNotFound from None
+            raise
         return Standing(verified=found.kyc == "verified", active=found.status == "active")

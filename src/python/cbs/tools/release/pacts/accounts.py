@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pact import match
 
-from cbs.accounts.clients import BusBook, BusCustomers
-from cbs.accounts.domain.account import Account, Scope, Terms
+from cbs.accounts.clients import NOBODY, BusBook, BusCustomers
+from cbs.accounts.domain.account import Account, CustomerNotFound, Scope, Terms
 from cbs.accounts.domain.account import State as AccountState
 from cbs.kernel.account_number import account_number
 from cbs.kernel.money import Currency
@@ -46,11 +46,10 @@ def _standing(customers: Conversation) -> None:
         )
 
     async def nobody(bus: Bus) -> None:
-        await is_refused("customer-not-found", BusCustomers(bus=bus).standing(UUID(SOME_ID)))
+        await is_refused(CustomerNotFound.code, BusCustomers(bus=bus).standing(UUID(SOME_ID)))
 
-    customers.asks(
-        "the standing of nobody", nobody, refused=said("not-found", "customer-not-found")
-    )
+    either = match.regex(NOBODY[-1], regex=f"^({'|'.join(NOBODY)})$")
+    customers.asks("the standing of nobody", nobody, refused=said("not-found", either))
 
 
 def _number(serial: int) -> str:

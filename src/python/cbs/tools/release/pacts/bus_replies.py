@@ -5,13 +5,13 @@ from typing import Any
 
 from pact import match
 
+from cbs.kernel.refusal import Refusal
 from cbs.platform.bus import Bus
 from cbs.platform.consumer import FactsAfter, FactsPage
-from cbs.platform.envelope import RemoteRefusal
 from cbs.tools.release.pacts.conversation import Conversation, State, some_of
 
 
-def said(because: str, code: str) -> dict[str, Any]:
+def said(because: str, code: Any) -> dict[str, Any]:
     """A refusal as it travels: why and which are fixed, its words are not."""
     return {"because": because, "code": code, "title": match.type("The words for people.")}
 
@@ -21,7 +21,7 @@ async def is_refused(code: str, asked: Awaitable[object]) -> None:
     refused = ""
     try:
         await asked
-    except RemoteRefusal as refusal:
+    except Refusal as refusal:
         refused = refusal.code
     assert refused == code, (refused, code)
 
