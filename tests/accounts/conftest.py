@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from cbs.accounts.domain.account import CustomerNotFound
+from cbs.accounts.domain.account import NoSuchCustomer
 from cbs.accounts.main import build
 from cbs.accounts.service import DECLARATION
 from cbs.ledger.main import build as build_ledger
@@ -37,7 +37,7 @@ class Customers:
 
     async def standing(self, asked: Asked, _key: str) -> Any:
         if asked.customer_id in self.missing:
-            raise CustomerNotFound
+            raise NoSuchCustomer
         return {"status": "active", "kyc": "verified", **self.known.get(asked.customer_id, {})}
 
     def endpoint(self) -> Endpoint[Asked]:

@@ -79,6 +79,6 @@ async def test_an_account_is_opened_once_its_customer_is_verified(services, sign
         late = await teller.post("/v1/accounts", json=body)
 
     assert early.json()["type"] == "urn:cbs:customer-not-verified"
-    assert (strange.status_code, strange.json()["type"]) == (404, "urn:cbs:customer-not-found")
+    assert (strange.status_code, strange.json()["type"]) == (404, "urn:cbs:no-such-customer")
     assert (verified.status_code, opened.status_code) == (200, 201), opened.text
     assert (suspended.status_code, late.json()["type"]) == (200, "urn:cbs:customer-not-active")

@@ -68,13 +68,13 @@ async def test_an_unknown_customer_opens_nothing(bank: Bank):
     body = {"customer_id": str(customer), "product": "SAVINGS-INR"}
     refused = await bank.teller.post("/v1/accounts", json=body)
 
-    assert (refused.status_code, refused.json()["type"]) == (404, "urn:cbs:customer-not-found")
+    assert (refused.status_code, refused.json()["type"]) == (404, "urn:cbs:no-such-customer")
 
 
 @pytest.mark.parametrize(
     ("wanted", "status", "code"),
     [
-        ({"product": "GOLD-INR"}, 404, "product-not-found"),
+        ({"product": "GOLD-INR"}, 404, "no-such-product"),
         ({"product": "SAVINGS-INR", "overdraft_minor": 1}, 409, "overdraft-out-of-range"),
         ({"branch": 0}, 400, "malformed"),
         ({"branch": 10_000}, 400, "malformed"),
@@ -249,7 +249,7 @@ async def test_each_change_is_a_fact_that_names_who_asked(bank: Bank):
 async def test_nobody_knows_an_unknown_account(bank: Bank, method, path, body):
     found = await bank.teller.request(method, path, json=body)
 
-    assert (found.status_code, found.json()["type"]) == (404, "urn:cbs:account-not-found")
+    assert (found.status_code, found.json()["type"]) == (404, "urn:cbs:no-such-account")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ async def test_nobody_has_no_standing(accounts):
     with pytest.raises(RemoteRefusal) as refused:
         await ask(accounts, some_id())
 
-    assert refused.value.code == "customer-not-found"
+    assert refused.value.code == "no-such-customer"
 
 
 async def test_standing_is_for_services(served, accounts):

@@ -10,7 +10,7 @@ import msgspec
 
 from cbs.accounts.application.accounts import Posting
 from cbs.accounts.application.sagas import Standing
-from cbs.accounts.domain.account import Account, CustomerNotFound, Scope, State
+from cbs.accounts.domain.account import Account, NoSuchCustomer, Scope, State
 from cbs.platform.bus import Bus
 from cbs.platform.envelope import RemoteRefusal
 
@@ -114,6 +114,6 @@ class BusCustomers:
             )
         except RemoteRefusal as refusal:
             if refusal.code in NOBODY:
-                raise CustomerNotFound from None
+                raise NoSuchCustomer from None
             raise
         return Standing(verified=found.kyc == "verified", active=found.status == "active")

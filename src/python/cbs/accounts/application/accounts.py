@@ -6,9 +6,9 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
-from cbs.accounts.domain.account import Account, AccountNotFound, Scope, State, Terms
+from cbs.accounts.domain.account import Account, NoSuchAccount, Scope, State, Terms
 from cbs.accounts.domain.change import Change, Kind
-from cbs.accounts.domain.product import Product, ProductNotFound
+from cbs.accounts.domain.product import NoSuchProduct, Product
 from cbs.kernel.account_number import account_number
 from cbs.kernel.saga import Requester, Saga, SagaDefinition
 
@@ -141,7 +141,7 @@ class Accounts:
     ) -> Saga[Change]:
         found = await self.products.get(product)
         if found is None:
-            raise ProductNotFound
+            raise NoSuchProduct
         account = Account.opening(
             id=self.new_id(),
             number=account_number(branch=branch, serial=await self.accounts.next_serial()),
@@ -199,13 +199,13 @@ class Accounts:
     async def get(self, account_id: UUID) -> Account:
         account = await self.accounts.get(account_id)
         if account is None:
-            raise AccountNotFound
+            raise NoSuchAccount
         return account
 
     async def by_number(self, number: str) -> Account:
         account = await self.accounts.by_number(number)
         if account is None:
-            raise AccountNotFound
+            raise NoSuchAccount
         return account
 
     async def statement(
@@ -247,7 +247,7 @@ class Accounts:
 
         account = await self.accounts.update(account_id, change)
         if account is None:
-            raise AccountNotFound
+            raise NoSuchAccount
         return await self._saga(kind, known[0].terms, account, requester, reason)
 
     async def _saga(

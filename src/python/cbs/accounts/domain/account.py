@@ -168,10 +168,10 @@ class Account:
             raise ChangeUnderWay
 
 
-class AccountNotFound(Refusal):
+class NoSuchAccount(Refusal):
     """No account has this id or number."""
 
-    code = "account-not-found"
+    code = "no-such-account"
     kind = RefusalKind.NOT_FOUND
 
 
@@ -217,10 +217,10 @@ class FloorAboveBalance(Refusal):
     code = "floor-above-balance"
 
 
-class CustomerNotFound(Refusal):
+class NoSuchCustomer(Refusal):
     """No customer has this id."""
 
-    code = "customer-not-found"
+    code = "no-such-customer"
     kind = RefusalKind.NOT_FOUND
 
 

@@ -56,10 +56,10 @@ class ProductAdded(Event):
     currency: str
 
 
-class ProductNotFound(Refusal):
+class NoSuchProduct(Refusal):
     """The bank has no product of this code."""
 
-    code = "product-not-found"
+    code = "no-such-product"
     kind = RefusalKind.NOT_FOUND
 
 

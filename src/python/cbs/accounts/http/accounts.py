@@ -14,17 +14,17 @@ from cbs.accounts.domain.account import (
     Account,
     AccountFrozen,
     AccountNotEmpty,
-    AccountNotFound,
     AccountNotOpen,
     AlreadyFrozen,
     ChangeUnderWay,
     CustomerNotActive,
-    CustomerNotFound,
     CustomerNotVerified,
     FloorAboveBalance,
+    NoSuchAccount,
+    NoSuchCustomer,
     NotFrozen,
 )
-from cbs.accounts.domain.product import OverdraftOutOfRange, ProductNotFound, ProductWithdrawn
+from cbs.accounts.domain.product import NoSuchProduct, OverdraftOutOfRange, ProductWithdrawn
 from cbs.accounts.http.shapes import (
     AccountFound,
     AccountView,
@@ -73,10 +73,10 @@ class By(StrEnum):
     summary="Open an account for a verified customer",
     opt=needs("accounts.write"),
     responses=refusals(
-        ProductNotFound,
+        NoSuchProduct,
         ProductWithdrawn,
         OverdraftOutOfRange,
-        CustomerNotFound,
+        NoSuchCustomer,
         CustomerNotVerified,
         CustomerNotActive,
         key=True,
@@ -124,7 +124,7 @@ async def accounts_of_customer(
     operation_id="accounts.get",
     summary="One account, with its balance",
     opt=needs("accounts.read"),
-    responses=refusals(AccountNotFound),
+    responses=refusals(NoSuchAccount),
 )
 async def account(account_id: FromPath[UUID], accounts: NamedDependency[Accounts]) -> AccountFound:
     return (await _with_balances(accounts, [await accounts.get(account_id)]))[0]
@@ -135,11 +135,11 @@ async def account(account_id: FromPath[UUID], accounts: NamedDependency[Accounts
     operation_id="accounts.by-number",
     summary="One account by its number, with its balance",
     opt=needs("accounts.read"),
-    responses=refusals(AccountNotFound),
+    responses=refusals(NoSuchAccount),
 )
 async def account_by_number(number: OfNumber, accounts: NamedDependency[Accounts]) -> AccountFound:
     if not is_account_number(number):
-        raise AccountNotFound
+        raise NoSuchAccount
     return (await _with_balances(accounts, [await accounts.by_number(number)]))[0]
 
 
@@ -149,7 +149,7 @@ async def account_by_number(number: OfNumber, accounts: NamedDependency[Accounts
     summary="Freeze debits or all; it holds from the answer on",
     status_code=200,
     opt=needs("accounts.freeze"),
-    responses=refusals(AccountNotFound, AccountNotOpen, AlreadyFrozen, ChangeUnderWay, key=True),
+    responses=refusals(NoSuchAccount, AccountNotOpen, AlreadyFrozen, ChangeUnderWay, key=True),
 )
 async def freeze(
     account_id: FromPath[UUID],
@@ -172,7 +172,7 @@ async def freeze(
     summary="End a freeze",
     status_code=200,
     opt=needs("accounts.freeze"),
-    responses=refusals(AccountNotFound, AccountNotOpen, NotFrozen, ChangeUnderWay, key=True),
+    responses=refusals(NoSuchAccount, AccountNotOpen, NotFrozen, ChangeUnderWay, key=True),
 )
 async def unfreeze(
     account_id: FromPath[UUID],
@@ -196,7 +196,7 @@ async def unfreeze(
     status_code=200,
     opt=needs("accounts.write"),
     responses=refusals(
-        AccountNotFound,
+        NoSuchAccount,
         AccountNotOpen,
         OverdraftOutOfRange,
         FloorAboveBalance,
@@ -230,7 +230,7 @@ async def limits(
     status_code=200,
     opt=needs("accounts.write"),
     responses=refusals(
-        AccountNotFound, AccountNotOpen, AccountFrozen, AccountNotEmpty, ChangeUnderWay, key=True
+        NoSuchAccount, AccountNotOpen, AccountFrozen, AccountNotEmpty, ChangeUnderWay, key=True
     ),
 )
 async def close(
@@ -253,7 +253,7 @@ async def close(
     operation_id="accounts.statement",
     summary="The postings of a period, newest first",
     opt=needs("accounts.read"),
-    responses=refusals(AccountNotFound),
+    responses=refusals(NoSuchAccount),
 )
 async def statement(
     account_id: FromPath[UUID],

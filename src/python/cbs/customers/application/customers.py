@@ -18,10 +18,10 @@ from cbs.kernel.refusal import Refusal, RefusalKind
 Change = Callable[[Customer], tuple[Customer, list[Event]]]
 
 
-class CustomerNotFound(Refusal):
+class NoSuchCustomer(Refusal):
     """No customer has this id."""
 
-    code = "customer-not-found"
+    code = "no-such-customer"
     kind = RefusalKind.NOT_FOUND
 
 
@@ -92,7 +92,7 @@ class Customers:
     async def get(self, customer_id: UUID) -> Customer:
         customer = await self.store.get(customer_id)
         if customer is None:
-            raise CustomerNotFound
+            raise NoSuchCustomer
         return customer
 
     async def list(
@@ -152,7 +152,7 @@ class Customers:
     async def _change(self, customer_id: UUID, change: Change) -> Customer:
         changed = await self.store.change(customer_id, change)
         if changed is None:
-            raise CustomerNotFound
+            raise NoSuchCustomer
         return changed
 
     def _document(self, presented: Presented, by: Principal) -> Document:

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Response
 
-from cbs.customers.application.customers import CustomerNotFound, Customers
+from cbs.customers.application.customers import Customers, NoSuchCustomer
 from cbs.customers.domain.customer import (
     Customer,
     CustomerIsClosed,
@@ -86,7 +86,7 @@ async def register(
     operation_id="customers.read",
     summary="A customer with their documents, numbers masked",
     opt=needs(READ),
-    responses=refusals(CustomerNotFound),
+    responses=refusals(NoSuchCustomer),
 )
 async def read(customer_id: FromPath[UUID], customers: NamedDependency[Customers]) -> CustomerView:
     return view_of(customers)(await customers.get(customer_id))
@@ -117,7 +117,7 @@ async def list_customers(
     operation_id="customers.amend",
     summary="Amend what is known of a customer; a new name or birthday is verified again",
     opt=needs(WRITE),
-    responses=refusals(CustomerNotFound, CustomerIsClosed, *OF_A_PERSON, key=True),
+    responses=refusals(NoSuchCustomer, CustomerIsClosed, *OF_A_PERSON, key=True),
 )
 async def amend(
     customer_id: FromPath[UUID],
@@ -135,7 +135,7 @@ async def amend(
     operation_id="customers.rate",
     summary="Rate the risk that a customer is to the bank",
     opt=needs(VERIFY),
-    responses=refusals(CustomerNotFound, CustomerIsClosed, NotALine, key=True),
+    responses=refusals(NoSuchCustomer, CustomerIsClosed, NotALine, key=True),
 )
 async def rate(
     customer_id: FromPath[UUID],
@@ -164,7 +164,7 @@ def _standing_route(
         summary=summary,
         status_code=200,
         opt=needs(permission),
-        responses=refusals(CustomerNotFound, NotALine, *noes, key=True),
+        responses=refusals(NoSuchCustomer, NotALine, *noes, key=True),
     )
     async def change_standing(
         customer_id: FromPath[UUID],

@@ -5,7 +5,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.response import Response
 
-from cbs.customers.application.customers import CustomerNotFound, Customers
+from cbs.customers.application.customers import Customers, NoSuchCustomer
 from cbs.customers.domain.customer import CustomerIsClosed, NoSuchDocument, TooManyDocuments
 from cbs.customers.domain.document import DocumentDecided, DocumentExpired
 from cbs.customers.domain.person import NotALine
@@ -25,7 +25,7 @@ DOCUMENT = CUSTOMER + "/documents/{document_id:uuid}"
     summary="Present a document",
     opt=needs(WRITE),
     responses=refusals(
-        CustomerNotFound,
+        NoSuchCustomer,
         CustomerIsClosed,
         TooManyDocuments,
         *OF_A_PAPER,
@@ -56,7 +56,7 @@ async def add_document(
     status_code=200,
     opt=needs(VERIFY),
     responses=refusals(
-        CustomerNotFound,
+        NoSuchCustomer,
         CustomerIsClosed,
         NoSuchDocument,
         DocumentDecided,
@@ -85,7 +85,7 @@ async def verify_document(
     status_code=200,
     opt=needs(VERIFY),
     responses=refusals(
-        CustomerNotFound, CustomerIsClosed, NoSuchDocument, DocumentDecided, NotALine, key=True
+        NoSuchCustomer, CustomerIsClosed, NoSuchDocument, DocumentDecided, NotALine, key=True
     ),
 )
 async def reject_document(

@@ -7,7 +7,7 @@ from uuid import UUID
 from pact import match
 
 from cbs.accounts.clients import NOBODY, BusBook, BusCustomers
-from cbs.accounts.domain.account import Account, CustomerNotFound, Scope, Terms
+from cbs.accounts.domain.account import Account, NoSuchCustomer, Scope, Terms
 from cbs.accounts.domain.account import State as AccountState
 from cbs.kernel.account_number import account_number
 from cbs.kernel.money import Currency
@@ -46,7 +46,7 @@ def _standing(customers: Conversation) -> None:
         )
 
     async def nobody(bus: Bus) -> None:
-        await is_refused(CustomerNotFound.code, BusCustomers(bus=bus).standing(UUID(SOME_ID)))
+        await is_refused(NoSuchCustomer.code, BusCustomers(bus=bus).standing(UUID(SOME_ID)))
 
     either = match.regex(NOBODY[-1], regex=f"^({'|'.join(NOBODY)})$")
     customers.asks("the standing of nobody", nobody, refused=said("not-found", either))
