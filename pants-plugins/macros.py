@@ -3,7 +3,8 @@
 PACKAGES = "//3rdparty/python/runtime#*"
 PLATFORM = "//src/python/cbs/platform/**"
 # What a service says of itself to everybody.
-DECLARATIONS = ("//src/python/cbs/*/__init__.py", "//src/python/cbs/*/service.py")
+SAID = ("/__init__.py", "/service.py", "/invariants.py")
+DECLARATIONS = tuple(f"//src/python/cbs/*{file}" for file in SAID)
 
 
 def may_use(*others):
@@ -33,7 +34,7 @@ def cbs_service():
     may_use(PLATFORM, PACKAGES)
     __dependents_rules__(
         (
-            ["/__init__.py", "/service.py"],
+            list(SAID),
             "/**",
             "//tests/**",
             "//src/python/cbs/tools/**",

@@ -1,4 +1,4 @@
-# Nobody may call anybody over HTTP, unless a file beside this one says so.
+# Nobody may call anybody over HTTP, unless intentions.hcl says so.
 Kind = "service-intentions"
 Name = "*"
 Sources = [

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
+from cbs.audit.invariants import audit_log_faults
 from cbs.audit.main import build
 from cbs.audit.service import DECLARATION
 from cbs.platform.settings import Settings
-from cbs.tools.ops.verify.audit_log import audit_log_faults
 from tests.audit.sources import Source, source
 from tests.serving import described, serving
 

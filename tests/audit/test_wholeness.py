@@ -3,10 +3,10 @@
 import asyncpg
 import pytest
 
+from cbs.audit import invariants
+from cbs.audit.invariants import audit_log_faults
 from cbs.audit.store import PostgresLog
 from cbs.platform.database import Database
-from cbs.tools.ops.verify import audit_log
-from cbs.tools.ops.verify.audit_log import audit_log_faults
 from tests.audit.facts import NOON, record
 
 ENTRIES = 11
@@ -56,7 +56,7 @@ async def test_an_empty_log_is_whole(place):
 
 @pytest.mark.parametrize("rows_max", [1, 3, 4])
 async def test_a_log_is_read_in_batches_of_any_size(kept, monkeypatch, rows_max):
-    monkeypatch.setattr(audit_log, "BATCH_ROWS_MAX", rows_max)
+    monkeypatch.setattr(invariants, "BATCH_ROWS_MAX", rows_max)
 
     assert await faults_of(kept) == []
 
@@ -106,4 +106,4 @@ async def test_facts_set_aside_are_missing_in_no_log(kept):
 async def test_a_ruined_log_does_not_fill_the_screen(kept):
     await tampered(kept, "UPDATE audit_entry SET actor = '', subject = '', fact = ''")
 
-    assert len(await faults_of(kept)) == audit_log.FAULTS_MAX
+    assert len(await faults_of(kept)) == invariants.FAULTS_MAX

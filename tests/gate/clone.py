@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cbs.tools.release.gate.history import LOCK, PACTS, SOURCES
+from cbs.tools.release.gate.history import LOCK, PACTS
+from cbs.tools.release.layout import SOURCES
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS_MAX = 500

@@ -1,11 +1,7 @@
 import pytest
 
+from cbs.tools.release.gate.environments import APPLICATIONS
 from tests.gate.clone import Clone
-
-APPLICATIONS = (
-    *("customers", "accounts", "ledger", "payments", "audit"),
-    *("gateway", "cbs-cli", "partner"),
-)
 
 
 @pytest.fixture(scope="session")

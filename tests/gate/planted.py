@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cbs.tools.release.gate.history import PACTS, SOURCES
+from cbs.tools.release.gate.history import PACTS
+from cbs.tools.release.layout import SOURCES
 from tests.gate.clone import Clone
 
 NO, UNKNOWN, YES = ("no", 1), ("unknown", 3), ("yes", 0)
@@ -141,13 +142,18 @@ ROWS = [
         application="customers",
         at="two",
         gets=NO,
-        says=("customers_0002_less.py", "customers@{base}", "customer.risk_reason", "store.py"),
+        says=(
+            "customers_0002_less.py",
+            "customers@{base}",
+            "customer.risk_reason",
+            "store/customers.py",
+        ),
     ),
 ]
 
 
 def consumers(clone: Clone) -> None:
-    partner, cli = "release/expecting/partner.py", "release/expecting/cli.py"
+    partner, cli = "tools/release/pacts/partner.py", "tools/release/pacts/cli.py"
     clone.edit(
         partner, "    currency: str\n    booked_at: str", "    fee_minor: int\n    booked_at: str"
     )
@@ -162,25 +168,25 @@ def consumers(clone: Clone) -> None:
 
 def one(clone: Clone) -> None:
     clone.edit(
-        "accounts/api/shapes.py",
+        "accounts/http/shapes.py",
         "    balance_minor: int | None = None",
         "    balance: int | None = None",
     )
-    clone.edit("accounts/api/http.py", "each.balance_minor =", "each.balance =")
+    clone.edit("accounts/http/accounts.py", "each.balance_minor =", "each.balance =")
     created = "status_code={},\n        media_type"
-    clone.edit("payments/api/http.py", created.format(201), created.format(200))
+    clone.edit("payments/http.py", created.format(201), created.format(200))
     clone.rename("ledger", "AccountSet", "AccountChanged")
     clone.rename("customers", "CustomerNotFound", "NoSuchCustomer")
 
 
 def two(clone: Clone) -> None:
-    views = "payments/api/http.py"
+    views = "payments/http.py"
     clone.edit(views, "    currency: Currency\n    narrative: str\n", "    narrative: str\n")
     clone.edit(views, "            currency=transfer.currency,\n", "")
     limits = "HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, {}, 140"
-    clone.edit("ledger/api/bus.py", limits.format(200), limits.format(25))
+    clone.edit("ledger/bus/endpoints.py", limits.format(200), limits.format(25))
     clone.edit(
-        "accounts/api/shapes.py",
+        "accounts/http/shapes.py",
         "    branch: Branch = 1\n",
         '    branch: Branch = 1\n    purpose: Annotated[str, msgspec.Meta(max_length=35)] = ""\n',
     )
@@ -204,11 +210,11 @@ async def forwards() -> MigrationManager:
 
 def _contracts_too_early(clone: Clone) -> None:
     """This version works without the column; the deployed one, which runs beside it, does not."""
-    store = "customers/infrastructure/store.py"
+    store = "customers/store/customers.py"
     clone.edit(store, "        risk_reason=rating.reason,\n", "")
     clone.edit(store, "reason=row.risk_reason, by=", "reason=None, by=")
-    clone.edit("customers/infrastructure/tables.py", "    risk_reason = Text(null=True)\n", "")
-    folder = clone.root / SOURCES / "customers" / "infrastructure" / "migrations"
+    clone.edit("customers/tables.py", "    risk_reason = Text(null=True)\n", "")
+    folder = clone.root / SOURCES / "customers" / "migrations"
     (folder / "customers_0002_less.py").write_text(MIGRATION)
 
 
@@ -219,7 +225,7 @@ def three(clone: Clone) -> None:
     legs = "    legs: Sequence[PostedLeg]\n\n\ndef"
     clone.edit(ledger, f"    narrative: str\n{legs}", legs)
     clone.edit(
-        "customers/api/bus.py",
+        "customers/bus.py",
         "    customer_id: UUID\n\n\nclass Standing(",
         "    customer_id: UUID\n    purpose: str\n\n\nclass Standing(",
     )
@@ -228,12 +234,12 @@ def three(clone: Clone) -> None:
 def tolerant(clone: Clone) -> None:
     """A consumer that has stopped to read what the event will lose."""
     clone.edit(
-        "payments/infrastructure/ledger_client.py",
+        "payments/consumer.py",
         "    transaction_id: UUID\n",
         '    transaction_id: UUID\n    narrative: str = ""\n',
     )
     clone.edit(
-        "release/expecting/payments.py",
+        "tools/release/pacts/payments.py",
         'data={"transaction_id": some_id(), **_movement(Kind.TRANSFER, *_pair(30))},',
         'data={"transaction_id": some_id()}\n'
         "        | {k: v for k, v in _movement(Kind.TRANSFER, *_pair(30)).items()"

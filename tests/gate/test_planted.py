@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.tools.release.gate.environments import There
+from cbs.tools.release.gate.environments import APPLICATIONS, There
 from cbs.tools.release.gate.gate import Gate, Need
 from cbs.tools.release.gate.history import SHORT, History
 from cbs.tools.release.gate.runner import Runner
 from tests.gate.clone import Clone
-from tests.gate.conftest import APPLICATIONS
 from tests.gate.planted import CHANGES, ROWS, Row
 
 pytestmark = pytest.mark.timeout(900)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cbs.tools.release.gate.history import SOURCES
+from cbs.tools.release.layout import SOURCES
 from tests.gate.clone import Clone
 
 PAGE = Path(__file__).parents[2] / "docs" / "contracts.md"
@@ -44,7 +44,7 @@ def test_a_broken_contract_is_refused_and_mended(reader: Clone):
         assert "breaks partner@" in reason
         assert "a transfer:" in reason
         assert "booked_at" in reason
-    text = (reader.root / SOURCES / "payments" / "api" / "http.py").read_text()
+    text = (reader.root / SOURCES / "payments" / "http.py").read_text()
     assert "posted_at=transfer.booked_at" in text
     assert " booked_at" not in text
     reader.git("checkout", "--quiet", "main")

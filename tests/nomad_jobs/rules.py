@@ -6,6 +6,7 @@ from typing import Any
 
 from cbs.bank import SERVICES
 from cbs.platform.process import DRAIN_SECONDS_MAX
+from cbs.tools.cluster.rules import written
 from cbs.tools.local.nats_server import LIMITS
 from tests.nomad_jobs.declared import labelled, read, seconds
 
@@ -348,18 +349,19 @@ RULES = (
 
 def of_consul(files: Mapping[str, str]) -> Iterator[str]:
     """Offences of all of consul/ together: who may call whom, and who may do what."""
-    entries = {path: read(text) for path, text in files.items() if "/config/" in path}
-    intentions = {e["Name"]: e["Sources"] for e in entries.values() if "Sources" in e}
+    entries = [e for path, text in files.items() if "/config/" in path for e in written(text, {})]
+    intentions = {e["Name"]: e["Sources"] for e in entries if "Sources" in e}
     if intentions.get("*") != [{"Name": "*", "Action": "deny"}]:
         yield "consul: what no intention allows is not denied"
     for service in SERVICES:
         name = f"cbs-{service}"
         if intentions.get(name) != [{"Name": "cbs-gateway", "Action": "allow"}]:
             yield f"consul: {name} is not open to the gateway, and to it alone"
-        if not any(e["Kind"] == "service-defaults" and e["Name"] == name for e in entries.values()):
+        if not any(e["Kind"] == "service-defaults" and e["Name"] == name for e in entries):
             yield f"consul: {name} has no service-defaults"
     for rule in ("cbs-service", "sidecars"):
-        selector = read(files[f"consul/binding-rules/{rule}.hcl"])["Selector"]
+        (found,) = written(files[f"consul/binding-rules/{rule}.hcl"], {})
+        selector = found["Selector"]
         if f"({'|'.join(SERVICES)})" not in selector:
             yield f"consul: some service has no such token: binding-rules/{rule}"
         if "value.nomad_task ==" not in selector:

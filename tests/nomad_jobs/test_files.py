@@ -3,8 +3,9 @@
 import pytest
 
 from cbs.bank import SERVICES
+from cbs.tools.cluster.rules import written
 from tests.nomad_jobs import rules
-from tests.nomad_jobs.declared import read, texts
+from tests.nomad_jobs.declared import texts
 
 JOBS = texts("nomad/jobs", "*.nomad.hcl")
 ENVIRONMENTS = texts("nomad/env", "*.hcl")
@@ -57,8 +58,8 @@ def test_consul_denies_what_is_not_allowed():
 
 
 def test_a_canary_gets_some_of_the_requests_and_less_than_half():
-    weights = read(CONSUL["consul/kv.hcl"])["Defaults"]
-    named = {key.strip('"'): int(value) for key, value in weights.items()}
+    weights = [each["Defaults"] for each in written(CONSUL["consul/kv.hcl"], {})]
+    named = {key.strip('"'): int(value) for each in weights for key, value in each.items()}
 
     assert set(named) == {f"cbs/routes/{service}/canary-percent" for service in SERVICES}
     assert all(0 < percent < 50 for percent in named.values())
@@ -202,10 +203,10 @@ def test_a_variable_that_no_job_has_is_told():
     ("path", "change", "told"),
     [
         ("config/intentions-default", ("deny", "allow"), "is not denied"),
-        ("config/intentions-ledger", ("cbs-gateway", "cbs-payments"), "to it alone"),
-        ("config/defaults-ledger", ("cbs-ledger", "ledger"), "has no service-defaults"),
-        ("binding-rules/cbs-service", ("|audit", ""), "some service has no such token"),
-        ("binding-rules/sidecars", ("|audit", ""), "some service has no such token"),
+        ("config/intentions", ("cbs-gateway", "cbs-payments"), "to it alone"),
+        ("config/defaults", ("cbs-${service}", "${service}"), "has no service-defaults"),
+        ("binding-rules/cbs-service", ("${services}", "ledger"), "some service has no such token"),
+        ("binding-rules/sidecars", ("${services}", "ledger"), "some service has no such token"),
         ("binding-rules/sidecars", ("nomad_task ==", "nomad_job_id !="), "its neighbours may"),
         ("auth-methods/nomad-workloads", ("Config =", 'MaxTokenTTL = "24h"\nConfig ='), "run out"),
         ("policies/cbs-gateway", ('key_prefix "cbs/routes/"', 'operator = "write"\nx "y"'), "oper"),

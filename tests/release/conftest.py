@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cbs.tools.release.gate.history import LOCK, PACTS, SOURCES, History
+from cbs.tools.release.gate.history import LOCK, PACTS, History
+from cbs.tools.release.layout import SOURCES
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.place import SCHEMA, Place

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cbs.tools.release.gate.environments import There, environment
-from cbs.tools.release.gate.history import PACTS, SOURCES, History, NotAPact
+from cbs.tools.release.gate.history import PACTS, History, NotAPact
 from cbs.tools.release.gate.records import (
     RESULT_DAYS_MAX,
     Answer,
@@ -17,6 +17,7 @@ from cbs.tools.release.gate.records import (
     current,
     now,
 )
+from cbs.tools.release.layout import SOURCES
 from tests.release.place import SCHEMA, Bank, Place
 
 

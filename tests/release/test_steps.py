@@ -10,7 +10,7 @@ from cbs.tools.release.migration_lint.scripts import split
 from cbs.tools.release.migration_lint.steps import Step, statements_of, still_used
 
 SOURCE = Path(__file__).parents[2] / "src" / "python" / "cbs"
-MIGRATIONS = sorted(SOURCE.glob("*/infrastructure/migrations/*_0*.py"))
+MIGRATIONS = sorted(SOURCE.glob("*/migrations/*_0*.py"))
 E, C, U = Step.EXPAND, Step.CONTRACT, Step.UNKNOWN
 
 
@@ -159,7 +159,7 @@ def test_a_column_that_the_running_version_uses_is_found():
     [dropped] = statements_of(module("ALTER TABLE posting DROP COLUMN balance_after_minor"))
     [name] = dropped.takes_away
 
-    assert "ledger/infrastructure/tables.py" in still_used(name, LEDGER)
+    assert "ledger/tables.py" in still_used(name, LEDGER)
     assert still_used("posting.no_such_column", LEDGER) == []
     assert still_used("no_such_table.balance_after_minor", LEDGER) == []
 

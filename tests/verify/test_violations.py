@@ -2,8 +2,17 @@
 
 import pytest
 
-from cbs.tools.ops.verify.snapshots import CannotSay, Place
-from cbs.tools.ops.verify.verify import ROWS_SHOWN_MAX, checks_of, findings, line, verdict
+from cbs.platform.declaration import declaration_of
+from cbs.platform.invariants import CannotSay
+from cbs.tools.ops.verify.snapshots import Place, Snapshots
+from cbs.tools.ops.verify.verify import (
+    ROWS_SHOWN_MAX,
+    checks_of,
+    findings,
+    line,
+    read_first,
+    verdict,
+)
 from tests.verify.bank import BUILDS, broken, verified
 from tests.verify.planted import ACCOUNTS, BOOK, ONE_MORE_FACT, PAYMENTS, PLUMBING, planted
 
@@ -32,6 +41,17 @@ def test_every_check_has_a_violation_that_it_sees():
     assert wanted - proved == {
         f"audited-{service}" for service in ("accounts", "audit", "payments")
     }
+
+
+def test_who_tells_is_read_before_who_is_told_and_that_before_who_hears_it():
+    services = ("payments", "ledger", "accounts")
+    hears = {service: declaration_of(service).hears for service in services}
+    first = read_first(checks_of(services), hears)
+    places = {service: Place(url="") for service in hears}
+
+    order = Snapshots(places=places, hears=hears, read_first=first)._order()
+
+    assert order.index("accounts") < order.index("ledger") < order.index("payments")
 
 
 async def test_rows_tell_what_is_wrong(bank):

@@ -8,6 +8,7 @@ from typing import Any
 import hcl2
 from hcl2.utils import SerializationOptions
 
+from cbs.bank import SERVICES
 from cbs.tools.cluster.api import Api, keep, kept
 
 ROOT = Path(__file__).parents[5]
@@ -24,11 +25,18 @@ class Change:
 
 
 def read(path: Path, values: Mapping[str, str]) -> dict[str, Any]:
-    """A file of consul/, with `${name}` replaced; `$${` stands for a literal `${`."""
     return loaded(path.read_text(), values)
 
 
+def written(text: str, values: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """What a file of consul/ stands for: one that says `${service}`, for as many as there are."""
+    each = [{"service": service} for service in SERVICES] if "${service}" in text else [{}]
+    for service in each:
+        yield loaded(text, {"services": "|".join(SERVICES), **values, **service})
+
+
 def loaded(text: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """HCL with `${name}` replaced; `$${` stands for a literal `${`."""
     found = hcl2.loads(text, serialization_options=PLAIN)
     return {key: _filled(value, values) for key, value in found.items()}
 
@@ -80,6 +88,10 @@ class Rules:
     def _files(self, kind: str) -> list[Path]:
         return sorted((self.folder / kind).glob("*.hcl"))
 
+    def _read(self, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+        for path in self._files(kind):
+            yield from ((path, wanted) for wanted in written(path.read_text(), self.values))
+
     def _policies(self) -> Iterator[Change]:
         for path in self._files("policies"):
             wanted = {"Name": path.stem, "Rules": path.read_text()}
@@ -87,8 +99,7 @@ class Rules:
             yield from self._written(f"policy {path.stem}", wanted, found, "/v1/acl/policy")
 
     def _named(self, folder: str, kind: str, place: str) -> Iterator[Change]:
-        for path in self._files(folder):
-            wanted = read(path, self.values)
+        for _, wanted in self._read(folder):
             by_name = f"{place}/name/{wanted['Name']}" if kind == "role" else None
             found = self.consul.get(by_name or f"{place}/{wanted['Name']}")
             yield from self._written(f"{kind} {wanted['Name']}", wanted, found, place)
@@ -98,8 +109,7 @@ class Rules:
             (rule["AuthMethod"], rule["Description"]): rule
             for rule in self.consul.get("/v1/acl/binding-rules") or ()
         }
-        for path in self._files("binding-rules"):
-            wanted = read(path, self.values)
+        for path, wanted in self._read("binding-rules"):
             found = known.get((wanted["AuthMethod"], wanted["Description"]))
             place = "/v1/acl/binding-rule"
             yield from self._written(f"binding rule {path.stem}", wanted, found, place)
@@ -117,8 +127,7 @@ class Rules:
         yield Change(f"consul {what}", how, lambda: self.consul.put(place, wanted))
 
     def _entries(self) -> Iterator[Change]:
-        for path in self._files("config"):
-            wanted = read(path, self.values)
+        for _, wanted in self._read("config"):
             kind, name = wanted["Kind"], wanted["Name"]
             found = self.consul.get(f"/v1/config/{kind}/{name}")
             if differs(wanted, found):
@@ -129,8 +138,9 @@ class Rules:
                 yield Change(f"consul {kind} {name}", "differs" if found else "new", write)
 
     def _defaults(self) -> Iterator[Change]:
-        for key, value in read(self.folder / "kv.hcl", self.values)["Defaults"].items():
-            key = key.strip('"')
+        text = (self.folder / "kv.hcl").read_text()
+        wanted = [each["Defaults"] for each in written(text, self.values)]
+        for key, value in ((k.strip('"'), v) for each in wanted for k, v in each.items()):
             if kept(self.consul, key) is None:
 
                 def write(key: str = key, value: str = value) -> None:

@@ -13,10 +13,11 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.release.commands import AsJson, Desk, Repository, StorePlace, progress, said_plainly
 from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment, There
 from cbs.tools.release.gate.gate import Gate
-from cbs.tools.release.gate.history import SHORT, SOURCES, History
+from cbs.tools.release.gate.history import SHORT, History
 from cbs.tools.release.gate.records import Answer, Verdict
 from cbs.tools.release.gate.runner import Runner
 from cbs.tools.release.gate.schemas import changes_between
+from cbs.tools.release.layout import SOURCES
 
 SHOWN_MAX = 20
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cbs.platform import admission, bus
+from cbs.platform.invariants import CannotSay
 from cbs.tools.lab.bench import load, measured_bank, verdicts
 from cbs.tools.lab.bench.samples import Observer, Sample
 from cbs.tools.lab.bench.verdicts import Broken, Met
@@ -26,7 +27,6 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
 from cbs.tools.ops.verify import verify
-from cbs.tools.ops.verify.snapshots import CannotSay
 
 STEPS, TIMES, WARM, ROUNDS_MAX = (16, 32, 64, 128, 256), 4, 64, 3
 SECONDS, SECONDS_MAX, STEP_SECONDS, STEP_SECONDS_MAX = 60, 3_600, 6, 600

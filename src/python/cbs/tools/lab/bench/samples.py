@@ -14,10 +14,11 @@ import msgspec
 
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
+from cbs.platform.invariants import CannotSay
 from cbs.tools.local import health, state
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.state import State
-from cbs.tools.ops.verify.snapshots import HEAD, READ_ONLY, CannotSay
+from cbs.tools.ops.verify.snapshots import HEAD, READ_ONLY
 from cbs.tools.ops.verify.verify import places_of
 
 CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX = 10.0, 10.0

@@ -14,6 +14,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from cbs.platform.invariants import CannotSay
 from cbs.tools.lab.bench import measured_bank, verdicts
 from cbs.tools.lab.bench.mix import Mix, Window
 from cbs.tools.lab.bench.overload import LIMITS, UNMEASURED, deepest, violated
@@ -25,7 +26,6 @@ from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.process import mortal
 from cbs.tools.local.public_api import PublicApi
-from cbs.tools.ops.verify.snapshots import CannotSay
 
 MINUTES, MINUTES_MAX, SHARE = 60.0, 7 * 24 * 60.0, 0.7
 CLIENTS, WARM_SECONDS, PEAK_SECONDS = (64, 128), 5.0, 15.0

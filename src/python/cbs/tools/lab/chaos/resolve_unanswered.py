@@ -7,12 +7,12 @@ from random import Random
 
 import msgspec
 
+from cbs.platform.invariants import CannotSay
 from cbs.tools.lab.chaos import population
 from cbs.tools.lab.chaos.client import Holder, once
 from cbs.tools.lab.chaos.records import Asked, Due, Records, Violation, leaking_freezes
 from cbs.tools.lab.demo.workers import each
 from cbs.tools.local.public_api import NoAnswer, PublicApi, Refused
-from cbs.tools.ops.verify.snapshots import CannotSay
 
 ANSWERED_SECONDS_MAX = 60.0
 POLL_SECONDS, AT_ONCE = 0.1, 16

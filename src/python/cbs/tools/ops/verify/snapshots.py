@@ -5,7 +5,7 @@ snapshot holds: the fence. Whatever it then lacks of that, it will always lack.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -14,22 +14,14 @@ from typing import Any
 
 import asyncpg
 
+from cbs.platform.invariants import BATCH_ROWS, CannotSay, Row
+
 FENCE_SECONDS_MAX, POLL_SECONDS = 30.0, 0.1
 CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX = 10.0, 3_600.0
-BATCH_ROWS = 500
 READ_ONLY = {"default_transaction_read_only": "on", "application_name": "cbs verify"}
-
-# An account is written down by `accounts` before the ledger is told, so it is read first.
-READ_BEFORE = {"ledger": ("accounts",)}
 
 HEAD = "SELECT position FROM outbox_head"
 HEARD = "SELECT position FROM watermark WHERE source = $1"
-
-Row = Mapping[str, Any]
-
-
-class CannotSay(RuntimeError):
-    """A check could not be made; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +34,15 @@ class Place:
 
 @dataclass(slots=True, kw_only=True)
 class Snapshots:
-    """The databases of the services, each as of one moment. `hears` says who listens to whom.
+    """The databases of the services, each as of one moment. `hears` says who listens to whom, and
+    `read_first` of whom else a service's snapshot is taken before another's.
 
     Each listener has `fence_seconds_max` to reach its fences.
     """
 
     places: Mapping[str, Place]
     hears: Mapping[str, tuple[str, ...]]
+    read_first: Mapping[str, Collection[str]] = field(default_factory=dict)
     fence_seconds_max: float = FENCE_SECONDS_MAX
     heads: dict[str, int] = field(default_factory=dict)
     behind: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -76,7 +70,7 @@ class Snapshots:
         before = {
             service: {
                 other
-                for other in (*self.hears[service], *READ_BEFORE.get(service, ()))
+                for other in (*self.hears[service], *self.read_first.get(service, ()))
                 if other in self.places and other != service
             }
             for service in self.places
@@ -122,7 +116,6 @@ class Snapshots:
             await asyncio.sleep(POLL_SECONDS)
 
     def must_have_heard(self, service: str, source: str) -> int:
-        """The fence: the last position that both snapshots cover; raises CannotSay."""
         if (service, source) in self.behind:
             raise CannotSay(self.behind[service, source])
         return self.heads[source]
@@ -137,12 +130,14 @@ class Snapshots:
                 stack.push_async_callback(_ended, point)
             yield
 
+    @property
+    def services(self) -> Collection[str]:
+        return self.places
+
     def __getitem__(self, service: str) -> Any:
-        """The connection that sees the snapshot."""
         return self._still[service]
 
     async def rows(self, service: str, query: str, *values: Any) -> AsyncIterator[Row]:
-        """The rows of the snapshot, BATCH_ROWS of them in memory at once."""
         async for batch in self.batches(service, query, *values):
             for row in batch:
                 yield row
@@ -153,7 +148,6 @@ class Snapshots:
             yield batch
 
     async def now(self, service: str, query: str, *values: Any) -> list[Row]:
-        """What the database says at this moment: later than every snapshot."""
         rows: list[Row] = await self._live[service].fetch(query, *values)
         return rows
 

@@ -12,17 +12,15 @@ import typer
 from rich.console import Console
 
 from cbs.bank import SERVICES
+from cbs.platform import invariants
 from cbs.platform.declaration import declaration_of
+from cbs.platform.invariants import CannotSay, Check
 from cbs.tools.local import databases, secrets, state
 from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import with_database
-from cbs.tools.ops.verify.account_checks import ACCOUNT_CHECKS
-from cbs.tools.ops.verify.book_checks import BOOK_CHECKS
-from cbs.tools.ops.verify.checks import Check
-from cbs.tools.ops.verify.plumbing_checks import plumbing_checks
-from cbs.tools.ops.verify.snapshots import CannotSay, Place, Snapshots
-from cbs.tools.ops.verify.tie_out import PAYMENT_CHECKS, audit_checks
+from cbs.tools.ops.verify.every_service import checks_of_every
+from cbs.tools.ops.verify.snapshots import Place, Snapshots
 
 ROWS_SHOWN_MAX = 20
 
@@ -45,17 +43,18 @@ class Finding(msgspec.Struct, kw_only=True):
 
 def checks_of(services: Sequence[str]) -> list[Check]:
     """All that can be checked where these services are."""
-    checks = [check for service in services for check in plumbing_checks(service)]
-    if "ledger" in services:
-        checks += BOOK_CHECKS
-    if {"accounts", "ledger"} <= set(services):
-        checks += ACCOUNT_CHECKS
-    if {"payments", "ledger"} <= set(services):
-        checks += PAYMENT_CHECKS
-    if "audit" in services:
-        heard = declaration_of("audit").hears
-        checks += audit_checks(tuple(source for source in heard if source in services))
-    return checks
+    every = [check for service in services for check in checks_of_every(service)]
+    own = [check for service in services for check in invariants.checks_of(service)]
+    return every + [check for check in own if set(check.reads) <= set(services)]
+
+
+def read_first(checks: Sequence[Check], hears: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """Of each service, those that are read before it though it hears none of them."""
+    first: dict[str, set[str]] = {}
+    for check in checks:
+        for other in set(check.reads) - set(hears[check.service]):
+            first.setdefault(other, set()).add(check.service)
+    return first
 
 
 async def findings(
@@ -71,7 +70,8 @@ async def findings(
     `may_lose` is for tests: otherwise a server that may lose what it acknowledged is refused.
     """
     hears = {service: declaration_of(service).hears for service in places}
-    snapshots = Snapshots(places=places, hears=hears)
+    checks = checks_of(list(places))
+    snapshots = Snapshots(places=places, hears=hears, read_first=read_first(checks, hears))
     if fence_seconds_max is not None:
         snapshots.fence_seconds_max = fence_seconds_max
     found = []
@@ -79,7 +79,7 @@ async def findings(
         if not may_lose:
             for service in places:
                 await _must_be_durable(snapshots, service)
-        for check in checks_of(list(places)):
+        for check in checks:
             found.append(await _made(check, snapshots))
             tell(found[-1])
     return found

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cbs.platform.invariants import CannotSay
 from cbs.tools.cluster.api import Api
 from cbs.tools.local.folder import Folder
-from cbs.tools.ops.verify.snapshots import CannotSay
 from cbs.tools.ops.verify.verify import places_at, places_of
 from cbs.tools.release.commands import Desk, operators_key, progress
 from cbs.tools.release.deploy.metrics_samples import sampled

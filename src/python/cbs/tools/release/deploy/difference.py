@@ -3,8 +3,9 @@
 import msgspec
 
 from cbs.bank import SERVICES
-from cbs.tools.release.gate.history import SHARED, SHORT, SOURCES, History
+from cbs.tools.release.gate.history import SHORT, History
 from cbs.tools.release.gate.schemas import changes_between
+from cbs.tools.release.layout import SOURCES
 from cbs.tools.release.migration_lint.steps import statements_of
 
 COMMITS_SHOWN_MAX = 30
@@ -46,7 +47,8 @@ def difference(
     if not before:
         return found
     place = f"{SOURCES}/{application}" if application in SERVICES else SOURCES
-    paths = (place, *SHARED, f"contracts/openapi/{application}.json")
+    shared = {*history.shared(before), *history.shared(after)}
+    paths = (place, *shared, f"contracts/openapi/{application}.json")
     found.commits = history.commits(before, after, *paths)
     if not found.commits:
         found.withdrawn = history.commits(after, before, *paths)
@@ -59,24 +61,16 @@ def difference(
 
 
 def _migrations(history: History, service: str, before: str, after: str) -> list[Migration]:
-    folder = f"{SOURCES}/{service}/infrastructure/migrations"
-    olds, news = (
-        {
-            path: (history.file(sha, path) or b"").decode()
-            for path in history.files(sha, folder)
-            if path.endswith(".py") and not path.endswith("__init__.py")
-        }
-        for sha in (before, after)
-    )
+    olds, news = (history.migrations(sha, service) for sha in (before, after))
     return [
         Migration(
-            name=path.rpartition("/")[2],
+            name=name,
             statements=[
                 (str(each.step), each.sql)
-                for each in statements_of(news[path], before=list(olds.values()))
+                for each in statements_of(news[name], before=list(olds.values()))
             ],
         )
-        for path in sorted(news.keys() - olds.keys())
+        for name in sorted(news.keys() - olds.keys())
     ]
 
 

@@ -1,6 +1,5 @@
 """A version is a commit: its pacts, its contracts and its sources are read from the history."""
 
-import ast
 import hashlib
 import json
 import subprocess
@@ -10,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PACTS, SOURCES = "contracts/pacts", "src/python/cbs"
+from cbs.tools.release.layout import SOURCES, Layout, calls_in, layout_of
+
+PACTS = "contracts/pacts"
 LOCK = "3rdparty/python/runtime.lock"
-# What a verification depends on, whichever provider it is of.
-SHARED = (f"{SOURCES}/kernel", f"{SOURCES}/platform", f"{SOURCES}/release/verifying", LOCK)
 GIT_SECONDS_MAX = 120
 SHORT = 10
+NONE = "-"
 
 
 class NoSuchVersion(Exception):
@@ -139,15 +139,42 @@ class History:
         """Changes whenever something changes that answers for a provider: itself, what it calls,
         what all services are built on, and how it is verified."""
         paths = [f"{SOURCES}/{each}" for each in sorted(self._answering(provider, sha))]
-        trees = [f"{path} {self.tree_id(sha, path)}" for path in (*paths, *SHARED)]
+        trees = [f"{path} {self.tree_id(sha, path)}" for path in (*paths, *self.shared(sha))]
         return hashlib.sha256("\n".join(trees).encode()).hexdigest()
 
+    def layout(self, sha: str) -> Layout:
+        return layout_of(lambda path: self.tree_id(sha, path) != NONE)
+
+    def shared(self, sha: str) -> tuple[str, ...]:
+        """Of what a verification depends on whichever provider it is of."""
+        places = ("kernel", "platform", self.layout(sha).verification)
+        return (*(f"{SOURCES}/{place}" for place in places), LOCK)
+
+    def declaration(self, sha: str, service: str) -> str:
+        """The text of it; empty if the commit has no such service."""
+        place = f"{SOURCES}/{service}/{self.layout(sha).declaration}"
+        return (self.file(sha, place) or b"").decode()
+
+    def migrations(self, sha: str, service: str) -> dict[str, str]:
+        """File -> text, in the order in which they run: a migration is known by its file's name,
+        wherever it lies."""
+        folder = f"{SOURCES}/{service}/{self.layout(sha).migrations}"
+        return {path.rpartition("/")[2]: text for path, text in self.modules(sha, folder).items()}
+
+    def modules(self, sha: str, folder: str) -> dict[str, str]:
+        """Path -> text of all that has some below a folder."""
+        return {
+            path: text
+            for path in self.files(sha, folder)
+            if path.endswith(".py") and (text := (self.file(sha, path) or b"").decode())
+        }
+
     def tree_id(self, sha: str, path: str) -> str:
-        """Git's own name for the content of a file or folder; "-" if the commit lacks it."""
+        """Git's own name for the content of a file or folder; NONE if the commit lacks it."""
         try:
             return self._text("rev-parse", "--verify", "--quiet", f"{sha}:{path}")
         except NoSuchVersion:
-            return "-"
+            return NONE
 
     def _answering(self, provider: str, sha: str) -> set[str]:
         seen: set[str] = set()
@@ -156,8 +183,8 @@ class History:
             service = left.pop()
             if service not in seen:
                 seen.add(service)
-                text = self.file(sha, f"{SOURCES}/{service}/connections.py") or b""
-                left += [call.partition(".")[0] for call in calls_in(text.decode())]
+                calls = calls_in(self.declaration(sha, service))
+                left += [call.partition(".")[0] for call in calls]
         return seen
 
     @contextmanager
@@ -179,15 +206,3 @@ def pact_of(body: bytes) -> Pact:
         return Pact(document["consumer"]["name"], document["provider"]["name"], body)
     except (KeyError, TypeError):
         raise ValueError("not a pact: it names no consumer and provider") from None
-
-
-def calls_in(connections: str) -> list[str]:
-    """The `calls` of a connections.py, read and not run: it may be of any commit."""
-    for node in ast.walk(ast.parse(connections)):
-        if isinstance(node, ast.keyword) and node.arg == "calls":
-            return [
-                each.value
-                for each in ast.walk(node.value)
-                if isinstance(each, ast.Constant) and isinstance(each.value, str)
-            ]
-    return []

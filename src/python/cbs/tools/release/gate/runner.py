@@ -15,11 +15,10 @@ from pathlib import Path
 import msgspec
 
 from cbs.tools.local.plan import SOURCE
-from cbs.tools.release.gate.history import LOCK, SHORT, SOURCES, History, Pact
+from cbs.tools.release.gate.history import LOCK, SHORT, History, Pact
+from cbs.tools.release.layout import NOW, SOURCES, Layout, layout_of
 from cbs.tools.release.provider_verification.verification import Verified
 
-PROGRAM = f"{SOURCES}/release/verifying/program.py"
-OWN = [sys.executable, "-P", "-m", "cbs.tools.release.provider_verification.program"]
 VERIFY_SECONDS_MAX = 900
 LOG_CHARACTERS_SHOWN = 600
 
@@ -59,8 +58,10 @@ class Runner:
                 yield tree
 
     def _run(self, tree: Path, out: Path, files: list[Path]) -> Report:
-        has_program = (tree / PROGRAM).exists()
-        argv = [*(self._command(tree) if has_program else OWN), str(out), *map(str, files)]
+        layout = layout_of(lambda path: (tree / path).exists())
+        has_program = (tree / SOURCES / layout.verification / "program.py").exists()
+        command = self._command(tree, layout) if has_program else _program(NOW)
+        argv = [*command, str(out), *map(str, files)]
         environment = {k: v for k, v in os.environ.items() if k not in ("CBS_DATA", "CBS_SHA")}
         environment["PYTHONPATH"] = str(tree / "src" / "python" if has_program else SOURCE)
         if not has_program:
@@ -77,12 +78,16 @@ class Runner:
             return Report(error=f"the verification ended with {done.returncode}: {said}")
         return msgspec.json.decode(out.read_bytes(), type=Report)
 
-    def _command(self, tree: Path) -> list[str]:
+    def _command(self, tree: Path, layout: Layout) -> list[str]:
         """With our own packages if it wants the same, else with those that its lock file names."""
         own = self.history.root / LOCK
         if (tree / LOCK).read_bytes() == own.read_bytes():
-            return OWN
+            return _program(layout)
         return [str(tree / "cbs"), "contracts", "verify-at"]
+
+
+def _program(layout: Layout) -> list[str]:
+    return [sys.executable, "-P", "-m", layout.program]
 
 
 def same(pact: Pact, verified: Verified) -> bool:

@@ -27,6 +27,7 @@ from cbs.tools.local import databases, nats_server, postgres, secrets, state
 from cbs.tools.local.bank import clear_up
 from cbs.tools.local.folder import Folder, cache_folder
 from cbs.tools.local.process import CannotStart, mortal, running
+from cbs.tools.release.layout import NOW, layout_of
 
 T = TypeVar("T")
 UP_SECONDS_MAX, ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 180, 8.0, 8.0
@@ -191,7 +192,8 @@ def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[Wo
     cache.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="verify-", dir=cache))
     folder = Folder.at(place / "bank")
-    up = [sys.executable, "-P", "-m", "cbs.tools.local", "up", "--data", str(folder.root)]
+    layout = NOW if tree is None else layout_of(lambda path: (tree / path).exists())
+    up = [sys.executable, "-P", "-m", layout.bank, "up", "--data", str(folder.root)]
     argv = up if tree is None else ["env", f"PYTHONPATH={tree / 'src' / 'python'}", *up]
     if from_pex is not None:
         argv += ["--from-pex", str(from_pex.resolve())]

@@ -1,5 +1,5 @@
 Kind = "service-intentions"
-Name = "cbs-customers"
+Name = "cbs-${service}"
 Sources = [
   {
     Name   = "cbs-gateway"

@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from cbs.platform.invariants import Check, Row, SnapshotReader, query
 from cbs.platform.outbox import fact_of
-from cbs.tools.ops.verify.checks import Check, query
-from cbs.tools.ops.verify.snapshots import Row, Snapshots
 
 UNDER_WAY_MINUTES_MAX = 10
 
@@ -37,16 +36,16 @@ WATERMARKS = "SELECT source, position FROM watermark"
 HEAD = "SELECT position FROM outbox_head"
 
 
-def plumbing_checks(service: str) -> list[Check]:
-    async def untrue(snapshots: Snapshots) -> AsyncIterator[Row]:
+def checks_of_every(service: str) -> list[Check]:
+    async def untrue(snapshots: SnapshotReader) -> AsyncIterator[Row]:
         async for row in snapshots.rows(service, FACTS):
             if fault := _fault(service, row):
                 yield {"position": row["position"], "fault": fault}
 
-    async def ahead(snapshots: Snapshots) -> AsyncIterator[Row]:
+    async def ahead(snapshots: SnapshotReader) -> AsyncIterator[Row]:
         # The source is asked after the listener was read, so it can only have gone on.
         for row in await snapshots[service].fetch(WATERMARKS):
-            if row["source"] in snapshots.places:
+            if row["source"] in snapshots.services:
                 head = (await snapshots.now(row["source"], HEAD))[0]["position"]
                 if row["position"] > head:
                     yield {"source": row["source"], "heard": row["position"], "head": head}

@@ -6,8 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from cbs.tools.ops.verify.checks import Check, query
-from cbs.tools.ops.verify.snapshots import BATCH_ROWS, Row, Snapshots
+from cbs.platform.invariants import BATCH_ROWS, Check, Row, SnapshotReader, query
 
 LEDGER = "ledger"
 POSTED = "cbs.ledger.events.transaction-posted"
@@ -134,14 +133,14 @@ class ToldFact(msgspec.Struct):
 _facts = msgspec.json.Decoder(ToldFact)
 
 
-async def told_otherwise(snapshots: Snapshots) -> AsyncIterator[Row]:
+async def told_otherwise(snapshots: SnapshotReader) -> AsyncIterator[Row]:
     """Facts whose transaction is in the book, but not with these legs."""
     async for batch in snapshots.batches(LEDGER, FACTS, POSTED):
         for row in await _told_otherwise(snapshots, batch):
             yield row
 
 
-async def _told_otherwise(snapshots: Snapshots, batch: Sequence[Row]) -> list[Row]:
+async def _told_otherwise(snapshots: SnapshotReader, batch: Sequence[Row]) -> list[Row]:
     assert len(batch) <= BATCH_ROWS, len(batch)
     wrong: list[Row] = []
     told: dict[int, ToldTransaction] = {}
@@ -171,7 +170,7 @@ def _booked(row: Any) -> ToldTransaction:
     )
 
 
-BOOK_CHECKS = [
+CHECKS = (
     query(LEDGER, "currency-sums", "postings sum to zero in every currency", CURRENCY_SUMS),
     query(LEDGER, "transaction-sums", "each transaction's legs sum to zero", TRANSACTION_SUMS),
     query(LEDGER, "transaction-legs", "a transaction has two legs or more", LEGS),
@@ -199,4 +198,4 @@ BOOK_CHECKS = [
         promise="a fact tells the legs that are in the book",
         find=told_otherwise,
     ),
-]
+)

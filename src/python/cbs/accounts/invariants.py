@@ -6,9 +6,7 @@ then has on top, `accounts` is asked again, and must know of it.
 
 from collections.abc import AsyncIterator, Iterator
 
-from cbs.tools.ops.verify.checks import Check
-from cbs.tools.ops.verify.snapshots import Row, Snapshots
-from cbs.tools.ops.verify.tie_out import aligned
+from cbs.platform.invariants import Check, Row, SnapshotReader, aligned
 
 # In the ledger's words. What is not settled is on its way there, and checked when it has arrived.
 AGREED = """
@@ -35,7 +33,7 @@ TERMS = (
 )
 
 
-async def unlike_the_ledger(snapshots: Snapshots) -> AsyncIterator[Row]:
+async def unlike_the_ledger(snapshots: SnapshotReader) -> AsyncIterator[Row]:
     pairs = aligned(
         snapshots.rows("accounts", AGREED),
         snapshots.rows("ledger", HELD),
@@ -74,11 +72,12 @@ def _faults(agreed: Row | None, held: Row | None) -> Iterator[str]:
                 yield f"{term} is {held[term]} in the ledger, agreed {agreed[term]}"
 
 
-ACCOUNT_CHECKS = [
+CHECKS = (
     Check(
         service="accounts",
         name="terms-held",
         promise="the ledger holds each account to the agreed terms, and no other account",
         find=unlike_the_ledger,
-    )
-]
+        reads=("ledger",),
+    ),
+)

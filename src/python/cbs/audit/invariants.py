@@ -1,4 +1,4 @@
-"""The audit log is whole if its tree, built again from nothing but the facts, is the one it has.
+"""The audit log keeps every fact, and its tree, built again from nothing but them, is its own.
 
 Of a log of any length, BATCH_ROWS_MAX entries are in memory at once.
 """
@@ -9,10 +9,20 @@ from typing import Any
 
 import msgspec
 
+from cbs.audit.service import DECLARATION
 from cbs.kernel.merkle import Subtree, Tree, leaf_hash
+from cbs.platform.invariants import Check, Row, SnapshotReader, aligned
 from cbs.platform.outbox import fact_of
 
 BATCH_ROWS_MAX, FAULTS_MAX = 256, 20
+
+SAID = "SELECT position, body FROM outbox WHERE position <= $1 ORDER BY position"
+KEPT = """
+    SELECT position, body FROM audit_entry
+    WHERE source = $1 AND position <= $2 ORDER BY position"""
+SET_ASIDE = """
+    SELECT position FROM dead_letter
+    WHERE source = $1 AND position <= $2 AND replayed_at IS NULL"""
 
 ENTRIES = """
     SELECT index, leaf_hash, source, position, fact, actor, on_behalf_of, subject, at,
@@ -123,3 +133,47 @@ def _entry_faults(row: Mapping[str, Any], expected: int) -> Iterator[str]:
     for column, value in said.items():
         if row[column] != value:
             yield f"{column} is not what its fact says"
+
+
+def _audited(source: str) -> Check:
+    async def find(snapshots: SnapshotReader) -> AsyncIterator[Row]:
+        fence = snapshots.must_have_heard("audit", source)
+        # Those are reported by themselves, with how to replay them.
+        letters = await snapshots["audit"].fetch(SET_ASIDE, source, fence)
+        aside = {row["position"] for row in letters}
+        pairs = aligned(
+            snapshots.rows(source, SAID, fence),
+            snapshots.rows("audit", KEPT, source, fence),
+            lambda row: row["position"],
+        )
+        async for said, kept in pairs:
+            if said is None and kept is not None:
+                yield {"position": kept["position"], "fault": "never said"}
+            elif said is not None and kept is None and said["position"] not in aside:
+                yield {"position": said["position"], "fault": "not kept"}
+            elif said is not None and kept is not None and said["body"] != kept["body"]:
+                yield {"position": said["position"], "fault": "kept with other bytes"}
+
+    return Check(
+        service="audit",
+        name=f"audited-{source}",
+        promise=f"every fact of {source} is kept byte for byte",
+        find=find,
+        reads=(source,),
+    )
+
+
+async def _log_faults(snapshots: SnapshotReader) -> AsyncIterator[Row]:
+    for fault in await audit_log_faults(snapshots["audit"]):
+        yield {"fault": fault}
+
+
+CHECKS = (
+    *(_audited(source) for source in DECLARATION.hears),
+    Check(
+        service="audit",
+        name="log-whole",
+        promise="the audit log's tree is that of its entries",
+        find=_log_faults,
+    ),
+)

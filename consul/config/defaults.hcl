@@ -1,3 +1,3 @@
 Kind     = "service-defaults"
-Name     = "cbs-accounts"
+Name     = "cbs-${service}"
 Protocol = "http"

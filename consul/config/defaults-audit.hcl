@@ -1,3 +1,0 @@
-Kind     = "service-defaults"
-Name     = "cbs-audit"
-Protocol = "http"

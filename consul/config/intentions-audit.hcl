@@ -1,8 +1,0 @@
-Kind = "service-intentions"
-Name = "cbs-audit"
-Sources = [
-  {
-    Name   = "cbs-gateway"
-    Action = "allow"
-  }
-]

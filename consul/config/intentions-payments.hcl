@@ -1,8 +1,0 @@
-Kind = "service-intentions"
-Name = "cbs-payments"
-Sources = [
-  {
-    Name   = "cbs-gateway"
-    Action = "allow"
-  }
-]

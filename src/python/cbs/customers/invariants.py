@@ -1,0 +1,5 @@
+"""Customers promises nothing about its rows beyond what every service does."""
+
+from cbs.platform.invariants import Check
+
+CHECKS: tuple[Check, ...] = ()
