@@ -208,3 +208,15 @@ class CeilingBelowBalance(Refusal):
 
 class NumberTaken(Refusal):
     """An account of this number is open, of another kind or currency or on other terms."""
+
+
+# A transaction is refused in this order, whichever of its legs deserves it: what an account is
+# before what it agreed to, and last what tells of a balance.
+POSTING_REFUSALS: tuple[type[Refusal], ...] = (
+    AccountClosed,
+    AccountBlocked,
+    LimitPerTransaction,
+    LimitPerDay,
+    InsufficientFunds,
+    CeilingPassed,
+)
