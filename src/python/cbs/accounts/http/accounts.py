@@ -35,6 +35,7 @@ from cbs.accounts.http.shapes import (
     PostingView,
 )
 from cbs.kernel.account_number import DIGITS, is_account_number
+from cbs.kernel.refusal import KeyReused
 from cbs.platform.http import Once, answered, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -73,13 +74,13 @@ class By(StrEnum):
     summary="Open an account for a verified customer",
     opt=needs("accounts.write"),
     responses=refusals(
+        KeyReused,
         ProductNotFound,
         ProductWithdrawn,
         OverdraftOutOfRange,
         CustomerNotFound,
         CustomerNotVerified,
         CustomerNotActive,
-        key=True,
     ),
 )
 async def open_account(
@@ -150,7 +151,7 @@ async def account_by_number(number: OfNumber, accounts: NamedDependency[Accounts
     summary="Freeze debits or all; it holds from the answer on",
     status_code=200,
     opt=needs("accounts.freeze"),
-    responses=refusals(AccountNotFound, AccountNotOpen, AlreadyFrozen, ChangeUnderWay, key=True),
+    responses=refusals(KeyReused, AccountNotFound, AccountNotOpen, ChangeUnderWay, AlreadyFrozen),
 )
 async def freeze(
     account_id: FromPath[UUID],
@@ -174,7 +175,7 @@ async def freeze(
     summary="End a freeze",
     status_code=200,
     opt=needs("accounts.freeze"),
-    responses=refusals(AccountNotFound, AccountNotOpen, NotFrozen, ChangeUnderWay, key=True),
+    responses=refusals(KeyReused, AccountNotFound, AccountNotOpen, ChangeUnderWay, NotFrozen),
 )
 async def unfreeze(
     account_id: FromPath[UUID],
@@ -199,12 +200,12 @@ async def unfreeze(
     status_code=200,
     opt=needs("accounts.write"),
     responses=refusals(
+        KeyReused,
         AccountNotFound,
-        AccountNotOpen,
         OverdraftOutOfRange,
-        FloorAboveBalance,
+        AccountNotOpen,
         ChangeUnderWay,
-        key=True,
+        FloorAboveBalance,
     ),
 )
 async def limits(
@@ -234,7 +235,12 @@ async def limits(
     status_code=200,
     opt=needs("accounts.write"),
     responses=refusals(
-        AccountNotFound, AccountNotOpen, AccountFrozen, AccountNotEmpty, ChangeUnderWay, key=True
+        KeyReused,
+        AccountNotFound,
+        AccountNotOpen,
+        ChangeUnderWay,
+        AccountFrozen,
+        AccountNotEmpty,
     ),
 )
 async def close(
