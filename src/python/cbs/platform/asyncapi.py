@@ -9,7 +9,7 @@ from cbs.kernel.event import Event
 from cbs.platform.bus import Endpoint
 from cbs.platform.openapi import X_REFUSALS, X_REFUSALS_MEAN
 from cbs.platform.outbox import CloudEvent
-from cbs.platform.problem import ALWAYS, in_order
+from cbs.platform.problem import always, in_order
 
 REF = "#/components/schemas/{name}"
 
@@ -78,5 +78,7 @@ def _add_endpoint(
         "summary": endpoint.doc,
         "channel": {"$ref": f"#/channels/{verb}-request"},
         "reply": {"channel": {"$ref": f"#/channels/{verb}-reply"}},
-        X_REFUSALS: in_order(*ALWAYS, *endpoint.refuses),
+        X_REFUSALS: in_order(
+            *always(needs_permission=endpoint.permission is not None), *endpoint.refuses
+        ),
     }

@@ -138,7 +138,7 @@ def _response(problem: Problem) -> Response[Problem]:
 
 
 # Before a handler is asked. An outage, `unavailable`, may come instead of any refusal.
-ALWAYS = (Busy, NotSignedIn, NotPermitted, Malformed)
+ALWAYS: tuple[type[Refusal], ...] = (Busy, NotSignedIn, NotPermitted, Malformed)
 
 
 class Refusals(dict[int, ResponseSpec]):
@@ -152,13 +152,18 @@ def refusals(*types: type[Refusal], anybody: bool = False) -> Refusals:
 
     What stands before KeyReused is not kept under the key. `anybody` may ask who is signed in.
     """
-    always = [each for each in ALWAYS if not (anybody and each is NotPermitted)]
+    everywhere = always(needs_permission=not anybody)
+    raised: list[type[Refusal]] = [*everywhere, Unavailable, *types]
     by_status: dict[int, list[str]] = defaultdict(list)
-    for refusal in (*always, Unavailable, *types):
+    for refusal in raised:
         by_status[STATUS[refusal.kind]].append(refusal.code)
     found = Refusals((status, _documented(codes)) for status, codes in by_status.items())
-    found.order = in_order(*always, *types)
+    found.order = in_order(*everywhere, *types)
     return found
+
+
+def always(*, needs_permission: bool) -> list[type[Refusal]]:
+    return [each for each in ALWAYS if needs_permission or each is not NotPermitted]
 
 
 def in_order(*types: type[Refusal]) -> list[str]:

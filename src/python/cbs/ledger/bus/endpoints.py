@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
-from cbs.kernel.refusal import KeyReused, Malformed, Refusal
+from cbs.kernel.refusal import KeyReused, Malformed, NotPermitted, Refusal
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.bus.messages import AccountView, PostingView, TransactionView
 from cbs.ledger.domain.account import (
@@ -64,6 +64,7 @@ PERMISSION = {
 OTHER_PERMISSION, BACKDATE_PERMISSION = "ledger.post", "ledger.backdate"
 
 POST_REFUSALS: tuple[type[Refusal], ...] = (
+    NotPermitted,
     EmptyLeg,
     NotBalanced,
     AccountsNotDistinct,
