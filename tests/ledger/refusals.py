@@ -158,17 +158,22 @@ class OnTheBus:
 
     ledger: Served
 
-    async def set(self, number: str, *, version: int = 1, **terms: Any) -> None:
-        kind = "internal" if number.endswith(CASH[3:]) else "customer"
-        wanted = {"number": number, "kind": kind, "currency": "INR", "version": version, **terms}
-        said = await on_the_bus(self.ledger, "set-account", Asked(), wanted)
-        assert said == GRANTED, said
+    async def set(
+        self, number: str, *, version: int = 1, currency: str = "INR", **terms: Any
+    ) -> None:
+        wanted: dict[str, Any] = {"number": number, "terms": {"version": version, **terms}}
+        verb = "change-terms"
+        if version == 1:
+            verb, wanted = "open-account", {**wanted, "kind": "customer", "currency": currency}
+        await self._ask(verb, wanted, "internal")
 
     async def fund(self, number: str, minor: int) -> None:
         wanted = posting_body("cash-deposit", [(CASH, -minor), (number, minor)])
-        permissions = ["payments.cash"]
-        said = await on_the_bus(self.ledger, "post", Asked(), wanted, permissions=permissions)
-        assert said == GRANTED, said
+        await self._ask("post", wanted, "payments.cash")
+
+    async def _ask(self, verb: str, wanted: dict[str, Any], permission: str) -> None:
+        said = await on_the_bus(self.ledger, verb, Asked(), wanted, permissions=[permission])
+        assert said == GRANTED, (verb, wanted, said)
 
 
 def posting_body(kind: str, legs: list[tuple[str, int]], value_in_days: int = 0) -> dict[str, Any]:
@@ -201,15 +206,17 @@ async def post_on_the_bus(ledger: Served, posting: Posting) -> str:
 
 @dataclass(kw_only=True)
 class Opening(Asked):
-    number_taken: bool = False
+    """Of an account that nobody has opened, unless it is `open_as` something else."""
+
+    open_as: dict[str, Any] | None = None
     floor_minor: int = 0
     ceiling_minor: int = 0
 
 
-async def open_account(ledger: Served, opening: Opening) -> str:
+async def open_over_http(ledger: Served, opening: Opening) -> str:
     name = f"X{next(SERIALS)}"
-    if opening.number_taken:
-        await OnTheBus(ledger).set(f"INR-{name}")
+    if opening.open_as is not None:
+        await OnTheBus(ledger).set(f"INR-{name}", **opening.open_as)
     body = {
         "name": name,
         "currency": "INR",
@@ -219,9 +226,22 @@ async def open_account(ledger: Served, opening: Opening) -> str:
     return await over_http(ledger, "ledger.open-account", opening, body=body)
 
 
+async def open_on_the_bus(ledger: Served, opening: Opening) -> str:
+    number = account_number(branch=1, serial=next(SERIALS))
+    if opening.open_as is not None:
+        await OnTheBus(ledger).set(number, **opening.open_as)
+    terms = {
+        "version": 1,
+        "floor_minor": opening.floor_minor,
+        "ceiling_minor": opening.ceiling_minor,
+    }
+    wanted = {"number": number, "kind": "customer", "currency": "INR", "terms": terms}
+    return await on_the_bus(ledger, "open-account", opening, wanted)
+
+
 @dataclass(kw_only=True)
-class NewTerms(Asked):
-    """Of an account that holds AMOUNT_MINOR."""
+class NewTerms(AskedOf):
+    """Of a customer's account that holds AMOUNT_MINOR."""
 
     kind: str = "customer"
     closed: bool = False
@@ -229,19 +249,27 @@ class NewTerms(Asked):
     ceiling_minor: int = AMOUNT_MINOR
 
 
-async def set_account(ledger: Served, terms: NewTerms) -> str:
+async def _on_terms(ledger: Served, terms: NewTerms) -> tuple[str, dict[str, Any]]:
     number, book = account_number(branch=1, serial=next(SERIALS)), OnTheBus(ledger)
-    await book.set(number)
-    await book.fund(number, AMOUNT_MINOR)
-    wanted = {
-        "number": number,
-        "kind": terms.kind,
-        "currency": "INR",
+    if terms.known:
+        await book.set(number)
+        await book.fund(number, AMOUNT_MINOR)
+    return number, {
         "version": 2,
         "closed": terms.closed,
         "floor_minor": terms.floor_minor,
         "ceiling_minor": terms.ceiling_minor,
     }
+
+
+async def change_terms(ledger: Served, terms: NewTerms) -> str:
+    number, wanted = await _on_terms(ledger, terms)
+    return await on_the_bus(ledger, "change-terms", terms, {"number": number, "terms": wanted})
+
+
+async def set_account(ledger: Served, terms: NewTerms) -> str:
+    number, wanted = await _on_terms(ledger, terms)
+    wanted |= {"number": number, "kind": terms.kind, "currency": "INR"}
     return await on_the_bus(ledger, "set-account", terms, wanted)
 
 
@@ -292,12 +320,12 @@ async def history_on_the_bus(ledger: Served, asked: Asked) -> str:
 
 
 OPENING = (
-    rule(NumberTaken, number_taken=True),
+    rule(NumberTaken, open_as={"currency": "EUR"}),
+    rule(NumberTaken, open_as={"debit_blocked": True}),
     rule(FloorAboveBalance, floor_minor=1),
     rule(CeilingBelowBalance, ceiling_minor=-1),
 )
 TERMS = (
-    rule(NumberTaken, kind="internal"),
     rule(AccountNotEmpty, closed=True),
     rule(FloorAboveBalance, floor_minor=AMOUNT_MINOR + 1),
     rule(CeilingBelowBalance, ceiling_minor=AMOUNT_MINOR - 1),
@@ -310,8 +338,14 @@ BOOK: RuleBook = {
     "cbs.ledger.post": Operation(
         (CROWDED, STRANGER, UNREADABLE, *POSTING), Posting, post_on_the_bus
     ),
-    "ledger.open-account": Operation((*ALWAYS, USED_KEY, *OPENING), Opening, open_account),
-    "cbs.ledger.set-account": Operation((*ALWAYS, *TERMS), NewTerms, set_account),
+    "ledger.open-account": Operation((*ALWAYS, USED_KEY, *OPENING), Opening, open_over_http),
+    "cbs.ledger.open-account": Operation((*ALWAYS, *OPENING), Opening, open_on_the_bus),
+    "cbs.ledger.change-terms": Operation(
+        (*ALWAYS, rule(NoSuchAccount, known=False), *TERMS), NewTerms, change_terms
+    ),
+    "cbs.ledger.set-account": Operation(
+        (*ALWAYS, rule(NumberTaken, kind="internal"), *TERMS), NewTerms, set_account
+    ),
     "ledger.accounts": Operation(ALWAYS, Asked, accounts_over_http),
     "ledger.account": Operation(ACCOUNT, AskedOf, of_an_account("ledger.account")),
     "ledger.balance": Operation(

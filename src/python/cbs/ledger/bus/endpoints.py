@@ -262,9 +262,7 @@ class Desk:
             _internal(
                 "open-account", OpenAccount, AccountView, self.open_account, *OPENING_REFUSALS
             ),
-            _internal(
-                "change-terms", ChangeTerms, AccountView, self.change_terms, *TERMS_REFUSALS
-            ),
+            _internal("change-terms", ChangeTerms, AccountView, self.change_terms, *TERMS_REFUSALS),
             _internal(
                 "set-account", SetAccount, AccountView, self.set_account, *SET_ACCOUNT_REFUSALS
             ),
