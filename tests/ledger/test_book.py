@@ -43,14 +43,14 @@ class Opened:
     def __init__(self, book: Book, transaction: Callable[[], Any]) -> None:
         self.book, self.transaction = book, transaction
 
-    async def set(self, number: str, **changed: Any) -> Any:
+    async def set(self, number: str, *, currency: Currency = Currency.INR, **changed: Any) -> Any:
         kind = AccountKind.INTERNAL if number == CASH else AccountKind.CUSTOMER
         terms = Terms(**{"floor_minor": None if number == CASH else 0, **changed})
         async with self.transaction():
             if await self.book.accounts([number]):
                 return await self.book.change_terms(number=number, terms=terms)
             return await self.book.open_account(
-                number=number, kind=kind, currency=Currency.INR, terms=terms
+                number=number, kind=kind, currency=currency, terms=terms
             )
 
     async def fund(self, number: str, minor: int) -> None:

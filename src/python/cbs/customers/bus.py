@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 
-from cbs.customers.application.customers import Customers
+from cbs.customers.application.customers import NoSuchCustomer, Customers
 from cbs.customers.domain.customer import CustomerStatus
 from cbs.customers.domain.kyc import Kyc, Risk
 from cbs.platform.bus import Endpoint
@@ -42,6 +42,7 @@ def endpoints(customers: Customers) -> list[Endpoint[StandingAsked]]:
             gives=Standing,
             handle=standing,
             permission="internal",
+            refuses=(NoSuchCustomer,),
             doc="Whether the bank may do business with this customer today",
         )
     ]

@@ -9,10 +9,12 @@ from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 from litestar.response import Response
 
 from cbs.kernel.money import Currency
+from cbs.kernel.refusal import KeyReused
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.bus.endpoints import (
     NUMBER_CHARACTERS_MAX,
     NUMBER_FORM,
+    POST_REFUSALS,
     AmountMinor,
     Post,
     Posted,
@@ -20,27 +22,14 @@ from cbs.ledger.bus.endpoints import (
 )
 from cbs.ledger.bus.messages import AccountView, BalanceView, PostingView, TransactionView
 from cbs.ledger.domain.account import (
-    AccountBlocked,
-    AccountClosed,
     AccountKind,
     CeilingBelowBalance,
-    CeilingPassed,
     FloorAboveBalance,
-    InsufficientFunds,
-    LimitPerDay,
-    LimitPerTransaction,
     NoSuchAccount,
     NumberTaken,
     Terms,
 )
-from cbs.ledger.domain.transaction import (
-    AccountsNotDistinct,
-    CurrencyMismatch,
-    EmptyLeg,
-    NoSuchTransaction,
-    NotBalanced,
-    ValueDateInFuture,
-)
+from cbs.ledger.domain.transaction import NoSuchTransaction
 from cbs.platform.http import IdempotencyKey, Once, answered, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -54,21 +43,6 @@ from cbs.platform.paging import (
 from cbs.platform.problem import refusals
 
 OfNumber = Annotated[str, PathParameter(pattern=NUMBER_FORM, max_length=NUMBER_CHARACTERS_MAX)]
-
-POSTING_REFUSALS = (
-    EmptyLeg,
-    NotBalanced,
-    AccountsNotDistinct,
-    NoSuchAccount,
-    AccountClosed,
-    AccountBlocked,
-    CurrencyMismatch,
-    LimitPerTransaction,
-    LimitPerDay,
-    InsufficientFunds,
-    CeilingPassed,
-    ValueDateInFuture,
-)
 
 
 class OpenInternalAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +75,7 @@ async def accounts(
     operation_id="ledger.open-account",
     summary="Open an internal account",
     opt=needs("ledger.accounts"),
-    responses=refusals(NumberTaken, FloorAboveBalance, CeilingBelowBalance, key=True),
+    responses=refusals(KeyReused, NumberTaken, FloorAboveBalance, CeilingBelowBalance),
 )
 async def open_account(
     data: JSONBody[OpenInternalAccount],
@@ -178,7 +152,7 @@ async def history(
     summary="Post a transaction of two or more legs",
     status_code=201,
     opt=needs("ledger.post"),
-    responses=refusals(*POSTING_REFUSALS, key=True),
+    responses=refusals(*POST_REFUSALS),
 )
 async def post_transaction(
     data: JSONBody[Post], idempotency_key: IdempotencyKey, ledger: NamedDependency[Ledger]

@@ -13,7 +13,7 @@ from litestar.response import Response
 from cbs.kernel.account_number import DIGITS, is_account_number
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 from cbs.kernel.published import published_as
-from cbs.kernel.refusal import Malformed
+from cbs.kernel.refusal import KeyReused, Malformed
 from cbs.payments.application.payments import Payments
 from cbs.payments.domain.transfer import (
     AccountBlocked,
@@ -63,15 +63,10 @@ OfAccount = Annotated[
     ),
 ]
 
-REFUSED_BY_LEDGER = (
-    NoSuchAccount,
-    AccountClosed,
-    AccountBlocked,
-    CurrencyMismatch,
-    InsufficientFunds,
-    CeilingPassed,
-)
+# In the order of the ledger, which has the last word.
+OF_THE_ACCOUNTS = (NoSuchAccount, CurrencyMismatch, AccountClosed, AccountBlocked)
 LIMITS = (LimitPerTransaction, LimitPerDay)
+OF_THE_BALANCES = (InsufficientFunds, CeilingPassed)
 
 
 class TransferWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -147,7 +142,7 @@ def _created(transfer: Transfer) -> Response[TransferView]:
     summary="Transfer between two accounts of this bank",
     status_code=201,
     opt=needs("payments.transfer"),
-    responses=refusals(AccountsNotDistinct, *REFUSED_BY_LEDGER, *LIMITS, key=True),
+    responses=refusals(AccountsNotDistinct, KeyReused, *OF_THE_ACCOUNTS, *LIMITS, *OF_THE_BALANCES),
 )
 async def transfer(
     data: JSONBody[TransferWanted],
@@ -171,7 +166,7 @@ async def transfer(
     summary="Take cash for an account at a branch",
     status_code=201,
     opt=needs("payments.cash"),
-    responses=refusals(*REFUSED_BY_LEDGER, key=True),
+    responses=refusals(KeyReused, *OF_THE_ACCOUNTS, *OF_THE_BALANCES),
 )
 async def deposit(
     data: JSONBody[CashWanted],
@@ -194,7 +189,7 @@ async def deposit(
     summary="Pay cash from an account at a branch",
     status_code=201,
     opt=needs("payments.cash"),
-    responses=refusals(*REFUSED_BY_LEDGER, *LIMITS, key=True),
+    responses=refusals(KeyReused, *OF_THE_ACCOUNTS, *LIMITS, *OF_THE_BALANCES),
 )
 async def withdraw(
     data: JSONBody[CashWanted],

@@ -7,7 +7,9 @@ import msgspec
 
 from cbs.kernel.event import Event
 from cbs.platform.bus import Endpoint
+from cbs.platform.openapi import X_REFUSALS, X_REFUSALS_MEAN
 from cbs.platform.outbox import CloudEvent
+from cbs.platform.problem import always, in_order
 
 REF = "#/components/schemas/{name}"
 
@@ -21,7 +23,11 @@ def asyncapi(
     shown = dict(zip(map(id, shapes), schemas, strict=True))
     document: dict[str, Any] = {
         "asyncapi": "3.0.0",
-        "info": {"title": f"CBS {service}", "version": version},
+        "info": {
+            "title": f"CBS {service}",
+            "version": version,
+            "description": X_REFUSALS_MEAN,
+        },
         "defaultContentType": "application/json",
         "channels": {},
         "operations": {},
@@ -72,4 +78,7 @@ def _add_endpoint(
         "summary": endpoint.doc,
         "channel": {"$ref": f"#/channels/{verb}-request"},
         "reply": {"channel": {"$ref": f"#/channels/{verb}-reply"}},
+        X_REFUSALS: in_order(
+            *always(needs_permission=endpoint.permission is not None), *endpoint.refuses
+        ),
     }

@@ -25,12 +25,6 @@ class Claims(msgspec.Struct, kw_only=True):
     exp: int
 
 
-class UnknownKey(NotSignedIn):
-    """The token is signed with a key that this bank does not know."""
-
-    code = "unknown-key"
-
-
 @dataclass(slots=True)
 class Tokens:
     """Verifies EdDSA tokens (RFC 8037) against a JWKS; a file, so that keys can be rotated."""
@@ -63,7 +57,7 @@ class Tokens:
         try:
             key = self.keys.get(str(jwt.get_unverified_header(token).get("kid")))
             if key is None:
-                raise UnknownKey
+                raise NotSignedIn("the token is signed with a key that this bank does not know")
             claims = msgspec.convert(
                 jwt.decode(
                     token,

@@ -57,13 +57,15 @@ R = TypeVar("R")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint(Generic[P]):
     """Answers `cbs.<service>.<verb>`. `permission` is what the caller's token must carry;
-    None leaves it to the handler, which then looks by what is asked."""
+    None leaves it to the handler, which then looks by what is asked. `refuses` is in the order in
+    which refusals come, after those that every verb has."""
 
     verb: str
     takes: type[P]
     gives: Any
     handle: Callable[[P, str], Awaitable[Any]]
     permission: str | None
+    refuses: tuple[type[Refusal], ...] = ()
     doc: str = ""
 
 
@@ -188,14 +190,11 @@ class Bus:
     ) -> bytes:
         if len(body) > MESSAGE_BYTES_MAX:
             raise Malformed(f"longer than {MESSAGE_BYTES_MAX} bytes")
-        try:
-            call = call_of(body)
-            data = decoder.decode(call.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Malformed(str(error)) from None
+        call = _decoded(call_of, body)
         principal = self.tokens.principal(call.token)
         if endpoint.permission and not principal.may(endpoint.permission):
             await self._not_permitted(principal, endpoint.permission, f"cbs.{endpoint.verb}")
+        data = _decoded(decoder.decode, call.data)
         if call.milliseconds_left <= 0:
             raise Unavailable("the deadline had passed")
         seconds = min(call.milliseconds_left, int(1000 * CALL_SECONDS_MAX)) / 1000
@@ -266,6 +265,13 @@ class Bus:
     async def close(self) -> None:
         if not self._client.is_closed:
             await self._client.close()
+
+
+def _decoded(decode: Callable[[bytes], R], body: bytes | msgspec.Raw) -> R:
+    try:
+        return decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None
 
 
 async def _respond_safely(request: MicroRequest, answer: bytes) -> None:

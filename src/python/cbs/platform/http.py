@@ -33,7 +33,7 @@ from cbs.platform.idempotency import (
     Key,
     KeyStore,
 )
-from cbs.platform.openapi import ClosedStructs
+from cbs.platform.openapi import X_REFUSALS_MEAN, ClosedStructs, RefusalsInOrder
 from cbs.platform.problem import MEDIA_TYPE, failed, http_error, refused
 from cbs.platform.saga import Sagas
 
@@ -217,10 +217,11 @@ def http_app(
         request_class=Asking,
         before_request=_admit,
         exception_handlers={Refusal: refused, HTTPException: http_error, Exception: failed},
-        plugins=[ClosedStructs()],
+        plugins=[ClosedStructs(), RefusalsInOrder()],
         openapi_config=OpenAPIConfig(
             title=f"CBS {service}",
             version=VERSION,
+            description=X_REFUSALS_MEAN,
             path="/schema",
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
             components=Components(

@@ -1,12 +1,24 @@
-"""OpenAPI that tells the truth: a struct that forbids unknown fields says so in its schema."""
+"""OpenAPI that tells the truth: a closed struct is closed, and refusals stand in their order."""
 
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 from litestar._openapi.schema_generation.plugins.struct import StructSchemaPlugin
 from litestar._openapi.schema_generation.schema import SchemaCreator
-from litestar.openapi.spec import Schema
+from litestar.openapi.spec import Operation, Schema
+from litestar.plugins import ReceiveRoutePlugin
+from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
+
+from cbs.platform.problem import Refusals
+
+X_REFUSALS = "x-refusals"
+X_REFUSALS_MEAN = (
+    "`x-refusals` are the codes with which an operation refuses, in their order: of a request that"
+    " deserves several, the first is the answer. `unavailable` may come instead of any."
+)
 
 
 class ClosedStructs(StructSchemaPlugin):
@@ -35,3 +47,19 @@ def _at_least_zero(struct: type[Any]) -> list[str]:
         if isinstance(field.type, msgspec.inspect.UnionType)
         and any(getattr(option, "ge", None) == 0 for option in field.type.types)
     ]
+
+
+@dataclass
+class RefusingOperation(Operation):
+    refusals: list[str] | None = field(default=None, metadata={"alias": X_REFUSALS})
+
+
+class RefusalsInOrder(ReceiveRoutePlugin):
+    """Litestar knows answers by status, and so not which of two refusals comes first."""
+
+    def receive_route(self, route: BaseRoute) -> None:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            if isinstance(handler.responses, Refusals):
+                handler.operation_class = partial(  # type: ignore[assignment]
+                    RefusingOperation, refusals=handler.responses.order
+                )

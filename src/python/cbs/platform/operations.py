@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 from litestar.response import Response
 
-from cbs.kernel.refusal import Refusal, RefusalKind
+from cbs.kernel.refusal import KeyReused, Refusal, RefusalKind
 from cbs.platform.consumer import Consumer
 from cbs.platform.context import Context, current, now, within
 from cbs.platform.database import UNREACHABLE, Database
@@ -143,7 +143,7 @@ def request_routes(service: str) -> list[HTTPRouteHandler]:
         f"/v1/{service}/requests/{{key:str}}",
         operation_id=f"{service}.request",
         summary="What became of the request that the caller made under this key",
-        responses=refusals(NoSuchRequest),
+        responses=refusals(NoSuchRequest, anybody=True),
     )
     async def request(key: Key, requests: NamedDependency[KeyStore]) -> KeyedRequest:
         found = await requests.find(principal=current().principal.id, key=key)
@@ -177,7 +177,7 @@ def dead_letter_routes(service: str) -> list[HTTPRouteHandler]:
         summary="Digest a dead letter again",
         status_code=200,
         opt=needs("operations.replay"),
-        responses=refusals(NoSuchDeadLetter, StillIndigestible, key=True),
+        responses=refusals(KeyReused, NoSuchDeadLetter, StillIndigestible),
     )
     async def replay(
         source: Source,

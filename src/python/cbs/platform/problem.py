@@ -13,7 +13,6 @@ from litestar.openapi import ResponseSpec
 from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import (
     Busy,
-    KeyReused,
     Malformed,
     NotPermitted,
     NotSignedIn,
@@ -140,18 +139,44 @@ def _response(problem: Problem) -> Response[Problem]:
     return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-ALWAYS = (Malformed, NotSignedIn, NotPermitted, Busy, Unavailable)
+# Before a handler is asked. An outage, `unavailable`, may come instead of any refusal.
+ALWAYS: tuple[type[Refusal], ...] = (Busy, NotSignedIn, NotPermitted, Malformed)
 
 
-def refusals(*types: type[Refusal], key: bool = False) -> dict[int, ResponseSpec]:
-    """The documented answers of a handler that may raise these; `key`: it takes a key."""
+class Refusals(dict[int, ResponseSpec]):
+    """What a handler answers besides success, by status; `order` holds the codes as they come."""
+
+    order: list[str]
+
+
+def refusals(*types: type[Refusal], anybody: bool = False) -> Refusals:
+    """The documented answers of a handler that raises these: the first that applies is given.
+
+    What stands before KeyReused is not kept under the key. `anybody` may ask who is signed in.
+    """
+    everywhere = always(needs_permission=not anybody)
+    raised: list[type[Refusal]] = [*everywhere, Unavailable, *types]
     by_status: dict[int, list[str]] = defaultdict(list)
-    for refusal in (*ALWAYS, *((KeyReused,) if key else ()), *types):
+    for refusal in raised:
         by_status[STATUS[refusal.kind]].append(refusal.code)
-    return {status: _documented(", ".join(codes)) for status, codes in by_status.items()}
+    found = Refusals((status, _documented(codes)) for status, codes in by_status.items())
+    found.order = in_order(*everywhere, *types)
+    return found
 
 
-def _documented(codes: str) -> ResponseSpec:
+def always(*, needs_permission: bool) -> list[type[Refusal]]:
+    return [each for each in ALWAYS if needs_permission or each is not NotPermitted]
+
+
+def in_order(*types: type[Refusal]) -> list[str]:
+    """Their codes, as a contract shows them in `x-refusals`."""
+    return list(dict.fromkeys(refusal.code for refusal in types))
+
+
+def _documented(codes: list[str]) -> ResponseSpec:
     return ResponseSpec(
-        data_container=Problem, description=codes, generate_examples=False, media_type=MEDIA_TYPE
+        data_container=Problem,
+        description=", ".join(dict.fromkeys(codes)),
+        generate_examples=False,
+        media_type=MEDIA_TYPE,
     )

@@ -35,6 +35,7 @@ from cbs.accounts.http.shapes import (
     PostingView,
 )
 from cbs.kernel.account_number import DIGITS, is_account_number
+from cbs.kernel.refusal import KeyReused
 from cbs.platform.http import Once, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -73,13 +74,13 @@ class By(StrEnum):
     summary="Open an account for a verified customer",
     opt=needs("accounts.write"),
     responses=refusals(
+        KeyReused,
         NoSuchProduct,
         ProductWithdrawn,
         OverdraftOutOfRange,
         NoSuchCustomer,
         CustomerNotVerified,
         CustomerNotActive,
-        key=True,
     ),
 )
 async def open_account(
@@ -149,7 +150,7 @@ async def account_by_number(number: OfNumber, accounts: NamedDependency[Accounts
     summary="Freeze debits or all; it holds from the answer on",
     status_code=200,
     opt=needs("accounts.freeze"),
-    responses=refusals(NoSuchAccount, AccountNotOpen, AlreadyFrozen, ChangeUnderWay, key=True),
+    responses=refusals(KeyReused, NoSuchAccount, AccountNotOpen, ChangeUnderWay, AlreadyFrozen),
 )
 async def freeze(
     account_id: FromPath[UUID],
@@ -172,7 +173,7 @@ async def freeze(
     summary="End a freeze",
     status_code=200,
     opt=needs("accounts.freeze"),
-    responses=refusals(NoSuchAccount, AccountNotOpen, NotFrozen, ChangeUnderWay, key=True),
+    responses=refusals(KeyReused, NoSuchAccount, AccountNotOpen, ChangeUnderWay, NotFrozen),
 )
 async def unfreeze(
     account_id: FromPath[UUID],
@@ -196,12 +197,12 @@ async def unfreeze(
     status_code=200,
     opt=needs("accounts.write"),
     responses=refusals(
+        KeyReused,
         NoSuchAccount,
-        AccountNotOpen,
         OverdraftOutOfRange,
-        FloorAboveBalance,
+        AccountNotOpen,
         ChangeUnderWay,
-        key=True,
+        FloorAboveBalance,
     ),
 )
 async def limits(
@@ -230,7 +231,12 @@ async def limits(
     status_code=200,
     opt=needs("accounts.write"),
     responses=refusals(
-        NoSuchAccount, AccountNotOpen, AccountFrozen, AccountNotEmpty, ChangeUnderWay, key=True
+        KeyReused,
+        NoSuchAccount,
+        AccountNotOpen,
+        ChangeUnderWay,
+        AccountFrozen,
+        AccountNotEmpty,
     ),
 )
 async def close(

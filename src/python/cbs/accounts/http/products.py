@@ -6,6 +6,7 @@ from litestar.response import Response
 from cbs.accounts.application.accounts import Accounts
 from cbs.accounts.domain.product import OverdraftsOutOfOrder, Product, ProductKnown
 from cbs.accounts.http.shapes import Code, NewProduct, ProductView
+from cbs.kernel.refusal import KeyReused
 from cbs.platform.http import Once, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -40,7 +41,7 @@ async def products(
     operation_id="accounts.add-product",
     summary="Offer a new product",
     opt=needs("accounts.products"),
-    responses=refusals(ProductKnown, OverdraftsOutOfOrder, key=True),
+    responses=refusals(OverdraftsOutOfOrder, KeyReused, ProductKnown),
 )
 async def add_product(
     data: JSONBody[NewProduct], once: NamedDependency[Once], accounts: NamedDependency[Accounts]

@@ -82,11 +82,11 @@ class AuditLog:
         )
 
     async def prove_consistency(self, *, first: int, second: int) -> ConsistencyProof:
+        if first > second:
+            raise TreesNotInOrder
         head = await self.store.head()
         if second > head.tree_size:
             raise NoSuchTree
-        if first > second:
-            raise TreesNotInOrder
         first_root, second_root, *path = await self._hashes_of(
             range(first), range(second), *merkle.consistency(first, second)
         )

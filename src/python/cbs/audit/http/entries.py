@@ -205,7 +205,7 @@ async def entry(index: Index, log: NamedDependency[AuditLog]) -> EntryView:
     operation_id="audit.proof",
     summary="The proof that an entry is in the log",
     opt=needs("audit.read"),
-    responses=refusals(NoSuchEntry, NoSuchTree),
+    responses=refusals(NoSuchTree, NoSuchEntry),
 )
 async def proof(
     index: Index, log: NamedDependency[AuditLog], tree_size: TreeSize = None
@@ -229,7 +229,7 @@ async def head(log: NamedDependency[AuditLog]) -> HeadView:
     operation_id="audit.consistency",
     summary="The proof that the log of one size is the beginning of the log of another",
     opt=needs("audit.read"),
-    responses=refusals(NoSuchTree, TreesNotInOrder),
+    responses=refusals(TreesNotInOrder, NoSuchTree),
 )
 async def consistency(
     first: First, second: Second, log: NamedDependency[AuditLog]

@@ -9,6 +9,7 @@ from litestar.params import JSONBody
 from litestar.response import Response
 
 from cbs.audit.domain.release import ReleaseJudged
+from cbs.kernel.refusal import KeyReused
 from cbs.platform.http import Once, needs
 from cbs.platform.outbox import Outbox
 from cbs.platform.problem import refusals
@@ -48,7 +49,7 @@ class Kept(msgspec.Struct):
     summary="Keep what the release gate said of a version",
     status_code=201,
     opt=needs("audit.record"),
-    responses=refusals(key=True),
+    responses=refusals(KeyReused),
 )
 async def keep_verdict(
     data: JSONBody[VerdictBody], once: NamedDependency[Once], outbox: NamedDependency[Outbox]

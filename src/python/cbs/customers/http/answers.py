@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from cbs.customers.application.customers import Customers, DocumentKnown
+from cbs.customers.application.customers import Customers
 from cbs.customers.domain.customer import IMPORT, Customer
 from cbs.customers.domain.document import (
     DocumentExpired,
@@ -29,15 +29,15 @@ from cbs.platform.context import current
 READ, WRITE, VERIFY = "customers.read", "customers.write", "customers.verify"
 CUSTOMER = "/v1/customers/{customer_id:uuid}"
 OF_A_PERSON = (
-    NotADateOfBirth,
     NotALine,
-    NotAMobile,
     NotAnAddress,
+    NotADateOfBirth,
+    NotAMobile,
     NotAnEmail,
-    NotOfAge,
     Unreachable,
+    NotOfAge,
 )
-OF_A_PAPER = (DocumentExpired, DocumentKnown, ExpiryUnknown, NotADocumentNumber, NotAnIssuer)
+OF_A_PAPER = (ExpiryUnknown, NotAnIssuer, NotADocumentNumber, DocumentExpired)
 
 
 def view_of(customers: Customers) -> Callable[[Customer], CustomerView]:

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Response
 
-from cbs.customers.application.customers import Customers, NoSuchCustomer
+from cbs.customers.application.customers import Customers, DocumentKnown, NoSuchCustomer
 from cbs.customers.domain.customer import (
     Customer,
     CustomerIsClosed,
@@ -28,7 +28,7 @@ from cbs.customers.http.answers import (
 )
 from cbs.customers.http.documents import DOCUMENT_ROUTES
 from cbs.customers.http.shapes import AmendBody, CustomerView, ReasonBody, RegisterBody, RiskBody
-from cbs.kernel.refusal import Refusal
+from cbs.kernel.refusal import KeyReused, Refusal
 from cbs.platform.bus import NotPermittedHook
 from cbs.platform.context import current
 from cbs.platform.http import Once, needs
@@ -61,7 +61,7 @@ OfMobile = Annotated[
     operation_id="customers.register",
     summary="Register a customer, with documents or without",
     opt=needs(WRITE),
-    responses=refusals(*OF_A_PERSON, *OF_A_PAPER, key=True),
+    responses=refusals(KeyReused, *OF_A_PAPER, *OF_A_PERSON, DocumentKnown),
 )
 async def register(
     data: JSONBody[RegisterBody],
@@ -117,7 +117,7 @@ async def list_customers(
     operation_id="customers.amend",
     summary="Amend what is known of a customer; a new name or birthday is verified again",
     opt=needs(WRITE),
-    responses=refusals(NoSuchCustomer, CustomerIsClosed, *OF_A_PERSON, key=True),
+    responses=refusals(KeyReused, NoSuchCustomer, CustomerIsClosed, *OF_A_PERSON),
 )
 async def amend(
     customer_id: FromPath[UUID],
@@ -135,7 +135,7 @@ async def amend(
     operation_id="customers.rate",
     summary="Rate the risk that a customer is to the bank",
     opt=needs(VERIFY),
-    responses=refusals(NoSuchCustomer, CustomerIsClosed, NotALine, key=True),
+    responses=refusals(KeyReused, NoSuchCustomer, CustomerIsClosed, NotALine),
 )
 async def rate(
     customer_id: FromPath[UUID],
@@ -156,7 +156,7 @@ def _standing_route(
     permission: str,
     summary: str,
     act: Callable[..., Awaitable[Customer]],
-    *noes: type[Refusal],
+    wrong_state: type[Refusal],
 ) -> HTTPRouteHandler:
     @post(
         f"{CUSTOMER}/{verb}",
@@ -164,7 +164,7 @@ def _standing_route(
         summary=summary,
         status_code=200,
         opt=needs(permission),
-        responses=refusals(NoSuchCustomer, NotALine, *noes, key=True),
+        responses=refusals(KeyReused, NoSuchCustomer, CustomerIsClosed, wrong_state, NotALine),
     )
     async def change_standing(
         customer_id: FromPath[UUID],
@@ -184,7 +184,6 @@ suspend = _standing_route(
     WRITE,
     "Let a customer begin nothing new",
     Customers.suspend,
-    CustomerIsClosed,
     CustomerNotActive,
 )
 reinstate = _standing_route(
@@ -192,7 +191,6 @@ reinstate = _standing_route(
     VERIFY,
     "Let a suspended customer go on as before",
     Customers.reinstate,
-    CustomerIsClosed,
     CustomerNotSuspended,
 )
 close = _standing_route(
@@ -200,7 +198,6 @@ close = _standing_route(
     VERIFY,
     "Part with a suspended customer for good",
     Customers.close,
-    CustomerIsClosed,
     CustomerNotSuspended,
 )
 

@@ -5,12 +5,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.response import Response
 
-from cbs.customers.application.customers import Customers, NoSuchCustomer
+from cbs.customers.application.customers import Customers, DocumentKnown, NoSuchCustomer
 from cbs.customers.domain.customer import CustomerIsClosed, NoSuchDocument, TooManyDocuments
 from cbs.customers.domain.document import DocumentDecided, DocumentExpired
 from cbs.customers.domain.person import NotALine
 from cbs.customers.http.answers import CUSTOMER, OF_A_PAPER, VERIFY, WRITE, telling, view_of
 from cbs.customers.http.shapes import CustomerView, DocumentBody, ReasonBody
+from cbs.kernel.refusal import KeyReused
 from cbs.platform.bus import NotPermittedHook
 from cbs.platform.context import current
 from cbs.platform.http import Once, needs
@@ -25,11 +26,12 @@ DOCUMENT = CUSTOMER + "/documents/{document_id:uuid}"
     summary="Present a document",
     opt=needs(WRITE),
     responses=refusals(
+        KeyReused,
+        *OF_A_PAPER,
         NoSuchCustomer,
         CustomerIsClosed,
         TooManyDocuments,
-        *OF_A_PAPER,
-        key=True,
+        DocumentKnown,
     ),
 )
 async def add_document(
@@ -56,12 +58,12 @@ async def add_document(
     status_code=200,
     opt=needs(VERIFY),
     responses=refusals(
+        KeyReused,
         NoSuchCustomer,
         CustomerIsClosed,
         NoSuchDocument,
         DocumentDecided,
         DocumentExpired,
-        key=True,
     ),
 )
 async def verify_document(
@@ -85,7 +87,7 @@ async def verify_document(
     status_code=200,
     opt=needs(VERIFY),
     responses=refusals(
-        NoSuchCustomer, CustomerIsClosed, NoSuchDocument, DocumentDecided, NotALine, key=True
+        KeyReused, NoSuchCustomer, CustomerIsClosed, NoSuchDocument, DocumentDecided, NotALine
     ),
 )
 async def reject_document(

@@ -9,11 +9,32 @@ from uuid import UUID
 import msgspec
 
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
-from cbs.kernel.refusal import Malformed
+from cbs.kernel.refusal import KeyReused, Malformed, NotPermitted, Refusal
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.bus.messages import AccountView, PostingView, TransactionView
-from cbs.ledger.domain.account import AccountKind, Terms
-from cbs.ledger.domain.transaction import CASH_DEPOSIT, CASH_WITHDRAWAL, TRANSFER, Leg, Order
+from cbs.ledger.domain.account import (
+    POSTING_REFUSALS,
+    AccountKind,
+    AccountNotEmpty,
+    CeilingBelowBalance,
+    FloorAboveBalance,
+    NoSuchAccount,
+    NumberTaken,
+    Terms,
+)
+from cbs.ledger.domain.transaction import (
+    CASH_DEPOSIT,
+    CASH_WITHDRAWAL,
+    TRANSFER,
+    AccountsNotDistinct,
+    CurrencyMismatch,
+    EmptyLeg,
+    Leg,
+    NoSuchTransaction,
+    NotBalanced,
+    Order,
+    ValueDateInFuture,
+)
 from cbs.platform.bus import Endpoint
 from cbs.platform.context import current
 from cbs.platform.database import Database
@@ -41,6 +62,21 @@ PERMISSION = {
     CASH_WITHDRAWAL: "payments.cash",
 }
 OTHER_PERMISSION, BACKDATE_PERMISSION = "ledger.post", "ledger.backdate"
+
+POST_REFUSALS: tuple[type[Refusal], ...] = (
+    NotPermitted,
+    EmptyLeg,
+    NotBalanced,
+    AccountsNotDistinct,
+    KeyReused,
+    ValueDateInFuture,
+    NoSuchAccount,
+    CurrencyMismatch,
+    *POSTING_REFUSALS,
+)
+OPENING_REFUSALS = (NumberTaken, FloorAboveBalance, CeilingBelowBalance)
+TERMS_REFUSALS = (NoSuchAccount, AccountNotEmpty, FloorAboveBalance, CeilingBelowBalance)
+SET_ACCOUNT_REFUSALS = (NumberTaken, AccountNotEmpty, FloorAboveBalance, CeilingBelowBalance)
 
 
 class LegWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -220,20 +256,34 @@ class Desk:
                 gives=Posted,
                 handle=self.post,
                 permission=None,
+                refuses=POST_REFUSALS,
                 doc="Post a transaction, once for its key; the kind decides the permission",
             ),
-            _internal("open-account", OpenAccount, AccountView, self.open_account),
-            _internal("change-terms", ChangeTerms, AccountView, self.change_terms),
-            _internal("set-account", SetAccount, AccountView, self.set_account),
+            _internal(
+                "open-account", OpenAccount, AccountView, self.open_account, *OPENING_REFUSALS
+            ),
+            _internal("change-terms", ChangeTerms, AccountView, self.change_terms, *TERMS_REFUSALS),
+            _internal(
+                "set-account", SetAccount, AccountView, self.set_account, *SET_ACCOUNT_REFUSALS
+            ),
             _internal("accounts", Accounts, AccountsFound, self.accounts),
             _internal("history", History, HistoryPage, self.history),
-            _internal("transaction", TransactionWanted, Posted, self.transaction),
-            _internal("request", RequestWanted, KeyedRequest, self.request),
+            _internal(
+                "transaction", TransactionWanted, Posted, self.transaction, NoSuchTransaction
+            ),
+            _internal("request", RequestWanted, KeyedRequest, self.request, NoSuchRequest),
         ]
 
 
-def _internal(verb: str, takes: type[Any], gives: type[Any], handle: Any) -> Endpoint[Any]:
-    doc = " ".join((takes.__doc__ or "").split())
+def _internal(
+    verb: str, takes: type[Any], gives: type[Any], handle: Any, *refuses: type[Refusal]
+) -> Endpoint[Any]:
     return Endpoint(
-        verb=verb, takes=takes, gives=gives, handle=handle, permission="internal", doc=doc
+        verb=verb,
+        takes=takes,
+        gives=gives,
+        handle=handle,
+        permission="internal",
+        refuses=refuses,
+        doc=" ".join((takes.__doc__ or "").split()),
     )

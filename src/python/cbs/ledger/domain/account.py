@@ -125,7 +125,7 @@ class Account:
     def open(
         cls, *, number: str, kind: AccountKind, currency: Currency, terms: Terms
     ) -> "tuple[Account, AccountSet]":
-        """A new account is empty, so a floor above nothing is refused, and so is a closed one."""
+        """A new account is empty, so a floor above nothing is refused, and a ceiling below it."""
         if terms.floor_minor is not None and terms.floor_minor > 0:
             raise FloorAboveBalance
         if terms.ceiling_minor is not None and terms.ceiling_minor < 0:
@@ -231,3 +231,15 @@ class NumberTaken(Refusal):
     """An account of this number is open, of another kind or currency or on other terms."""
 
     code = "number-taken"
+
+
+# A transaction is refused in this order, whichever of its legs deserves it: what an account is
+# before what it agreed to, and last what tells of a balance.
+POSTING_REFUSALS: tuple[type[Refusal], ...] = (
+    AccountClosed,
+    AccountBlocked,
+    LimitPerTransaction,
+    LimitPerDay,
+    InsufficientFunds,
+    CeilingPassed,
+)

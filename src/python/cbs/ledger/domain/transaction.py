@@ -10,7 +10,7 @@ from cbs.kernel.calendar import business_date
 from cbs.kernel.event import Event, Origin
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, RefusalKind
-from cbs.ledger.domain.account import Account, NoSuchAccount
+from cbs.ledger.domain.account import POSTING_REFUSALS, Account, NoSuchAccount
 
 LEGS_MIN, LEGS_MAX = 2, 20
 TRANSFER, CASH_DEPOSIT, CASH_WITHDRAWAL = "transfer", "cash-deposit", "cash-withdrawal"
@@ -131,8 +131,7 @@ def decide(
     for account in touched:
         if account.currency is not order.currency:
             raise CurrencyMismatch(f"{account.number} is kept in {account.currency}")
-    for account, leg in zip(touched, order.legs, strict=True):
-        account.check(leg.amount_minor, limited=limited, on=booked_on)
+    _check(touched, order.legs, limited=limited, on=booked_on)
     after = {
         leg.account: account.posted(leg.amount_minor, limited=limited, on=booked_on)
         for account, leg in zip(touched, order.legs, strict=True)
@@ -157,6 +156,18 @@ def decide(
         ],
     )
     return transaction, after
+
+
+def _check(accounts: Sequence[Account], legs: Sequence[Leg], *, limited: bool, on: date) -> None:
+    """Raises the first refusal in the order of refusals, not of legs."""
+    refused = []
+    for account, leg in zip(accounts, legs, strict=True):
+        try:
+            account.check(leg.amount_minor, limited=limited, on=on)
+        except Refusal as refusal:
+            refused.append(refusal)
+    if refused:
+        raise min(refused, key=lambda refusal: POSTING_REFUSALS.index(type(refusal)))
 
 
 class EmptyLeg(Refusal):
