@@ -3,8 +3,6 @@
 import json
 import shutil
 import socket
-import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,7 +16,7 @@ from nats.js.errors import NotFoundError
 from cbs.platform.declaration import Permissions
 from cbs.platform.nats_connect import servers
 from cbs.tools.local.ports import choose, is_open
-from cbs.tools.local.process import CannotStart, mortal, running
+from cbs.tools.local.process import installed, mortal, running
 
 ADMIN = "admin"
 EVERYTHING = Permissions(publish=(), subscribe=())
@@ -38,14 +36,7 @@ TEST_PASSWORD = "test"  # of servers that live as long as a test run, on loopbac
 
 
 def program() -> str:
-    """The path of `nats-server`: beside the interpreter, where its wheel puts it, or on PATH."""
-    folders = (sysconfig.get_path("scripts"), f"{sys.prefix}/bin", Path(sys.executable).parent)
-    for folder in folders:
-        if (candidate := Path(folder) / "nats-server").exists():
-            return str(candidate)
-    if found := shutil.which("nats-server"):
-        return found
-    raise CannotStart("nats-server is not installed: run ./cbs, which installs it")
+    return installed("nats-server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

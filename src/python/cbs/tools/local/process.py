@@ -1,8 +1,11 @@
 """A child process dies with its parent, however the parent ends; a pid alone names nobody."""
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +16,17 @@ from cbs.platform.child import mortal as mortal
 from cbs.platform.child import started as started
 
 POLL_SECONDS = 0.05
+
+
+def installed(program: str) -> str:
+    """The path of a program: beside the interpreter, where its wheel puts it, or on PATH."""
+    folders = (sysconfig.get_path("scripts"), f"{sys.prefix}/bin", Path(sys.executable).parent)
+    for folder in folders:
+        if (candidate := Path(folder) / program).exists():
+            return str(candidate)
+    if found := shutil.which(program):
+        return found
+    raise CannotStart(f"{program} is not installed: run ./cbs, which installs it")
 
 
 def as_plain_user(argv: list[str]) -> list[str]:

@@ -1,81 +1,86 @@
 """Piccolo's own migration calls are judged as the SQL they become."""
 
-from cbs.tools.release.migration_lint.columns import Columns, wider
+from cbs.tools.release.migration_lint.known import Known
 from cbs.tools.release.migration_lint.modules import Call
-from cbs.tools.release.migration_lint.verdicts import Verdict, contract, expand, unknown, worst
 
+COLUMN_NAMES = ("db_column_name", "column_name", "old_db_column_name", "old_column_name")
 SQL_TYPES = {"BigInt": "bigint", "Integer": "integer", "SmallInt": "smallint", "Text": "text"}
+CHANGES_NO_ROW = "COMMENT ON TABLE t IS ''"
 
 
-def step_of_call(call: Call, known: Columns) -> Verdict:
-    table = str(call.values.get("tablename") or call.values.get("old_tablename") or "")
-    values = call.values
-    if call.name == "add_table" and table:
-        known.new.add(table)
-        return expand(f"{table} is new")
-    if table in known.new:
-        return expand(f"{table} is new")
-    column = str(
-        values.get("db_column_name") or values.get("column_name")
-        or values.get("old_db_column_name") or values.get("old_column_name") or ""
-    )  # fmt: skip
-    place = f"{table}.{column}"
+def sql_of(call: Call, known: Known) -> str | None:
+    """None if the text does not tell."""
+    table = call.values.get("tablename") or call.values.get("old_tablename")
+    column = next((call.values[name] for name in COLUMN_NAMES if call.values.get(name)), None)
+    if not table or ("column" in call.name and not column):
+        return None
+    alter = f'ALTER TABLE "{table}"'
     match call.name:
-        case "add_column" if table and column:
-            return _added(place, values.get("params"))
-        case "alter_column" if table and column:
-            return _altered(place, values)
-        case "drop_column" if table and column:
-            return contract(f"{place} is gone", place)
-        case "rename_column" if table and column:
-            return contract(f"{place} has another name", place)
-        case "drop_table" if table:
-            return contract(f"{table} is gone", table)
-        case "rename_table" | "change_table_schema" if table:
-            return contract(f"{table} is found elsewhere", table)
+        case "add_table":
+            return f'CREATE TABLE "{table}" ()'
+        case "drop_table":
+            return f'DROP TABLE "{table}"'
+        case "rename_table" | "change_table_schema":
+            return f"{alter} RENAME TO another"
+        case "add_column":
+            return _added(f'{alter} ADD COLUMN "{column}" text', call.values.get("params"))
+        case "alter_column":
+            return _altered(call, f'{alter} ALTER COLUMN "{column}"', f"{table}.{column}", known)
+        case "drop_column":
+            return f'{alter} DROP COLUMN "{column}"'
+        case "rename_column":
+            return f'{alter} RENAME COLUMN "{column}" TO another'
         case "add_constraint":
-            return contract(f"the running version may write to {table} what is refused then")
+            return f"{alter} ADD CHECK (true)"
         case "drop_constraint":
-            return expand("less is asked")
-    return unknown(f"what {call.name} does cannot be read from the text")
+            return f"{alter} DROP CONSTRAINT one"
+    return None
 
 
-def _added(place: str, params: object) -> Verdict:
+def _added(add: str, params: object) -> str | None:
     if not isinstance(params, dict):
-        return unknown(f"whether {place} may be empty cannot be read from the text")
-    if params.get("null") is True:
-        return expand(f"{place} may be left out")
-    if params.get("default") in (None, ...):
-        return contract(f"an INSERT of the running version leaves {place} out")
-    if params.get("unique") or params.get("primary_key"):
-        return contract(f"the running version would write {place} twice alike")
-    return expand(f"{place} is filled in")
+        return None
+    has_default = params.get("default") not in (None, ...)
+    words = {
+        "NOT NULL": params.get("null") is not True,
+        "DEFAULT ''": has_default,
+        "UNIQUE": params.get("unique"),
+        "PRIMARY KEY": params.get("primary_key"),
+    }
+    return " ".join([add, *(word for word, is_said in words.items() if is_said)])
 
 
-def _altered(place: str, values: dict[str, object]) -> Verdict:
-    params, olds = values.get("params") or {}, values.get("old_params") or {}
+def _altered(call: Call, alter: str, place: str, known: Known) -> str | None:
+    params, olds = (call.values.get(name) or {} for name in ("params", "old_params"))
     if not isinstance(params, dict) or not isinstance(olds, dict):
-        return unknown(f"what becomes of {place} cannot be read from the text")
-    verdicts = [_param(place, name, value, olds.get(name)) for name, value in params.items()]
-    old, new = values.get("old_column_class"), values.get("column_class")
-    if old != new and new is not None:
-        before, after = (SQL_TYPES.get(str(each), "") for each in (old, new))
-        fits = wider(before, after) or (old, new) == ("Varchar", "Text")
-        verdicts.append(
-            expand(f"{place} takes more") if fits else contract(f"{place} is {new}, not {old}")
-        )
-    return worst(verdicts) if verdicts else unknown(f"nothing of {place} is named")
+        return None
+    found = []
+    for name, value in params.items():
+        match name, value:
+            case "null", bool():
+                found.append(f"{alter} {'DROP' if value else 'SET'} NOT NULL")
+            case "unique", bool():
+                table = alter.partition(" ALTER COLUMN")[0]
+                found.append(f"{table} {'ADD UNIQUE (a)' if value else 'DROP CONSTRAINT one'}")
+            case "default", _:
+                found.append(f"{alter} SET DEFAULT ''")
+            case "help_text" | "index" | "secret", _:
+                found.append(CHANGES_NO_ROW)
+            case "length", int():
+                pass
+            case _:
+                return None
+    old, new = (_type_of(call.values.get(f"{age}column_class"), its)
+                for age, its in (("old_", olds), ("", params)))  # fmt: skip
+    if new != old and new:
+        known.types[place] = old
+        found.append(f"{alter} TYPE {new}")
+    return ";".join(found) or None
 
 
-def _param(place: str, name: str, value: object, old: object) -> Verdict:
-    match name, value:
-        case "null" | "unique", bool():
-            less = value is (name == "null")
-            what = f"{name} of {place} is {value}"
-            return expand(what) if less else contract(what)
-        case "default" | "help_text" | "secret" | "index", _:
-            return expand(f"{name} of {place} is another")
-        case "length", int() if isinstance(old, int):
-            what = f"{place} holds {value} characters instead of {old}"
-            return expand(what) if value >= old else contract(what)
-    return unknown(f"{name} of {place} is not understood")
+def _type_of(column_class: object, params: dict[str, object]) -> str:
+    if column_class in SQL_TYPES:
+        return SQL_TYPES[str(column_class)]
+    if column_class is None or column_class == "Varchar":
+        return f"varchar({params['length']})" if "length" in params else ""
+    return f'"{str(column_class).lower()}"'
