@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 
-from cbs.customers.application.customers import NoSuchCustomer, Customers
+from cbs.customers.application.customers import Customers, NoSuchCustomer
 from cbs.customers.domain.customer import CustomerStatus
 from cbs.customers.domain.kyc import Kyc, Risk
 from cbs.platform.bus import Endpoint
