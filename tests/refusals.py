@@ -27,7 +27,7 @@ from cbs.kernel.refusal import (
 from cbs.platform import admission, bus
 from cbs.platform.asyncapi import asyncapi
 from cbs.platform.bus import CALL_SECONDS_MAX
-from cbs.platform.envelope import Call, encode, reply_of
+from cbs.platform.envelope import Call, encode, reply_decoder
 from cbs.platform.http import PERMISSION
 from cbs.platform.openapi import X_REFUSALS
 from cbs.platform.problem import Refusals, in_order
@@ -223,7 +223,7 @@ async def on_the_bus(
     subject = f"cbs.{served.service.name}.{verb}"
     with _circumstances(served.service, asked):
         answer = await client.request(subject, encode(call), timeout=CALL_SECONDS_MAX)
-    refused = reply_of(answer.data).refused
+    refused = reply_decoder(Any).decode(answer.data).refused
     return refused.code if refused else GRANTED
 
 

@@ -27,13 +27,21 @@ from tests.platform.sagas import InMemorySagas, MemoryService
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SAVINGS = Product(
-    code="SAVINGS-INR", name="Savings account", kind=ProductKind.SAVINGS, currency=Currency.INR
+    code="SAVINGS-INR",
+    name="Savings account",
+    kind=ProductKind.SAVINGS,
+    currency=Currency.INR,
+    overdraft_min_minor=0,
+    overdraft_max_minor=0,
+    limit_per_transaction_minor=None,
+    limit_per_day_minor=None,
+    active=True,
 )
-CURRENT = Product(
+CURRENT = replace(
+    SAVINGS,
     code="CURRENT-INR",
     name="Current account",
     kind=ProductKind.CURRENT,
-    currency=Currency.INR,
     overdraft_max_minor=1_000,
     limit_per_day_minor=500,
 )

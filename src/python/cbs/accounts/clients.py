@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -28,20 +27,8 @@ class Balances(msgspec.Struct):
     accounts: list[Balance]
 
 
-class Line(msgspec.Struct):
-    seq: int
-    transaction_id: UUID
-    kind: str
-    amount_minor: int
-    balance_after_minor: int
-    booked_on: date
-    value_on: date
-    booked_at: datetime
-    narrative: str
-
-
 class Lines(msgspec.Struct):
-    postings: list[Line]
+    postings: list[Posting]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +58,7 @@ class BusBook:
     async def history(self, number: str, *, before: int | None, limit: int) -> list[Posting]:
         asked = {"number": number, "before": before, "limit": limit}
         found = await self.bus.call("ledger.history", asked, Lines, own=True)
-        return [Posting(**msgspec.structs.asdict(line)) for line in found.postings]
+        return found.postings
 
 
 def _terms(account: Account) -> dict[str, Any]:

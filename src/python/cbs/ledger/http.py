@@ -10,7 +10,7 @@ from litestar.response import Response
 
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import KeyReused
-from cbs.ledger.application.book import Ledger
+from cbs.ledger.application.book import Ledger, Posting
 from cbs.ledger.bus.endpoints import (
     NUMBER_CHARACTERS_MAX,
     NUMBER_FORM,
@@ -20,7 +20,7 @@ from cbs.ledger.bus.endpoints import (
     Posted,
     order_of,
 )
-from cbs.ledger.bus.messages import AccountView, BalanceView, PostingView, TransactionView
+from cbs.ledger.bus.messages import AccountView, BalanceView
 from cbs.ledger.domain.account import (
     AccountKind,
     CeilingBelowBalance,
@@ -29,7 +29,7 @@ from cbs.ledger.domain.account import (
     NumberTaken,
     Terms,
 )
-from cbs.ledger.domain.transaction import NoSuchTransaction
+from cbs.ledger.domain.transaction import NoSuchTransaction, Transaction
 from cbs.platform.http import IdempotencyKey, Once, answered, needs
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -138,12 +138,11 @@ async def history(
     ledger: NamedDependency[Ledger],
     cursor: Cursor = "",
     limit: Limit = PAGE_ITEMS_DEFAULT,
-) -> Page[PostingView]:
+) -> Page[Posting]:
     await ledger.account(number)
     before = place_of(cursor, tuple[int])[0] if cursor else 2**62
     found = await ledger.book.history(number, before=min(before, 2**62), limit=limit)
-    views = [PostingView.of(posting) for posting in found]
-    return page_of(views, limit, lambda last: cursor_of(last.seq))
+    return page_of(found, limit, lambda last: cursor_of(last.seq))
 
 
 @post(
@@ -169,8 +168,8 @@ async def post_transaction(
 )
 async def transaction(
     transaction_id: FromPath[UUID], ledger: NamedDependency[Ledger]
-) -> TransactionView:
-    return TransactionView.of(await ledger.transaction(transaction_id))
+) -> Transaction:
+    return await ledger.transaction(transaction_id)
 
 
 ROUTES = [

@@ -4,7 +4,6 @@ import msgspec
 
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.bus.endpoints import Desk, Posted
-from cbs.ledger.bus.messages import TransactionView
 from cbs.ledger.domain.account import AccountSet
 from cbs.ledger.domain.transaction import Transaction, TransactionPosted
 from cbs.ledger.http import ROUTES
@@ -20,7 +19,7 @@ from cbs.platform.settings import Settings
 
 
 def posted(transaction: Transaction) -> bytes:
-    return msgspec.json.encode(Posted(transaction=TransactionView.of(transaction)))
+    return msgspec.json.encode(Posted(transaction=transaction))
 
 
 def build(runtime: Runtime[Settings]) -> ServiceSpec:

@@ -9,7 +9,7 @@ import msgspec
 
 from cbs.kernel.answer import Answer
 from cbs.kernel.money import Currency
-from cbs.payments.domain.transfer import Kind, Order, Transfer
+from cbs.payments.domain.transfer import Kind, Transfer
 from cbs.platform.bus import Bus
 from cbs.platform.envelope import RemoteRefusal
 from cbs.platform.idempotency import Effect, Key, KeyedRequest, KeyState, KeyStore
@@ -21,13 +21,6 @@ KINDS = {kind.value: kind for kind in Kind}
 class Leg(msgspec.Struct, kw_only=True):
     account: str
     amount_minor: int
-
-
-class Post(msgspec.Struct, kw_only=True):
-    kind: Kind
-    currency: Currency
-    legs: tuple[Leg, Leg]
-    narrative: str
 
 
 class Movement(msgspec.Struct, kw_only=True):
@@ -122,17 +115,26 @@ _posted = msgspec.json.Decoder(Posted)
 class LedgerClient:
     bus: Bus
 
-    async def post(self, order: Order, *, key: str) -> Transfer:
-        amount = order.amount_minor
-        wanted = Post(
-            kind=order.kind,
-            currency=order.currency,
-            legs=(
-                Leg(account=order.remitter_account, amount_minor=-amount),
-                Leg(account=order.beneficiary_account, amount_minor=amount),
-            ),
-            narrative=order.narrative,
-        )
+    async def post(
+        self,
+        *,
+        kind: Kind,
+        remitter_account: str,
+        beneficiary_account: str,
+        amount_minor: int,
+        currency: Currency,
+        narrative: str,
+        key: str,
+    ) -> Transfer:
+        wanted = {
+            "kind": kind,
+            "currency": currency,
+            "legs": [
+                {"account": remitter_account, "amount_minor": -amount_minor},
+                {"account": beneficiary_account, "amount_minor": amount_minor},
+            ],
+            "narrative": narrative,
+        }
         key = key_at_ledger(key)
         return _payment(await self.bus.call("ledger.post", wanted, Posted, key=key))
 

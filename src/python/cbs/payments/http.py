@@ -1,7 +1,6 @@
 """What customers and tellers ask of payments; the answer of a change is made in one place."""
 
-from datetime import date, datetime
-from typing import Annotated, Self
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -12,7 +11,6 @@ from litestar.response import Response
 
 from cbs.kernel.account_number import DIGITS, is_account_number
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
-from cbs.kernel.published import published_as
 from cbs.kernel.refusal import KeyReused, Malformed
 from cbs.payments.application.payments import Payments
 from cbs.payments.domain.transfer import (
@@ -22,7 +20,6 @@ from cbs.payments.domain.transfer import (
     CeilingPassed,
     CurrencyMismatch,
     InsufficientFunds,
-    Kind,
     LimitPerDay,
     LimitPerTransaction,
     NoSuchAccount,
@@ -88,47 +85,16 @@ class CashWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     narrative: Narrative = ""
 
 
-@published_as("cbs.payments.api.http.TransferView")
-class TransferView(msgspec.Struct, kw_only=True):
-    """A payment as it was posted. Of a cash payment one account is the bank's own till."""
-
-    id: UUID
-    kind: Kind
-    remitter_account: str
-    beneficiary_account: str
-    amount_minor: int
-    currency: Currency
-    narrative: str
-    booked_on: date
-    value_on: date
-    booked_at: datetime
-
-    @classmethod
-    def of(cls, transfer: Transfer) -> Self:
-        return cls(
-            id=transfer.id,
-            kind=transfer.kind,
-            remitter_account=transfer.remitter_account,
-            beneficiary_account=transfer.beneficiary_account,
-            amount_minor=transfer.amount_minor,
-            currency=transfer.currency,
-            narrative=transfer.narrative,
-            booked_on=transfer.booked_on,
-            value_on=transfer.value_on,
-            booked_at=transfer.booked_at,
-        )
-
-
 _encode = msgspec.json.Encoder().encode
 
 
 def body_of(transfer: Transfer) -> bytes:
     """The answer to whoever asked for it: the same bytes whenever it is given."""
-    return _encode(TransferView.of(transfer))
+    return _encode(transfer)
 
 
-def _created(transfer: Transfer) -> Response[TransferView]:
-    body: Response[TransferView] = Response(
+def _created(transfer: Transfer) -> Response[Transfer]:
+    body: Response[Transfer] = Response(
         body_of(transfer),  # type: ignore[arg-type]
         status_code=201,
         media_type="application/json",
@@ -148,10 +114,10 @@ async def transfer(
     data: JSONBody[TransferWanted],
     idempotency_key: IdempotencyKey,
     payments: NamedDependency[Payments],
-) -> Response[TransferView]:
+) -> Response[Transfer]:
     done = await payments.transfer(
-        remitter=data.remitter_account,
-        beneficiary=data.beneficiary_account,
+        remitter_account=data.remitter_account,
+        beneficiary_account=data.beneficiary_account,
         amount_minor=data.amount_minor,
         currency=data.currency,
         narrative=data.narrative,
@@ -172,7 +138,7 @@ async def deposit(
     data: JSONBody[CashWanted],
     idempotency_key: IdempotencyKey,
     payments: NamedDependency[Payments],
-) -> Response[TransferView]:
+) -> Response[Transfer]:
     done = await payments.deposit(
         account=data.account,
         amount_minor=data.amount_minor,
@@ -195,7 +161,7 @@ async def withdraw(
     data: JSONBody[CashWanted],
     idempotency_key: IdempotencyKey,
     payments: NamedDependency[Payments],
-) -> Response[TransferView]:
+) -> Response[Transfer]:
     done = await payments.withdraw(
         account=data.account,
         amount_minor=data.amount_minor,
@@ -213,8 +179,8 @@ async def withdraw(
     opt=needs("payments.read"),
     responses=refusals(NoSuchTransfer),
 )
-async def one(transfer_id: FromPath[UUID], payments: NamedDependency[Payments]) -> TransferView:
-    return TransferView.of(await payments.find(transfer_id))
+async def one(transfer_id: FromPath[UUID], payments: NamedDependency[Payments]) -> Transfer:
+    return await payments.find(transfer_id)
 
 
 @get(
@@ -229,7 +195,7 @@ async def listed(
     account: OfAccount = None,
     cursor: Cursor = "",
     limit: Limit = PAGE_ITEMS_DEFAULT,
-) -> Page[TransferView]:
+) -> Page[Transfer]:
     if account is not None and not is_account_number(account):
         raise Malformed("account: not an account number of this bank")
     before = place_of(cursor, tuple[int])[0] if cursor else POSITION_MAX
@@ -237,7 +203,7 @@ async def listed(
         max(0, min(before, POSITION_MAX)), account=account, limit=limit
     )
     return Page(
-        items=[TransferView.of(each.transfer) for each in found],
+        items=[each.transfer for each in found],
         next_cursor=cursor_of(found[-1].position) if len(found) == limit else None,
     )
 

@@ -33,10 +33,11 @@ from cbs.platform.envelope import (
     MESSAGE_BYTES_MAX,
     Call,
     Reply,
+    call_decoder,
     call_of,
     encode,
     received,
-    reply_of,
+    reply_decoder,
     reply_refusing,
     reply_with,
 )
@@ -142,7 +143,7 @@ class Bus:
                 await self._client.flush(FLUSH_SECONDS_MAX)
 
     def _accepting(self, endpoint: Endpoint[P]) -> Callable[[MicroRequest], Awaitable[None]]:
-        decoder = msgspec.json.Decoder(endpoint.takes)
+        decoder = call_decoder(endpoint.takes)
 
         async def accept(request: MicroRequest) -> None:
             if not request._msg.reply.startswith(INBOX):
@@ -160,7 +161,7 @@ class Bus:
         return accept
 
     async def _respond(
-        self, endpoint: Endpoint[P], decoder: msgspec.json.Decoder[P], request: MicroRequest
+        self, endpoint: Endpoint[P], decoder: msgspec.json.Decoder[Call[P]], request: MicroRequest
     ) -> None:
         started, outcome = asyncio.get_running_loop().time(), "error"
         answer = reply_refusing(Unavailable())
@@ -186,15 +187,21 @@ class Bus:
             log.error("request-failed", exc_info=error)
 
     async def _answer(
-        self, endpoint: Endpoint[P], decoder: msgspec.json.Decoder[P], body: bytes
+        self, endpoint: Endpoint[P], decoder: msgspec.json.Decoder[Call[P]], body: bytes
     ) -> bytes:
         if len(body) > MESSAGE_BYTES_MAX:
             raise Malformed(f"longer than {MESSAGE_BYTES_MAX} bytes")
-        call = _decoded(call_of, body)
+        try:
+            call: Call[Any] = _decoded(decoder.decode, body)
+            malformed = None
+        except Malformed as error:
+            # Who may not ask is not told what is wrong with the question.
+            call, malformed = _decoded(call_of, body), error
         principal = self.tokens.principal(call.token)
         if endpoint.permission and not principal.may(endpoint.permission):
             await self._not_permitted(principal, endpoint.permission, f"cbs.{endpoint.verb}")
-        data = _decoded(decoder.decode, call.data)
+        if malformed is not None:
+            raise malformed
         if call.milliseconds_left <= 0:
             raise Unavailable("the deadline had passed")
         seconds = min(call.milliseconds_left, int(1000 * CALL_SECONDS_MAX)) / 1000
@@ -209,7 +216,7 @@ class Bus:
         parent = {"traceparent": call.traceparent} if call.traceparent else None
         with within(context), telemetry.span(endpoint.verb, kind="server", parent=parent):
             async with asyncio.timeout(seconds):
-                result = await endpoint.handle(data, call.key)
+                result = await endpoint.handle(call.data, call.key)
         return reply_with(result)
 
     async def _not_permitted(self, principal: Principal, permission: str, operation: str) -> None:
@@ -229,16 +236,16 @@ class Bus:
         context = current()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + context.seconds_left(CALL_SECONDS_MAX)
-        encoded = msgspec.Raw(encode(data))
+        decoder = reply_decoder(gives)
 
-        async def attempt(subject: str) -> Reply:
+        async def attempt(subject: str) -> Reply[R]:
             left = deadline - loop.time()
             if left <= 0:
                 raise Unavailable(f"{operation} was not answered in time")
             call = Call(
                 token=self.own_token if own else context.token,
                 milliseconds_left=int(min(left, CALL_SECONDS_MAX) * 1000),
-                data=encoded,
+                data=data,
                 key=key,
                 correlation_id=context.correlation_id,
                 causation_id=context.causation_id,
@@ -250,10 +257,10 @@ class Bus:
                 message = await self._client.request(
                     subject, encode(call), timeout=min(left, TRY_SECONDS_MAX)
                 )
-            return reply_of(message.data)
+            return decoder.decode(message.data)
 
         with telemetry.span(operation, kind="client"):
-            return received(await until_answered(attempt, f"cbs.{operation}", deadline), gives)
+            return received(await until_answered(attempt, f"cbs.{operation}", deadline))
 
     async def leave(self) -> None:
         """Take no more requests, finish those in hand."""

@@ -1,8 +1,10 @@
 """What travels on the bus: a call with all that must go along, and a reply or a refusal."""
 
-from typing import Annotated, TypeVar
+from functools import cache
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cbs.kernel.refusal import Refusal, RefusalKind
 
@@ -14,17 +16,17 @@ KEY_CHARACTERS_MAX = 128
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$(?!\n)")]
 Key = Annotated[Text, msgspec.Meta(max_length=KEY_CHARACTERS_MAX)]
 
-R = TypeVar("R")
+T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
 
 
-class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Call(msgspec.Struct, Generic[T], kw_only=True, omit_defaults=True):
     """A request on the bus. `milliseconds_left` is relative, so clocks need not agree."""
 
     token: str
     milliseconds_left: int
-    data: msgspec.Raw
+    data: T
     key: Key = ""
     correlation_id: Text = ""
     causation_id: Text = ""
@@ -41,12 +43,10 @@ class Refused(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
-# msgspec 0.22 decodes nothing but null into `Raw | None`.
-NO_DATA = msgspec.Raw()
+class Reply(msgspec.Struct, Generic[T], kw_only=True, omit_defaults=True):
+    """`data` is there, or `refused` is."""
 
-
-class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
-    data: msgspec.Raw = NO_DATA
+    data: T | UnsetType = UNSET
     refused: Refused | None = None
 
 
@@ -62,15 +62,24 @@ class RemoteRefusal(Refusal):
         self.title = refused.title
 
 
-_calls = msgspec.json.Decoder(Call)
-_replies = msgspec.json.Decoder(Reply)
+# Of a call whose data cannot be read, all else.
+call_of = msgspec.json.Decoder(Call[msgspec.Raw]).decode
 
-call_of = _calls.decode
-reply_of = _replies.decode
+
+@cache
+def call_decoder(takes: Any) -> msgspec.json.Decoder[Call[Any]]:
+    """Reads a call and its data at once."""
+    return msgspec.json.Decoder(Call[takes])
+
+
+@cache
+def reply_decoder(gives: Any) -> msgspec.json.Decoder[Reply[Any]]:
+    """Reads a reply and its data at once."""
+    return msgspec.json.Decoder(Reply[gives])
 
 
 def reply_with(result: object) -> bytes:
-    return encode(Reply(data=msgspec.Raw(encode(result))))
+    return encode(Reply(data=result))
 
 
 def reply_refusing(refusal: Refusal) -> bytes:
@@ -87,9 +96,9 @@ def reply_refusing(refusal: Refusal) -> bytes:
     )
 
 
-def received(reply: Reply, gives: type[R]) -> R:
+def received(reply: Reply[T]) -> T:
     """What was answered; raises RemoteRefusal if that was a no."""
     if reply.refused is not None:
         raise RemoteRefusal(reply.refused)
-    assert reply.data is not NO_DATA, "a reply carries data or a refusal"
-    return msgspec.json.decode(reply.data, type=gives)
+    assert reply.data is not UNSET, "a reply carries data or a refusal"
+    return reply.data

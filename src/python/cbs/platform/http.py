@@ -114,20 +114,30 @@ def fingerprint(method: str, path: str, body: bytes) -> bytes:
     may have read the other one (RFC 8259, 4).
     """
     try:
-        same = msgspec.json.encode(msgspec.json.decode(body), order="sorted") if body else b""
+        read = msgspec.json.decode(body) if body else None
+        same = msgspec.json.encode(read, order="sorted") if body else b""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(str(error)) from None
-    _refuse_doubled(body, same)
+    _refuse_doubled(body, read)
     return hashlib.sha256(b"\n".join([method.encode(), path.encode(), same])).digest()
 
 
-def _refuse_doubled(body: bytes, same: bytes) -> None:
-    """`same` is the body as msgspec read it, which takes the last of two fields in silence.
+def _refuse_doubled(body: bytes, read: object) -> None:
+    """`read` is the body as msgspec read it, which takes the last of two fields in silence.
 
     Without a field there is a colon less; the slow look is for those, and for escaped colons.
     """
-    if body.count(b":") != same.count(b":") or b"\\u003" in body:
+    if body.count(b":") != _colons(read) or b"\\u003" in body:
         json.loads(body, object_pairs_hook=_each_once, parse_int=str, parse_float=str)
+
+
+def _colons(read: object) -> int:
+    """How many a JSON text of it has: one a field, and those in texts."""
+    if isinstance(read, dict):
+        return sum(1 + name.count(":") + _colons(value) for name, value in read.items())
+    if isinstance(read, list):
+        return sum(map(_colons, read))
+    return read.count(":") if isinstance(read, str) else 0
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -155,7 +165,7 @@ class Asking(Request[Any, Any, Any]):
         except RecursionError:
             raise Malformed("nested too deeply") from None
         if body := await self.body():
-            _refuse_doubled(body, msgspec.json.encode(read))
+            _refuse_doubled(body, read)
         return read
 
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from typing import TypeVar
 
 import stamina
 from nats.errors import Error as NatsError
@@ -13,13 +14,15 @@ from cbs.kernel.refusal import RefusalKind, Unavailable
 from cbs.platform.declaration import again
 from cbs.platform.envelope import Reply
 
+T = TypeVar("T")
+
 TRIES_MAX, WAIT_SECONDS, WAIT_SECONDS_MAX = 4, 0.05, 0.5
 
 # One attempt at a subject. It may raise TimeoutError, what NATS does, and OpenedState.
-Attempt = Callable[[str], Awaitable[Reply]]
+Attempt = Callable[[str], Awaitable[Reply[T]]]
 
 
-async def until_answered(attempt: Attempt, subject: str, deadline: float) -> Reply:
+async def until_answered(attempt: Attempt[T], subject: str, deadline: float) -> Reply[T]:
     """Raises Unavailable when nobody answered before the deadline, in the loop's time.
 
     An answer that only says unavailable is taken if it is said twice.
@@ -42,7 +45,7 @@ def _ways(subject: str) -> Iterator[str]:
     return itertools.cycle([subject, again(subject)])
 
 
-async def _persistently(attempt: Attempt, ways: Iterator[str], deadline: float) -> Reply:
+async def _persistently(attempt: Attempt[T], ways: Iterator[str], deadline: float) -> Reply[T]:
     left = max(deadline - asyncio.get_running_loop().time(), 0.01)
     try:
         return await attempt(next(ways))

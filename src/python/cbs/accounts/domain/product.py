@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from cbs.kernel.event import Event
 from cbs.kernel.money import Currency
+from cbs.kernel.published import published_as
 from cbs.kernel.refusal import Refusal, RefusalKind
 
 
@@ -13,6 +14,7 @@ class ProductKind(StrEnum):
     CURRENT = "current"
 
 
+@published_as("cbs.accounts.api.shapes.ProductView")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
     """Amounts are minor units of `currency`. An account's limits start as the product's, None
@@ -22,11 +24,11 @@ class Product:
     name: str
     kind: ProductKind
     currency: Currency
-    overdraft_min_minor: int = 0
-    overdraft_max_minor: int = 0
-    limit_per_transaction_minor: int | None = None
-    limit_per_day_minor: int | None = None
-    active: bool = True
+    overdraft_min_minor: int
+    overdraft_max_minor: int
+    limit_per_transaction_minor: int | None
+    limit_per_day_minor: int | None
+    active: bool
 
     def __post_init__(self) -> None:
         if not 0 <= self.overdraft_min_minor <= self.overdraft_max_minor:

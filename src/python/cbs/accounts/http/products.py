@@ -1,3 +1,4 @@
+import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
@@ -5,7 +6,7 @@ from litestar.response import Response
 
 from cbs.accounts.application.accounts import Accounts
 from cbs.accounts.domain.product import OverdraftsOutOfOrder, Product, ProductKnown
-from cbs.accounts.http.shapes import Code, NewProduct, ProductView
+from cbs.accounts.http.shapes import Code, NewProduct
 from cbs.kernel.refusal import KeyReused
 from cbs.platform.http import Once, needs
 from cbs.platform.paging import (
@@ -29,11 +30,10 @@ from cbs.platform.problem import refusals
 )
 async def products(
     accounts: NamedDependency[Accounts], cursor: Cursor = "", limit: Limit = PAGE_ITEMS_DEFAULT
-) -> Page[ProductView]:
+) -> Page[Product]:
     after = place_of(cursor, tuple[Code])[0] if cursor else ""
     found = await accounts.products.page(after=after, limit=limit)
-    views = [ProductView.of(product) for product in found]
-    return page_of(views, limit, lambda last: cursor_of(last.code))
+    return page_of(found, limit, lambda last: cursor_of(last.code))
 
 
 @post(
@@ -45,19 +45,9 @@ async def products(
 )
 async def add_product(
     data: JSONBody[NewProduct], once: NamedDependency[Once], accounts: NamedDependency[Accounts]
-) -> Response[ProductView]:
-    product = Product(
-        code=data.code,
-        name=data.name,
-        kind=data.kind,
-        currency=data.currency,
-        overdraft_min_minor=data.overdraft_min_minor,
-        overdraft_max_minor=data.overdraft_max_minor,
-        limit_per_transaction_minor=data.limit_per_transaction_minor,
-        limit_per_day_minor=data.limit_per_day_minor,
-        active=data.active,
-    )
-    return await once(lambda: accounts.add_product(product), ProductView.of, status=201)
+) -> Response[Product]:
+    product = Product(**msgspec.structs.asdict(data))
+    return await once(lambda: accounts.add_product(product), lambda kept: kept, status=201)
 
 
 PRODUCT_ROUTES = [products, add_product]

@@ -9,7 +9,7 @@ import msgspec
 from cbs.accounts.application.accounts import Posting
 from cbs.accounts.domain.account import Account, Scope, State
 from cbs.accounts.domain.change import Kind
-from cbs.accounts.domain.product import Product, ProductKind
+from cbs.accounts.domain.product import ProductKind
 from cbs.kernel.answer import Answer
 from cbs.kernel.ifsc import own_ifsc
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
@@ -37,33 +37,6 @@ class NewProduct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     limit_per_transaction_minor: AmountMinor | None = None
     limit_per_day_minor: AmountMinor | None = None
     active: bool = True
-
-
-@published_as("cbs.accounts.api.shapes.ProductView")
-class ProductView(msgspec.Struct, kw_only=True):
-    code: str
-    name: str
-    kind: ProductKind
-    currency: Currency
-    overdraft_min_minor: int
-    overdraft_max_minor: int
-    limit_per_transaction_minor: int | None
-    limit_per_day_minor: int | None
-    active: bool
-
-    @classmethod
-    def of(cls, product: Product) -> Self:
-        return cls(
-            code=product.code,
-            name=product.name,
-            kind=product.kind,
-            currency=product.currency,
-            overdraft_min_minor=product.overdraft_min_minor,
-            overdraft_max_minor=product.overdraft_max_minor,
-            limit_per_transaction_minor=product.limit_per_transaction_minor,
-            limit_per_day_minor=product.limit_per_day_minor,
-            active=product.active,
-        )
 
 
 class OpenAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -22,19 +22,7 @@ class PostgresProducts:
 
     async def add(self, product: Product) -> None:
         try:
-            await ProductRow.insert(
-                ProductRow(
-                    code=product.code,
-                    name=product.name,
-                    kind=product.kind.value,
-                    currency=product.currency.value,
-                    overdraft_min_minor=product.overdraft_min_minor,
-                    overdraft_max_minor=product.overdraft_max_minor,
-                    limit_per_transaction_minor=product.limit_per_transaction_minor,
-                    limit_per_day_minor=product.limit_per_day_minor,
-                    active=product.active,
-                )
-            )
+            await ProductRow.insert(ProductRow(**asdict(product)))
         except asyncpg.UniqueViolationError:
             raise ProductKnown from None
         await self.outbox.put(product.to_event())

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from cbs.kernel.answer import Answer
 from cbs.kernel.money import Currency
+from cbs.kernel.published import published_as
 from cbs.kernel.refusal import Busy, Refusal, Unavailable
 from cbs.ledger.domain.account import Account, AccountKind, NoSuchAccount, NumberTaken, Terms
 from cbs.ledger.domain.transaction import NoSuchTransaction, Order, Transaction
@@ -19,10 +20,9 @@ BATCH_ORDERS_MAX, BATCHES_IN_FLIGHT_MAX, WAITING_ORDERS_MAX = 256, 2, 2_048
 SECOND_BATCH_ORDERS_MIN = 32
 
 
+@published_as("cbs.ledger.api.views.PostingView")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """One line of an account's history."""
-
     seq: int
     transaction_id: UUID
     kind: str

@@ -10,8 +10,8 @@ import msgspec
 
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 from cbs.kernel.refusal import KeyReused, Malformed, NotPermitted, Refusal
-from cbs.ledger.application.book import Ledger
-from cbs.ledger.bus.messages import AccountView, PostingView, TransactionView
+from cbs.ledger.application.book import Ledger, Posting
+from cbs.ledger.bus.messages import AccountView
 from cbs.ledger.domain.account import (
     POSTING_REFUSALS,
     AccountKind,
@@ -29,10 +29,10 @@ from cbs.ledger.domain.transaction import (
     AccountsNotDistinct,
     CurrencyMismatch,
     EmptyLeg,
-    Leg,
     NoSuchTransaction,
     NotBalanced,
     Order,
+    Transaction,
     ValueDateInFuture,
 )
 from cbs.platform.bus import Endpoint
@@ -153,7 +153,7 @@ class History(msgspec.Struct, kw_only=True):
 
 
 class HistoryPage(msgspec.Struct, kw_only=True):
-    postings: list[PostingView]
+    postings: list[Posting]
 
 
 class TransactionWanted(msgspec.Struct, kw_only=True):
@@ -166,7 +166,7 @@ class RequestWanted(msgspec.Struct, kw_only=True):
 
 
 class Posted(msgspec.Struct, kw_only=True):
-    transaction: TransactionView
+    transaction: Transaction
 
 
 def order_of(wanted: Post, *, key: str) -> Order:
@@ -179,11 +179,7 @@ def order_of(wanted: Post, *, key: str) -> Order:
         principal=context.principal.id,
         key=key,
         fingerprint=hashlib.sha256(msgspec.json.encode(wanted)).digest(),
-        kind=wanted.kind,
-        currency=wanted.currency,
-        legs=[Leg(account=leg.account, amount_minor=leg.amount_minor) for leg in wanted.legs],
-        value_on=wanted.value_on,
-        narrative=wanted.narrative,
+        wanted=wanted,
         may_backdate=context.principal.may(BACKDATE_PERMISSION),
         origin=context.origin,
     )
@@ -236,11 +232,11 @@ class Desk:
         postings = await self.ledger.book.history(
             wanted.number, before=wanted.before or 2**62, limit=wanted.limit
         )
-        return HistoryPage(postings=[PostingView.of(each) for each in postings])
+        return HistoryPage(postings=postings)
 
     async def transaction(self, wanted: TransactionWanted, _key: str) -> Posted:
         found = await self.ledger.transaction(wanted.id)
-        return Posted(transaction=TransactionView.of(found))
+        return Posted(transaction=found)
 
     async def request(self, wanted: RequestWanted, _key: str) -> KeyedRequest:
         found = await self.requests.find(principal=wanted.principal, key=wanted.key)

@@ -1,56 +1,12 @@
 """How the book looks from outside."""
 
-from datetime import date, datetime
-from uuid import UUID
+from datetime import date
 
 import msgspec
 
 from cbs.kernel.money import Currency
 from cbs.kernel.published import published_as
-from cbs.ledger.application.book import Posting
 from cbs.ledger.domain.account import Account, AccountKind
-from cbs.ledger.domain.transaction import Transaction
-
-
-class LegView(msgspec.Struct, kw_only=True):
-    account: str
-    amount_minor: int
-    balance_after_minor: int
-    seq: int
-
-
-class TransactionView(msgspec.Struct, kw_only=True):
-    id: UUID
-    kind: str
-    currency: Currency
-    booked_on: date
-    value_on: date
-    booked_at: datetime
-    narrative: str
-    actor: str
-    legs: list[LegView]
-
-    @classmethod
-    def of(cls, transaction: Transaction) -> "TransactionView":
-        return cls(
-            id=transaction.id,
-            kind=transaction.kind,
-            currency=transaction.currency,
-            booked_on=transaction.booked_on,
-            value_on=transaction.value_on,
-            booked_at=transaction.booked_at,
-            narrative=transaction.narrative,
-            actor=transaction.actor,
-            legs=[
-                LegView(
-                    account=leg.account,
-                    amount_minor=leg.amount_minor,
-                    balance_after_minor=leg.balance_after_minor,
-                    seq=leg.seq,
-                )
-                for leg in transaction.legs
-            ],
-        )
 
 
 @published_as("cbs.ledger.api.views.AccountView")
@@ -102,32 +58,3 @@ class BalanceView(msgspec.Struct, kw_only=True):
     currency: Currency
     value_on: date
     balance_minor: int
-
-
-@published_as("cbs.ledger.api.views.PostingView")
-class PostingView(msgspec.Struct, kw_only=True):
-    seq: int
-    transaction_id: UUID
-    kind: str
-    amount_minor: int
-    balance_after_minor: int
-    currency: Currency
-    booked_on: date
-    value_on: date
-    booked_at: datetime
-    narrative: str
-
-    @classmethod
-    def of(cls, posting: Posting) -> "PostingView":
-        return cls(
-            seq=posting.seq,
-            transaction_id=posting.transaction_id,
-            kind=posting.kind,
-            amount_minor=posting.amount_minor,
-            balance_after_minor=posting.balance_after_minor,
-            currency=posting.currency,
-            booked_on=posting.booked_on,
-            value_on=posting.value_on,
-            booked_at=posting.booked_at,
-            narrative=posting.narrative,
-        )

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import ClassVar
+from typing import ClassVar, Protocol
 from uuid import UUID
 
 from cbs.kernel.calendar import business_date
 from cbs.kernel.event import Event, Origin
 from cbs.kernel.money import Currency
+from cbs.kernel.published import published_as
 from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, RefusalKind
 from cbs.ledger.domain.account import POSTING_REFUSALS, Account, NoSuchAccount
 
@@ -17,43 +18,52 @@ TRANSFER, CASH_DEPOSIT, CASH_WITHDRAWAL = "transfer", "cash-deposit", "cash-with
 LIMITED = frozenset({TRANSFER, CASH_WITHDRAWAL})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leg:
+class Leg(Protocol):
     """A positive amount credits the account, a negative one debits it."""
 
     account: str
     amount_minor: int
 
 
+class Wanted(Protocol):
+    """A transaction as it arrives; `value_on` None is the booking date."""
+
+    kind: str
+    currency: Currency
+    value_on: date | None
+    narrative: str
+
+    @property
+    def legs(self) -> Sequence[Leg]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What one caller wants posted, under which key, and on whose authority.
 
-    `value_on` None is the booking date; only those who `may_backdate` name an earlier one.
+    Only those who `may_backdate` name a value date before the booking date.
     """
 
     principal: str
     key: str
     fingerprint: bytes
-    kind: str
-    currency: Currency
-    legs: Sequence[Leg]
-    value_on: date | None
-    narrative: str
+    wanted: Wanted
     may_backdate: bool
     origin: Origin
 
     def __post_init__(self) -> None:
-        if not LEGS_MIN <= len(self.legs) <= LEGS_MAX:
+        legs = self.wanted.legs
+        if not LEGS_MIN <= len(legs) <= LEGS_MAX:
             raise Malformed(f"a transaction has {LEGS_MIN} to {LEGS_MAX} legs")
-        if not all(leg.amount_minor for leg in self.legs):
+        if not all(leg.amount_minor for leg in legs):
             raise EmptyLeg
-        if sum(leg.amount_minor for leg in self.legs) != 0:
+        if sum(leg.amount_minor for leg in legs) != 0:
             raise NotBalanced
-        if len({leg.account for leg in self.legs}) < len(self.legs):
+        if len({leg.account for leg in legs}) < len(legs):
             raise AccountsNotDistinct
 
 
+@published_as("LegView")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostedLeg:
     """`seq` numbers the postings of an account from 1, without a gap."""
@@ -64,6 +74,7 @@ class PostedLeg:
     seq: int
 
 
+@published_as("TransactionView")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
     id: UUID
@@ -115,35 +126,36 @@ def decide(
     order: Order, accounts: Mapping[str, Account], *, id: UUID, at: datetime
 ) -> tuple[Transaction, dict[str, Account]]:
     """The transaction and the accounts as it leaves them; raises the refusal."""
+    wanted = order.wanted
     booked_on = business_date(at)
-    value_on = order.value_on or booked_on
+    value_on = wanted.value_on or booked_on
     if value_on > booked_on:
         raise ValueDateInFuture
     if value_on < booked_on and not order.may_backdate:
         raise NotPermitted("a value date in the past needs the permission ledger.backdate")
-    limited = order.kind in LIMITED
+    limited = wanted.kind in LIMITED
     touched = []
-    for leg in order.legs:
+    for leg in wanted.legs:
         account = accounts.get(leg.account)
         if account is None:
             raise NoSuchAccount(leg.account)
         touched.append(account)
     for account in touched:
-        if account.currency is not order.currency:
+        if account.currency is not wanted.currency:
             raise CurrencyMismatch(f"{account.number} is kept in {account.currency}")
-    _check(touched, order.legs, limited=limited, on=booked_on)
+    _check(touched, wanted.legs, limited=limited, on=booked_on)
     after = {
         leg.account: account.posted(leg.amount_minor, limited=limited, on=booked_on)
-        for account, leg in zip(touched, order.legs, strict=True)
+        for account, leg in zip(touched, wanted.legs, strict=True)
     }
     transaction = Transaction(
         id=id,
-        kind=order.kind,
-        currency=order.currency,
+        kind=wanted.kind,
+        currency=wanted.currency,
         booked_on=booked_on,
         value_on=value_on,
         booked_at=at,
-        narrative=order.narrative,
+        narrative=wanted.narrative,
         actor=order.origin.on_behalf_of or order.origin.actor,
         legs=[
             PostedLeg(
@@ -152,7 +164,7 @@ def decide(
                 balance_after_minor=after[leg.account].balance_minor,
                 seq=after[leg.account].postings,
             )
-            for leg in order.legs
+            for leg in wanted.legs
         ],
     )
     return transaction, after

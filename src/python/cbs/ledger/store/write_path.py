@@ -104,7 +104,7 @@ class WritePath:
 
     async def _decided(self, connection: Any, orders: Sequence[Order]) -> list[Outcome]:
         kept = await _kept(connection, orders)
-        numbers = {leg.account for order in orders for leg in order.legs}
+        numbers = {leg.account for order in orders for leg in order.wanted.legs}
         accounts: dict[str, Account] = {}
         if any(_name(order) not in kept for order in orders):
             rows = await connection.fetch(LOCK, sorted(numbers))

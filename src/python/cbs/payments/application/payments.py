@@ -6,13 +6,31 @@ from typing import Protocol
 from uuid import UUID
 
 from cbs.kernel.money import Currency
-from cbs.payments.domain.transfer import NoSuchTransfer, Order, Transfer
+from cbs.payments.domain.transfer import (
+    Kind,
+    NoSuchTransfer,
+    Transfer,
+    check_amount,
+    check_customer,
+    check_customers,
+    till,
+)
 
 
 class Ledger(Protocol):
     """Who says what a balance is, and whether a payment may be."""
 
-    async def post(self, order: Order, *, key: str) -> Transfer:
+    async def post(
+        self,
+        *,
+        kind: Kind,
+        remitter_account: str,
+        beneficiary_account: str,
+        amount_minor: int,
+        currency: Currency,
+        narrative: str,
+        key: str,
+    ) -> Transfer:
         """Post it for the caller, once for the caller's key; durable when this returns.
 
         Raises the ledger's own refusals, and Unavailable when the outcome is not known.
@@ -54,37 +72,54 @@ class Payments:
     async def transfer(
         self,
         *,
-        remitter: str,
-        beneficiary: str,
+        remitter_account: str,
+        beneficiary_account: str,
         amount_minor: int,
         currency: Currency,
         narrative: str,
         key: str,
     ) -> Transfer:
-        order = Order.transfer(
-            remitter=remitter,
-            beneficiary=beneficiary,
+        check_customers(remitter_account=remitter_account, beneficiary_account=beneficiary_account)
+        check_amount(amount_minor)
+        return await self.ledger.post(
+            kind=Kind.TRANSFER,
+            remitter_account=remitter_account,
+            beneficiary_account=beneficiary_account,
             amount_minor=amount_minor,
             currency=currency,
-            text=narrative,
+            narrative=narrative,
+            key=key,
         )
-        return await self.ledger.post(order, key=key)
 
     async def deposit(
         self, *, account: str, amount_minor: int, currency: Currency, narrative: str, key: str
     ) -> Transfer:
-        order = Order.cash_deposit(
-            account=account, amount_minor=amount_minor, currency=currency, text=narrative
+        check_customer(account)
+        check_amount(amount_minor)
+        return await self.ledger.post(
+            kind=Kind.CASH_DEPOSIT,
+            remitter_account=till(currency),
+            beneficiary_account=account,
+            amount_minor=amount_minor,
+            currency=currency,
+            narrative=narrative,
+            key=key,
         )
-        return await self.ledger.post(order, key=key)
 
     async def withdraw(
         self, *, account: str, amount_minor: int, currency: Currency, narrative: str, key: str
     ) -> Transfer:
-        order = Order.cash_withdrawal(
-            account=account, amount_minor=amount_minor, currency=currency, text=narrative
+        check_customer(account)
+        check_amount(amount_minor)
+        return await self.ledger.post(
+            kind=Kind.CASH_WITHDRAWAL,
+            remitter_account=account,
+            beneficiary_account=till(currency),
+            amount_minor=amount_minor,
+            currency=currency,
+            narrative=narrative,
+            key=key,
         )
-        return await self.ledger.post(order, key=key)
 
     async def find(self, id: UUID) -> Transfer:
         """From the list, or from the ledger what is not yet in it."""

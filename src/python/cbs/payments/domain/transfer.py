@@ -11,6 +11,7 @@ from uuid import UUID
 
 from cbs.kernel.account_number import is_account_number
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
+from cbs.kernel.published import published_as
 from cbs.kernel.refusal import Malformed, Refusal, RefusalKind
 
 
@@ -22,66 +23,10 @@ class Kind(StrEnum):
     CASH_WITHDRAWAL = "cash-withdrawal"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A payment that somebody wants; its form is right, all else the ledger decides."""
-
-    kind: Kind
-    remitter_account: str
-    beneficiary_account: str
-    amount_minor: int
-    currency: Currency
-    narrative: str
-
-    def __post_init__(self) -> None:
-        if not 0 < self.amount_minor <= MINOR_UNITS_MAX:
-            raise Malformed("amount_minor: out of range")
-        if self.remitter_account == self.beneficiary_account:
-            raise AccountsNotDistinct
-
-    @classmethod
-    def transfer(
-        cls, *, remitter: str, beneficiary: str, amount_minor: int, currency: Currency, text: str
-    ) -> "Order":
-        return cls(
-            kind=Kind.TRANSFER,
-            remitter_account=_customers(remitter, "remitter_account"),
-            beneficiary_account=_customers(beneficiary, "beneficiary_account"),
-            amount_minor=amount_minor,
-            currency=currency,
-            narrative=text,
-        )
-
-    @classmethod
-    def cash_deposit(
-        cls, *, account: str, amount_minor: int, currency: Currency, text: str
-    ) -> "Order":
-        return cls(
-            kind=Kind.CASH_DEPOSIT,
-            remitter_account=till(currency),
-            beneficiary_account=_customers(account, "account"),
-            amount_minor=amount_minor,
-            currency=currency,
-            narrative=text,
-        )
-
-    @classmethod
-    def cash_withdrawal(
-        cls, *, account: str, amount_minor: int, currency: Currency, text: str
-    ) -> "Order":
-        return cls(
-            kind=Kind.CASH_WITHDRAWAL,
-            remitter_account=_customers(account, "account"),
-            beneficiary_account=till(currency),
-            amount_minor=amount_minor,
-            currency=currency,
-            narrative=text,
-        )
-
-
+@published_as("cbs.payments.api.http.TransferView")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """A payment that the ledger has posted; `id` is the transaction's."""
+    """A payment as it was posted. Of a cash payment one account is the bank's own till."""
 
     id: UUID
     kind: Kind
@@ -100,10 +45,22 @@ def till(currency: Currency) -> str:
     return f"{currency}-CASH"
 
 
-def _customers(account: str, field: str) -> str:
+def check_amount(amount_minor: int) -> None:
+    if not 0 < amount_minor <= MINOR_UNITS_MAX:
+        raise Malformed("amount_minor: out of range")
+
+
+def check_customers(*, remitter_account: str, beneficiary_account: str) -> None:
+    """Raises the refusal of a transfer between these two."""
+    check_customer(remitter_account, "remitter_account")
+    check_customer(beneficiary_account, "beneficiary_account")
+    if remitter_account == beneficiary_account:
+        raise AccountsNotDistinct
+
+
+def check_customer(account: str, field: str = "account") -> None:
     if not is_account_number(account):
         raise Malformed(f"{field}: not an account number of this bank")
-    return account
 
 
 class NoSuchTransfer(Refusal):

@@ -24,7 +24,7 @@ import uvloop
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from cbs.platform.envelope import Call, RemoteRefusal, encode, received, reply_of
+from cbs.platform.envelope import Call, RemoteRefusal, encode, received, reply_decoder
 from cbs.platform.nats_connect import servers
 
 ANSWER_SECONDS_MAX = 10.0
@@ -163,6 +163,9 @@ async def over_http(job: Job, tally: Tally) -> None:
     await asyncio.wait([one.left for _, one in connected], timeout=job.seconds + ANSWER_SECONDS_MAX)
 
 
+REPLIES = reply_decoder(msgspec.Raw)
+
+
 def bus_requests(job: Job) -> Iterator[bytes]:
     for number, (payer, payee) in enumerate(pairs(job.accounts)):
         legs = [{"account": payer, "amount_minor": -1}, {"account": payee, "amount_minor": 1}]
@@ -170,7 +173,7 @@ def bus_requests(job: Job) -> Iterator[bytes]:
         call = Call(
             token=job.token,
             milliseconds_left=int(1000 * ANSWER_SECONDS_MAX),
-            data=msgspec.Raw(encode(wanted)),
+            data=wanted,
             key=f"{job.name}-{number}",
             correlation_id=job.name,
         )
@@ -195,7 +198,7 @@ async def _caller(client: Client, requests: Iterator[bytes], tally: Tally, until
     while (began := time.perf_counter()) < until:
         try:
             reply = await client.request(SUBJECT, next(requests), timeout=ANSWER_SECONDS_MAX)
-            received(reply_of(reply.data), msgspec.Raw)
+            received(REPLIES.decode(reply.data))
         except RemoteRefusal as refusal:
             tally.add(began, refusal.code)
         except (NatsError, TimeoutError) as error:

@@ -10,7 +10,7 @@ from cbs.kernel.account_number import account_number
 from cbs.kernel.money import Currency
 from cbs.payments.clients import CREATED, LedgerClient
 from cbs.payments.consumer import TransactionPosted, handler_of
-from cbs.payments.domain.transfer import Kind, Order, till
+from cbs.payments.domain.transfer import Kind, Transfer, till
 from cbs.platform.bus import Bus
 from cbs.platform.outbox import fact_of
 from cbs.tools.release.pacts.bus_replies import hears_by_request, is_refused, said
@@ -72,14 +72,15 @@ def _exactly(kind: Kind, remitter: str, beneficiary: str) -> dict[str, object]:
     return {"id": some_id(), **_movement(kind, remitter, beneficiary), **same}
 
 
-def _order(kind: Kind, remitter: str, beneficiary: str, amount_minor: int = AMOUNT_MINOR) -> Order:
-    return Order(
+async def _post(bus: Bus, kind: Kind, remitter: str, beneficiary: str, key: str) -> Transfer:
+    return await LedgerClient(bus=bus).post(
         kind=kind,
         remitter_account=remitter,
         beneficiary_account=beneficiary,
-        amount_minor=amount_minor,
+        amount_minor=AMOUNT_MINOR,
         currency=INR,
         narrative="rent",
+        key=key,
     )
 
 
@@ -91,10 +92,10 @@ def _posts(ledger: Conversation) -> None:
             remitter, customers = CASH, [beneficiary]
         if kind is Kind.CASH_WITHDRAWAL:
             beneficiary, customers = CASH, [remitter]
-        order = _order(kind, remitter, beneficiary)
+        pair = remitter, beneficiary
 
-        async def post(bus: Bus, order: Order = order, kind: Kind = kind) -> None:
-            done = await LedgerClient(bus=bus).post(order, key=f"a-{kind}")
+        async def post(bus: Bus, pair: tuple[str, str] = pair, kind: Kind = kind) -> None:
+            done = await _post(bus, kind, *pair, key=f"a-{kind}")
             assert (done.kind, done.amount_minor) == (kind, AMOUNT_MINOR)
 
         ledger.asks(
@@ -126,7 +127,7 @@ def _is_refused(ledger: Conversation) -> None:
         here, there = _pair(40 + 2 * n)
         ledger.asks(
             f"post what is refused: {code}",
-            _refused(code, _order(Kind.TRANSFER, here, there)),
+            _refused(code, here, there),
             refused=said(because, code),
             given=[
                 State("an account with money", {**plenty, **remitter, "number": here}),
@@ -136,14 +137,14 @@ def _is_refused(ledger: Conversation) -> None:
     here, there = _pair(60)
     ledger.asks(
         "post what is refused: no-such-account",
-        _refused("no-such-account", _order(Kind.TRANSFER, here, there)),
+        _refused("no-such-account", here, there),
         refused=said("not-found", "no-such-account"),
     )
 
 
-def _refused(code: str, order: Order) -> Callable[[Bus], Awaitable[None]]:
+def _refused(code: str, here: str, there: str) -> Callable[[Bus], Awaitable[None]]:
     async def post(bus: Bus) -> None:
-        await is_refused(code, LedgerClient(bus=bus).post(order, key=f"refused-{code}"))
+        await is_refused(code, _post(bus, Kind.TRANSFER, here, there, key=f"refused-{code}"))
 
     return post
 

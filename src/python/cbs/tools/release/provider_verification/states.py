@@ -178,8 +178,8 @@ STATES |= {
 
 
 def _held(world: World, number: str, *, balance_minor: int = 0, **terms: Any) -> str:
-    terms = {"version": 1, **terms}
-    wanted = {"number": number, "kind": "customer", "currency": "INR", "terms": terms}
+    wanted = {"number": number, "kind": "customer", "currency": terms.pop("currency", "INR")}
+    wanted["terms"] = {"version": 1, **terms}
     try:
         held = world.tell("accounts", "cbs.ledger.open-account", wanted)
     except NotAsAsked:  # it is open, and was put on other terms since
