@@ -52,7 +52,7 @@ from tests.refusals import (
 )
 from tests.serving import Served
 
-AMOUNT_MINOR, CASH = 100, "INR-CASH"
+AMOUNT_MINOR, CASH, EUROS = 100, "INR-CASH", Currency.EUR
 SERIALS = count(1)
 
 LIMITS = (
@@ -62,7 +62,8 @@ LIMITS = (
 OF_THE_ACCOUNTS = (
     rule(NoSuchAccount, payer_known=False),
     rule(NoSuchAccount, payee_known=False),
-    rule(CurrencyMismatch, payee_currency=Currency.EUR),
+    rule(CurrencyMismatch, payer_currency=EUROS),
+    rule(CurrencyMismatch, payee_currency=EUROS),
     rule(AccountClosed, payer_closed=True),
     rule(AccountClosed, payee_closed=True),
     rule(AccountBlocked, payer_blocked=True),
@@ -97,6 +98,7 @@ class Posting(Asked):
     value_in_days: int = 0
     payer_known: bool = True
     payee_known: bool = True
+    payer_currency: Currency = Currency.INR
     payee_currency: Currency = Currency.INR
     payer_closed: bool = False
     payee_closed: bool = False
@@ -142,14 +144,13 @@ async def accounts_of(posting: Posting, book: Book) -> tuple[str, str]:
     """The payer and the payee, such as the posting says they are."""
     payer, payee = (account_number(branch=1, serial=next(SERIALS)) for _ in range(2))
     if posting.payer_known:
-        await book.set(payer)
-        if not posting.payer_closed:
+        await book.set(payer, currency=posting.payer_currency)
+        if not posting.payer_closed and posting.payer_currency is Currency.INR:
             await book.fund(payer, posting.holding_minor)
         await book.set(payer, version=2, **posting.payer_terms)
     if posting.payee_known:
-        currency = posting.payee_currency
-        await book.set(payee, currency=currency)
-        await book.set(payee, version=2, currency=currency, **posting.payee_terms)
+        await book.set(payee, currency=posting.payee_currency)
+        await book.set(payee, version=2, **posting.payee_terms)
     return payer, payee
 
 
@@ -323,7 +324,7 @@ async def history_on_the_bus(ledger: Served, asked: Asked) -> str:
 
 
 OPENING = (
-    rule(NumberTaken, open_already=(Currency.EUR, {})),
+    rule(NumberTaken, open_already=(EUROS, {})),
     rule(NumberTaken, open_already=(Currency.INR, {"debit_blocked": True})),
     rule(FloorAboveBalance, floor_minor=1),
     rule(CeilingBelowBalance, ceiling_minor=-1),

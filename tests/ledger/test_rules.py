@@ -51,7 +51,7 @@ def ordered(posting: Posting, payer: str, payee: str, *, kind: str, at: datetime
 def decided(posting: Posting, *, kind: str = TRANSFER, backwards: bool = False) -> str:
     """What the domain says; `backwards` has the legs in the other order."""
     terms = {"payer": posting.payer_terms, "payee": posting.payee_terms}
-    currencies = {"payer": Currency.INR, "payee": posting.payee_currency}
+    currencies = {"payer": posting.payer_currency, "payee": posting.payee_currency}
     balances = {"payer": posting.holding_minor, "payee": 0}
     accounts = {
         name: account(name, currencies[name], Terms(**terms[name]), balances[name])
