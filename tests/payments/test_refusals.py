@@ -1,21 +1,9 @@
 """Each refusal of payments is reached, and comes in its order."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.payments.refusals import BOOK, OF_THE_PLATFORM, Both
 from tests.refusals import documented, ruled
-from tests.serving import serving
-
-
-@pytest.fixture
-async def both(a_service, signer) -> AsyncIterator[Both]:
-    async with (
-        serving(a_service("ledger"), signer) as ledger,
-        serving(a_service("payments"), signer) as payments,
-    ):
-        yield Both(payments, ledger)
 
 
 def test_the_rule_book_is_what_the_contracts_say(a_service):
