@@ -16,7 +16,7 @@ from tests.conftest import Database as Place
 from tests.ledger.conftest import described_ledger, ledger  # noqa: F401
 from tests.ledger.test_book import ALICE, BOB, Opened, postgres_book
 from tests.ledger.test_races import instances  # noqa: F401
-from tests.payments.conftest import a_service, bank, place, signer  # noqa: F401
+from tests.payments.conftest import a_service, bank, both, place, signer  # noqa: F401
 from tests.platform.test_facts import house  # noqa: F401
 from tests.platform.test_requests import requests  # noqa: F401
 
@@ -31,6 +31,11 @@ async def book(database: Callable[[str], Place]) -> AsyncIterator[Opened]:
         await opened.set(BOB)
         await opened.fund(ALICE, 100)
         yield opened
+
+
+@pytest.fixture
+def nobody() -> None:
+    """The domain needs no stage."""
 
 
 @pytest.fixture

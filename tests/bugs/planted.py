@@ -10,6 +10,7 @@ from tests.accounts import test_races as accounts_races
 from tests.bugs import scenarios
 from tests.bugs.planted_in_commits import COMMITS
 from tests.bugs.planted_in_the_book import DECISIONS, KEYS
+from tests.bugs.planted_in_the_rules import RULES
 from tests.bugs.planted_on_the_way import ON_THE_WAY
 from tests.bugs.planting import Bug, Edit
 from tests.platform import test_requests as keys
@@ -95,4 +96,4 @@ AT_THE_EDGES = [
     ),
 ]
 
-BUGS = [*KEYS, *DECISIONS, *COMMITS, *ON_THE_WAY, *AT_THE_EDGES]
+BUGS = [*KEYS, *DECISIONS, *RULES, *COMMITS, *ON_THE_WAY, *AT_THE_EDGES]

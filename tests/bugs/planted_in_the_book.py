@@ -121,7 +121,7 @@ DECISIONS = [
         "book",
         in_the_book.test_older_terms_change_nothing,
         "the block stays",
-        (Edit(Account, "on", "terms.version <= self.terms.version", "False"),),
+        (Edit(Account, "change_terms", "terms.version <= self.terms.version", "False"),),
     ),
     Bug(
         "a balance as of a day leaves that day out",

@@ -1,6 +1,7 @@
 """Orders and accounts in a few words."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date
 from uuid import uuid4
 
@@ -21,17 +22,36 @@ def order(
     value_on: date | None = None,
     may_backdate: bool = False,
 ) -> Order:
-    legs = [
-        Leg(account=payer, amount_minor=-amount_minor),
-        Leg(account=payee, amount_minor=amount_minor),
-    ]
+    return order_of(
+        [(payer, -amount_minor), (payee, amount_minor)],
+        key=key,
+        kind=kind,
+        principal=principal,
+        currency=currency,
+        value_on=value_on,
+        may_backdate=may_backdate,
+    )
+
+
+def order_of(
+    legs: Sequence[tuple[str, int]],
+    *,
+    key: str = "",
+    kind: str = "transfer",
+    principal: str = "tara",
+    currency: Currency = Currency.INR,
+    value_on: date | None = None,
+    may_backdate: bool = False,
+) -> Order:
+    """Legs are accounts and amounts."""
+    found = [Leg(account=account, amount_minor=minor) for account, minor in legs]
     return Order(
         principal=principal,
         key=key or uuid4().hex,
-        fingerprint=hashlib.sha256(repr((kind, legs, value_on)).encode()).digest(),
+        fingerprint=hashlib.sha256(repr((kind, found, value_on)).encode()).digest(),
         kind=kind,
         currency=currency,
-        legs=legs,
+        legs=found,
         value_on=value_on,
         narrative="",
         may_backdate=may_backdate,

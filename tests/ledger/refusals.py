@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from cbs.kernel.account_number import account_number
 from cbs.kernel.calendar import business_date
+from cbs.kernel.money import Currency
 from cbs.kernel.refusal import NotPermitted
 from cbs.ledger.domain.account import (
     AccountBlocked,
@@ -51,7 +52,7 @@ from tests.refusals import (
 )
 from tests.serving import Served
 
-AMOUNT_MINOR, CASH = 100, "INR-CASH"
+AMOUNT_MINOR, CASH, EUROS = 100, "INR-CASH", Currency.EUR
 SERIALS = count(1)
 
 LIMITS = (
@@ -61,7 +62,8 @@ LIMITS = (
 OF_THE_ACCOUNTS = (
     rule(NoSuchAccount, payer_known=False),
     rule(NoSuchAccount, payee_known=False),
-    rule(CurrencyMismatch, payee_currency="EUR"),
+    rule(CurrencyMismatch, payer_currency=EUROS),
+    rule(CurrencyMismatch, payee_currency=EUROS),
     rule(AccountClosed, payer_closed=True),
     rule(AccountClosed, payee_closed=True),
     rule(AccountBlocked, payer_blocked=True),
@@ -96,7 +98,8 @@ class Posting(Asked):
     value_in_days: int = 0
     payer_known: bool = True
     payee_known: bool = True
-    payee_currency: str = "INR"
+    payer_currency: Currency = Currency.INR
+    payee_currency: Currency = Currency.INR
     payer_closed: bool = False
     payee_closed: bool = False
     payer_blocked: bool = False
@@ -141,14 +144,13 @@ async def accounts_of(posting: Posting, book: Book) -> tuple[str, str]:
     """The payer and the payee, such as the posting says they are."""
     payer, payee = (account_number(branch=1, serial=next(SERIALS)) for _ in range(2))
     if posting.payer_known:
-        await book.set(payer)
-        if not posting.payer_closed:
+        await book.set(payer, currency=posting.payer_currency)
+        if not posting.payer_closed and posting.payer_currency is Currency.INR:
             await book.fund(payer, posting.holding_minor)
         await book.set(payer, version=2, **posting.payer_terms)
     if posting.payee_known:
-        currency = posting.payee_currency
-        await book.set(payee, currency=currency)
-        await book.set(payee, version=2, currency=currency, **posting.payee_terms)
+        await book.set(payee, currency=posting.payee_currency)
+        await book.set(payee, version=2, **posting.payee_terms)
     return payer, payee
 
 
@@ -206,17 +208,18 @@ async def post_on_the_bus(ledger: Served, posting: Posting) -> str:
 
 @dataclass(kw_only=True)
 class Opening(Asked):
-    """Of an account that nobody has opened, unless it is `open_as` something else."""
+    """Of a number that is free, unless it is open in a currency and on terms already."""
 
-    open_as: dict[str, Any] | None = None
+    open_already: tuple[Currency, dict[str, Any]] | None = None
     floor_minor: int = 0
     ceiling_minor: int = 0
 
 
 async def open_over_http(ledger: Served, opening: Opening) -> str:
     name = f"X{next(SERIALS)}"
-    if opening.open_as is not None:
-        await OnTheBus(ledger).set(f"INR-{name}", **opening.open_as)
+    if opening.open_already is not None:
+        currency, terms = opening.open_already
+        await OnTheBus(ledger).set(f"INR-{name}", currency=currency, **terms)
     body = {
         "name": name,
         "currency": "INR",
@@ -228,8 +231,9 @@ async def open_over_http(ledger: Served, opening: Opening) -> str:
 
 async def open_on_the_bus(ledger: Served, opening: Opening) -> str:
     number = account_number(branch=1, serial=next(SERIALS))
-    if opening.open_as is not None:
-        await OnTheBus(ledger).set(number, **opening.open_as)
+    if opening.open_already is not None:
+        currency, terms = opening.open_already
+        await OnTheBus(ledger).set(number, currency=currency, **terms)
     terms = {
         "version": 1,
         "floor_minor": opening.floor_minor,
@@ -320,8 +324,8 @@ async def history_on_the_bus(ledger: Served, asked: Asked) -> str:
 
 
 OPENING = (
-    rule(NumberTaken, open_as={"currency": "EUR"}),
-    rule(NumberTaken, open_as={"debit_blocked": True}),
+    rule(NumberTaken, open_already=(EUROS, {})),
+    rule(NumberTaken, open_already=(Currency.INR, {"debit_blocked": True})),
     rule(FloorAboveBalance, floor_minor=1),
     rule(CeilingBelowBalance, ceiling_minor=-1),
 )

@@ -230,10 +230,15 @@ async def test_the_terms_hold_from_the_moment_they_are_set(book: Opened, terms, 
 
 async def test_the_day_limit_counts_what_was_paid_and_spares_the_bank_itself(book: Opened):
     await book.set(ALICE, version=2, limit_per_day_minor=50)
-    outcomes = await book.post(order(ALICE, BOB, 30), order(ALICE, BOB, 20), order(ALICE, BOB, 1))
+    outcomes = await book.post(
+        order(ALICE, BOB, 30),
+        order(ALICE, CASH, 20, kind="cash-withdrawal"),
+        order(ALICE, BOB, 1),
+        order(ALICE, CASH, 1, kind="cash-withdrawal"),
+    )
     (fee,) = await book.post(order(ALICE, CASH, 40, kind="fee"))
 
-    assert [outcome.status for outcome in outcomes] == [201, 201, 409]
+    assert [outcome.status for outcome in outcomes] == [201, 201, 409, 409]
     assert fee.status == 201
 
 

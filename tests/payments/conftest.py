@@ -11,6 +11,7 @@ from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.conftest import Database
 from tests.payments.bank import Bank, teller
+from tests.payments.refusals import Both
 from tests.serving import described, serving
 from tests.signing import Signer
 
@@ -59,3 +60,12 @@ async def bank(a_service: Callable[[str], Service], signer: Signer) -> AsyncIter
         teller(payments.service, signer) as tilda,
     ):
         yield Bank(payments, tilda)
+
+
+@pytest.fixture
+async def both(a_service: Callable[[str], Service], signer: Signer) -> AsyncIterator[Both]:
+    async with (
+        serving(a_service("ledger"), signer) as ledger,
+        serving(a_service("payments"), signer) as payments,
+    ):
+        yield Both(payments, ledger)

@@ -157,29 +157,34 @@ async def test_a_key_that_the_ledger_does_not_know_may_be_this_services_own(bank
     assert told.json()["answer"] == replayed.json()
 
 
-async def test_the_ledgers_refusals_come_through(bank: Bank):
-    asha, ravi = await bank.account(1_000), await bank.account()
-    frozen = await bank.account(debit_blocked=True, credit_blocked=True)
-    closed = await bank.account(floor_minor=None)
-    careful = await bank.account(1_000, limit_per_transaction_minor=10)
-    full = await bank.account(ceiling_minor=5)
-    dirhams = await bank.account(currency="AED")
+async def test_what_is_paid_and_what_is_taken_out_share_the_limit_of_a_day(bank: Bank):
+    asha, ravi = await bank.account(1_000, limit_per_day_minor=100), await bank.account()
 
-    async def refusal_of(remitter: str, beneficiary: str, amount_minor: int):
-        key = f"ask-{remitter}-{beneficiary}"
-        first = await bank.pay(remitter, beneficiary, amount_minor, key=key)
-        again = await bank.pay(remitter, beneficiary, amount_minor, key=key)
-        assert (again.status_code, again.content) == (first.status_code, first.content)
-        assert first.headers["content-type"] == "application/problem+json"
-        return first.status_code, first.json()["type"].removeprefix("urn:cbs:")
+    async def take_out(amount_minor: int):
+        return await bank.teller.post("/v1/payments/withdrawals", json=cash(asha, amount_minor))
 
-    assert await refusal_of(asha, ravi, 1_001) == (409, "insufficient-funds")
-    assert await refusal_of(asha, STRANGER, 1) == (404, "no-such-account")
-    assert await refusal_of(asha, frozen, 1) == (409, "account-blocked")
-    assert await refusal_of(careful, ravi, 11) == (409, "limit-per-transaction")
-    assert await refusal_of(asha, full, 6) == (409, "ceiling-passed")
-    assert await refusal_of(asha, dirhams, 1) == (409, "currency-mismatch")
-    assert await bank.balances(asha, ravi, frozen, closed) == [1_000, 0, 0, 0]
+    answers = [
+        await bank.pay(asha, ravi, 60),
+        await take_out(41),
+        await take_out(40),
+        await bank.pay(asha, ravi, 1),
+    ]
+
+    assert [answer.status_code for answer in answers] == [201, 409, 201, 409]
+    refused = [answer.json()["type"] for answer in (answers[1], answers[3])]
+    assert refused == ["urn:cbs:limit-per-day"] * 2
+    assert await bank.balances(asha, ravi) == [900, 60]
+
+
+async def test_a_refusal_of_the_ledger_is_kept_and_given_again_as_a_problem(bank: Bank):
+    asha, ravi = await bank.account(10), await bank.account()
+
+    first = await bank.pay(asha, ravi, 11, key="too-much-0001")
+    again = await bank.pay(asha, ravi, 11, key="too-much-0001")
+
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert first.json()["type"] == "urn:cbs:insufficient-funds"
+    assert first.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
