@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 
 from cbs.platform.declaration import Declaration
 from cbs.platform.process import started
@@ -30,6 +32,16 @@ class Served:
             event_hooks={"request": [_give_key]},
         )
         return client
+
+
+def handed_to_run(service: str) -> tuple[Declaration, type[Any], Build[Any]]:
+    """Declaration, settings and build, as the service's main hands them over."""
+    main, handed = import_module(f"cbs.{service}.main"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "run", lambda *parts: handed.append(parts))
+        main.main()
+    ((declaration, settings_type, build),) = handed
+    return declaration, settings_type, build
 
 
 async def _give_key(request: httpx.Request) -> None:

@@ -4,14 +4,6 @@ datacenters = ["dc1"]
 
 driver = "raw_exec"
 
-services = {
-  customers = { count = 1, cpu = 100, memory = 200, keys = ["vault"] }
-  accounts  = { count = 1, cpu = 100, memory = 200, keys = [] }
-  ledger    = { count = 1, cpu = 200, memory = 200, keys = [] }
-  payments  = { count = 1, cpu = 100, memory = 200, keys = [] }
-  audit     = { count = 1, cpu = 100, memory = 200, keys = [] }
-}
-
 nats = { count = 1, cpu = 100, memory = 256 }
 
 postgres_trial = true

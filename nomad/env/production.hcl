@@ -22,13 +22,16 @@ nats_cluster_port = 6222
 
 gateway_port = 8080
 
-# From measurement, with headroom: docs/runbooks/production.md says what was measured.
+# Of each service that has no `count` here. Sizes are from measurement, with headroom:
+# docs/runbooks/production.md says what was measured. What is not here is as the service declares it.
+instances = 2
+
 services = {
-  customers = { count = 2, cpu = 300, memory = 256, keys = ["vault"] }
-  accounts  = { count = 2, cpu = 300, memory = 256, keys = [] }
-  ledger    = { count = 2, cpu = 1000, memory = 256, keys = [] }
-  payments  = { count = 2, cpu = 1000, memory = 256, keys = [] }
-  audit     = { count = 2, cpu = 400, memory = 256, keys = [] }
+  customers = { cpu = 300, memory = 256 }
+  accounts  = { cpu = 300, memory = 256 }
+  ledger    = { cpu = 1000, memory = 256 }
+  payments  = { cpu = 1000, memory = 256 }
+  audit     = { cpu = 400, memory = 256 }
 }
 
 nats    = { count = 3, cpu = 500, memory = 512 }

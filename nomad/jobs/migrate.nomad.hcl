@@ -91,6 +91,7 @@ job "cbs-migrate" {
       }
 
       # A migration asks only the database; what else a service wants to be told is nothing here.
+      # Versions of customers up to 66ce025 want a vault's key, too.
       env {
         CBS_VAULT_KEY_FILE = "/dev/null"
         CBS_POSTGRES_URL   = "postgresql://cbs_${NOMAD_META_service}_owner@${var.postgres}/cbs_${NOMAD_META_service}"

@@ -96,7 +96,7 @@ async def the_server_is_lost_after_it_commits(book: Opened) -> None:
 async def a_bad_order_among_good_ones(book: Opened) -> None:
     """PostgreSQL takes no U+0000, which only it will notice."""
     ledger = Ledger(book=book.book)
-    bad = replace(order(ALICE, BOB, 1), narrative="\x00")
+    bad = order(ALICE, BOB, 1, narrative="\x00")
     first = asyncio.create_task(ledger.post(order(ALICE, BOB, 1)))
     await asyncio.sleep(0)
     orders = [order(ALICE, BOB, 1), bad, order(ALICE, BOB, 1)]

@@ -5,9 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from cbs.tools.cluster import agents, deployer, variables
+from cbs.bank import SERVICES
+from cbs.platform.declaration import declaration_of
+from cbs.tools.cluster import agents, deployer, environments, variables
 from cbs.tools.cluster.api import Api, Declined, NoCluster, keep, kept
-from cbs.tools.cluster.jobs import ENVIRONMENTS, FOLDER, Jobs, assigned
+from cbs.tools.cluster.jobs import FOLDER, Jobs, assigned
 from cbs.tools.cluster.rules import Rules
 from cbs.tools.local.folder import write_whole
 
@@ -47,9 +49,9 @@ def jobs(real) -> Jobs:
 
 
 def values(environment: str) -> str:
-    text = (ENVIRONMENTS / f"{environment}.hcl").read_text()
-    named = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line}
-    return text + assigned({name: value for name, value in OWN.items() if name not in named})
+    text = (environments.ENVIRONMENTS / f"{environment}.hcl").read_text()
+    needs = {service: declaration_of(service).needs for service in SERVICES}
+    return assigned(OWN | environments.values(text, {}, needs))
 
 
 def test_consul_holds_what_the_files_say_and_a_second_time_nothing_differs(rules):

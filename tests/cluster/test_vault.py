@@ -13,9 +13,9 @@ import pytest
 
 from cbs.tools.cluster import variables
 from cbs.tools.cluster.api import Declined, NoCluster
-from cbs.tools.cluster.jobs import ENVIRONMENTS, Jobs, assigned
+from cbs.tools.cluster.jobs import Jobs, assigned
 from cbs.tools.cluster.vault import AUTH_METHOD, WRITER, Vault
-from tests.cluster.test_settling import OWN
+from tests.cluster.test_settling import values
 
 SECONDS_MAX, POLL_SECONDS = 120, 0.2
 JOB = {"cbs-elsewhere": {"token": "first"}}
@@ -188,9 +188,9 @@ def ledger(real, vault):
         f"/v1/auth/{AUTH_METHOD}/config",
         {"jwks_url": f"{real.nomad.url}/.well-known/jwks.json", "jwt_supported_algs": ["RS256"]},
     )
-    named = OWN | {"uid": os.geteuid(), "gid": os.getegid(), "vault": vault.prefix}
-    text = (ENVIRONMENTS / "laptop.hcl").read_text()
-    body = Jobs(nomad=real.nomad, values=text + assigned(named)).parse("service").body
+    named = {"uid": os.geteuid(), "gid": os.getegid(), "vault": vault.prefix}
+    text = values("laptop") + assigned(named)
+    body = Jobs(nomad=real.nomad, values=text).parse("service").body
     (group,) = body["TaskGroups"]
     (task,) = group["Tasks"]
     group |= {"Services": None, "RestartPolicy": {"Mode": "fail", "Attempts": 0}}

@@ -10,7 +10,6 @@ import pytest
 from cbs.bank import SERVICES
 from cbs.platform.declaration import FACTS, declaration_of
 from cbs.tools.release.contracts import pacts
-from cbs.tools.release.pacts.audit import HEARD
 from cbs.tools.release.pacts.conversation import Conversation, example_of
 from cbs.tools.release.pacts.reading import unread
 
@@ -80,14 +79,6 @@ def test_a_subject_without_an_interaction_is_seen(pair):
             pact["interactions"] = [i for i in pact["interactions"] if subject not in str(i)]
 
     assert declared() - said(left) == {pair}
-
-
-def test_audit_expects_every_fact_there_is():
-    assert {source: set(facts) for source, facts in HEARD.items()} == {
-        source: {subject.rpartition(".")[2] for subject in facts_of(source)}
-        for source in SERVICES
-        if source != "audit"
-    }
 
 
 def test_every_http_service_has_readers_over_http():

@@ -26,7 +26,7 @@ from cbs.platform.settings import Settings
 from cbs.tools.local import state
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.process import started
-from cbs.tools.local.tokens import USERS
+from cbs.tools.local.tokens import users
 from tests.conftest import Database
 from tests.serving import described, serving
 from tests.signing import Signer
@@ -73,7 +73,7 @@ async def listening(edges: dict[str, Any]) -> AsyncIterator[int]:
 def said_to_be_up(root: Path, signer: Signer, port: int) -> Folder:
     """A folder as `cbs up` leaves it, with the tokens of the bank's users."""
     folder = Folder.at(root)
-    for user, permissions in USERS.items():
+    for user, permissions in users().items():
         write_whole(folder.token(user), signer.token(user, *permissions))
     folder["run"]
     running = state.State(

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from cbs.kernel.event import Origin
 from cbs.kernel.money import Currency
-from cbs.ledger.domain.transaction import Leg, Order
+from cbs.ledger.bus.endpoints import LegWanted, Post
+from cbs.ledger.domain.transaction import Order
 
 
 def order(
@@ -21,6 +22,7 @@ def order(
     currency: Currency = Currency.INR,
     value_on: date | None = None,
     may_backdate: bool = False,
+    narrative: str = "",
 ) -> Order:
     return order_of(
         [(payer, -amount_minor), (payee, amount_minor)],
@@ -30,6 +32,7 @@ def order(
         currency=currency,
         value_on=value_on,
         may_backdate=may_backdate,
+        narrative=narrative,
     )
 
 
@@ -42,18 +45,21 @@ def order_of(
     currency: Currency = Currency.INR,
     value_on: date | None = None,
     may_backdate: bool = False,
+    narrative: str = "",
 ) -> Order:
     """Legs are accounts and amounts."""
-    found = [Leg(account=account, amount_minor=minor) for account, minor in legs]
+    wanted = Post(
+        kind=kind,
+        currency=currency,
+        legs=[LegWanted(account=account, amount_minor=minor) for account, minor in legs],
+        value_on=value_on,
+        narrative=narrative,
+    )
     return Order(
         principal=principal,
         key=key or uuid4().hex,
-        fingerprint=hashlib.sha256(repr((kind, found, value_on)).encode()).digest(),
-        kind=kind,
-        currency=currency,
-        legs=found,
-        value_on=value_on,
-        narrative="",
+        fingerprint=hashlib.sha256(repr(wanted).encode()).digest(),
+        wanted=wanted,
         may_backdate=may_backdate,
         origin=Origin(actor=principal, correlation_id="c1"),
     )

@@ -4,20 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbs.kernel.event import Origin
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Malformed, Refusal
 from cbs.ledger.domain.account import Account, AccountKind, LimitPerDay, Terms
 from cbs.ledger.domain.transaction import (
     AccountsNotDistinct,
     EmptyLeg,
-    Leg,
     NotBalanced,
-    Order,
     decide,
 )
 from cbs.platform.context import new_id
-from tests.ledger.orders import order
+from tests.ledger.orders import order, order_of
 
 AT = datetime(2026, 4, 1, 12, tzinfo=UTC)
 NAMES = ["a", "b", "c", "d"]
@@ -34,7 +31,7 @@ TERMS = st.builds(
 
 
 @st.composite
-def balanced(draw: st.DrawFn) -> list[Leg]:
+def balanced(draw: st.DrawFn) -> list[tuple[str, int]]:
     """Legs that sum to zero on distinct accounts."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True))
     amounts = [draw(MINOR.filter(bool)) for _ in names[1:]]
@@ -44,23 +41,7 @@ def balanced(draw: st.DrawFn) -> list[Leg]:
         rest = -1
         if amounts[-1] == 0:
             amounts[-1], rest = 1, -sum(amounts[:-1]) - 1
-    legs = [Leg(account=n, amount_minor=a) for n, a in zip(names, [rest, *amounts], strict=True)]
-    return legs
-
-
-def wanted(legs: list[Leg], kind: str) -> Order:
-    return Order(
-        principal="t",
-        key="k",
-        fingerprint=b"",
-        kind=kind,
-        currency=Currency.INR,
-        legs=legs,
-        value_on=None,
-        narrative="",
-        may_backdate=False,
-        origin=Origin(actor="t"),
-    )
+    return list(zip(names, [rest, *amounts], strict=True))
 
 
 def account(number: str, terms: Terms, balance: int = 0) -> Account:
@@ -80,10 +61,10 @@ def account(number: str, terms: Terms, balance: int = 0) -> Account:
 def test_no_run_of_decisions_makes_money_or_breaks_terms(asked, terms):
     book = {name: account(name, terms[name]) for name in NAMES}
     for legs, kind in asked:
-        if any(leg.amount_minor == 0 for leg in legs):
+        if any(minor == 0 for _, minor in legs):
             continue
         try:
-            transaction, after = decide(wanted(legs, kind), book, id=new_id(), at=AT)
+            transaction, after = decide(order_of(legs, kind=kind), book, id=new_id(), at=AT)
         except Refusal:
             continue
         book |= after
@@ -105,7 +86,7 @@ def test_no_run_of_decisions_makes_money_or_breaks_terms(asked, terms):
 )
 def test_an_order_is_well_formed_or_none(amounts):
     with pytest.raises((Malformed, NotBalanced, EmptyLeg)):
-        wanted([Leg(account=f"n{i}", amount_minor=a) for i, a in enumerate(amounts)], "fee")
+        order_of([(f"n{i}", a) for i, a in enumerate(amounts)], kind="fee")
 
 
 def test_an_account_appears_once_in_a_transaction():

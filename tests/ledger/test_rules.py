@@ -62,9 +62,9 @@ def decided(posting: Posting, *, kind: str = TRANSFER, backwards: bool = False) 
         order = ordered(posting, "payer", "payee", kind=kind, at=NOON)
         if backwards:
             order = order_of(
-                [(leg.account, leg.amount_minor) for leg in reversed(order.legs)],
+                [(leg.account, leg.amount_minor) for leg in reversed(order.wanted.legs)],
                 kind=kind,
-                value_on=order.value_on,
+                value_on=order.wanted.value_on,
             )
         decide(order, accounts, id=new_id(), at=NOON)
     except Refusal as refusal:

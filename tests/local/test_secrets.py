@@ -9,6 +9,7 @@ import pytest
 from cbs.bank import SERVICES
 from cbs.kernel.principal import Kind
 from cbs.platform.auth import Tokens
+from cbs.platform.declaration import declaration_of
 from cbs.tools.local import nkey, secrets, tokens
 from cbs.tools.local.folder import Folder, NotABank
 
@@ -39,6 +40,29 @@ def test_secrets_are_made_once_and_a_loosened_file_is_closed_again(folder):
 def test_no_two_secrets_are_the_same(folder):
     texts = [path.read_text() for path in folder["secrets"].iterdir()]
     assert len(set(texts)) == len(texts)
+
+
+def test_a_key_is_of_one_service_and_known_to_backups(folder):
+    keys = {service: secrets.keys_of(folder, service) for service in SERVICES}
+    every = [file for files in keys.values() for file in files.values()]
+
+    assert len(set(every)) == len(every)
+    assert folder.secret("signing.key") not in every
+    # Another key than this has to be recognised by ./cbs backup, and put back by ./cbs restore.
+    assert every == [secrets.vault_key(folder)]
+    for service in SERVICES:
+        told = secrets.files_of(folder, service, nkey=True)
+        for other in set(SERVICES) - {service}:
+            assert not {str(file) for file in keys[other].values()} & set(told.values())
+
+
+def test_an_operator_may_do_what_services_permit_and_an_importer_import(folder):
+    users = {name: set(permissions) for name, permissions in tokens.users().items()}
+    permitted = {each for service in SERVICES for each in declaration_of(service).permits}
+
+    assert users["importer"] == permitted | {"operations.read", "operations.replay"}
+    assert users["importer"] - users["operator"] == {"customers.import"}
+    assert users["teller"] < users["operator"]
 
 
 def test_a_seed_is_what_the_nkeys_library_takes_for_one():

@@ -48,10 +48,13 @@ def secrets_in(path: str, text: str) -> Iterator[str]:
 def of_environment(path: str, text: str, jobs: Mapping[str, str]) -> Iterator[str]:
     """Offences of a file of variables: each must be some job's."""
     known = {name for job in jobs.values() for name in labelled(read(job).get("variable", []))}
-    known |= {"artifacts_url"}  # of which `cbs cluster` makes each job's artifact
+    # Of which `cbs cluster` makes each job's artifact, and each service's count.
+    known |= {"artifacts_url", "instances"}
     for name in read(text):
         if name not in known:
             yield f"{path}: no job has a variable {name}"
+    for service in {*read(text).get("services", {})} - {*SERVICES}:
+        yield f"{path}: there is no service {service}"
     yield from secrets_in(path, text)
     for offence in _keeps_facts(read(text)):
         yield f"{path}: {offence}"

@@ -195,8 +195,14 @@ def test_a_secret_is_seen_wherever_it_stands(line):
 
 
 def test_a_variable_that_no_job_has_is_told():
-    (offence,) = rules.of_environment("nomad/env/x.hcl", "instances = 3\n", JOBS)
-    assert "no job has a variable instances" in offence
+    (offence,) = rules.of_environment("nomad/env/x.hcl", "copies = 3\n", JOBS)
+    assert "no job has a variable copies" in offence
+
+
+def test_a_service_that_the_bank_does_not_have_is_told():
+    text = "services = { ledgers = { count = 3 } }\n"
+    (offence,) = rules.of_environment("nomad/env/x.hcl", text, JOBS)
+    assert "there is no service ledgers" in offence
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,25 @@
 """What the code thinks a table has is what migrations made; and they run once, or not at all."""
 
-from importlib import import_module
-
 import asyncpg
 import pytest
 
 from cbs.bank import SERVICES
 from cbs.platform.database import Database
+from cbs.platform.declaration import OF_EVERY_SERVICE, declaration_of
 from cbs.platform.migrations import check_migrated, migrate
+from cbs.platform.process import built
 from cbs.platform.settings import Misconfigured
+from tests.serving import handed_to_run
 
 COLUMNS = """
     SELECT column_name FROM information_schema.columns
     WHERE table_schema = 'public' AND table_name = $1"""
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_the_tables_are_as_the_code_has_them(service, database):
-    tables = import_module(f"cbs.{service}.piccolo_app").APP_CONFIG.table_classes
+    tables = built(*handed_to_run(service)).spec.tables
     connection = await asyncpg.connect(database(service).owner_url)
     try:
         for table in tables:
@@ -27,6 +29,18 @@ async def test_the_tables_are_as_the_code_has_them(service, database):
     finally:
         await connection.close()
     assert tables
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_the_tables_are_those_that_the_service_declares_to_keep(service, database):
+    connection = await asyncpg.connect(database(service).owner_url)
+    try:
+        rows = await connection.fetch(TABLES)
+    finally:
+        await connection.close()
+
+    kept = (*declaration_of(service).keeps, *OF_EVERY_SERVICE.keeps)
+    assert sorted(row["tablename"] for row in rows) == sorted(kept)
 
 
 async def test_migrating_again_does_nothing(database):

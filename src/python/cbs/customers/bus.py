@@ -8,6 +8,7 @@ from cbs.customers.application.customers import Customers, NoSuchCustomer
 from cbs.customers.domain.customer import CustomerStatus
 from cbs.customers.domain.kyc import Kyc, Risk
 from cbs.platform.bus import Endpoint
+from cbs.platform.declaration import INTERNAL
 
 
 class StandingAsked(msgspec.Struct, kw_only=True):
@@ -41,7 +42,7 @@ def endpoints(customers: Customers) -> list[Endpoint[StandingAsked]]:
             takes=StandingAsked,
             gives=Standing,
             handle=standing,
-            permission="internal",
+            permission=INTERNAL,
             refuses=(NoSuchCustomer,),
             doc="Whether the bank may do business with this customer today",
         )

@@ -236,7 +236,7 @@ class Bus:
         context = current()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + context.seconds_left(CALL_SECONDS_MAX)
-        decoder = reply_decoder(gives)
+        decoder: msgspec.json.Decoder[Reply[R]] = reply_decoder(gives)  # type: ignore[arg-type]
 
         async def attempt(subject: str) -> Reply[R]:
             left = deadline - loop.time()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 
 FACTS = "facts"
+# The permission that services have, and nobody else.
+INTERNAL = "internal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +30,8 @@ class Declaration:
 
     `publishes` names its facts, `keeps` its tables and `permits` the permissions that its own
     routes and verbs ask for. `entrance` is a path below `/v1/<service>` that asks for a token.
-    Every service also serves the verb `facts`, from which those who hear it catch up, publishes
-    `permission-refused`, and keeps the tables of the platform.
+    What OF_EVERY_SERVICE says every service has beside that. One that is not built as it is
+    declared does not start.
     """
 
     service: str
@@ -41,6 +43,16 @@ class Declaration:
     keeps: tuple[str, ...] = ()
     permits: tuple[str, ...] = ()
     needs: Needs = field(default_factory=Needs)
+
+
+# From the verb `facts` those who hear a service catch up.
+OF_EVERY_SERVICE = Declaration(
+    service="",
+    serves=(FACTS,),
+    publishes=("permission-refused",),
+    keeps=("outbox_head", "outbox", "relay", "watermark", "dead_letter", "request", "migration"),
+    permits=("operations.read", "operations.replay"),
+)
 
 
 def declaration_of(service: str) -> Declaration:
@@ -82,7 +94,7 @@ def permissions(of: Declaration) -> Permissions:
     publish += [f"$JS.API.STREAM.{verb}.{stream}" for verb in verbs]
     for heard in of.hears:
         publish += _consumer(f"CBS_{heard.upper()}", of.service)
-    answered = [f"cbs.{of.service}.{verb}" for verb in (*of.serves, FACTS)]
+    answered = [f"cbs.{of.service}.{verb}" for verb in (*of.serves, *OF_EVERY_SERVICE.serves)]
     subscribe = [way for subject in answered for way in (subject, again(subject), onto(subject))]
     subscribe += ["$SRV.>", f"_INBOX_{of.service}.>"]
     return Permissions(

@@ -66,7 +66,6 @@ class RemoteRefusal(Refusal):
 call_of = msgspec.json.Decoder(Call[msgspec.Raw]).decode
 
 
-@cache
 def call_decoder(takes: Any) -> msgspec.json.Decoder[Call[Any]]:
     """Reads a call and its data at once."""
     return msgspec.json.Decoder(Call[takes])

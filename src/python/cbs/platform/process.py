@@ -28,7 +28,7 @@ from cbs.platform.http import VERSION
 from cbs.platform.migrations import check_migrated, migrate
 from cbs.platform.registry import FolderRegistry, Instance
 from cbs.platform.service import Build, Runtime, S, Service, service_of
-from cbs.platform.settings import PREFIX, Misconfigured, load
+from cbs.platform.settings import PREFIX, Misconfigured, Settings, load
 from cbs.platform.uvicorn_protocol import Wire, sweep
 
 LEAVE_SECONDS, DRAIN_SECONDS_MAX, PROBE_SECONDS_MAX = 0.3, 10, 2.0
@@ -53,13 +53,16 @@ def _run(
         return USAGE
     try:
         if command == "schema":
-            print(schema(declaration, settings_type, build))  # noqa: T201
+            print(schema(built(declaration, settings_type, build)))  # noqa: T201
+            return DONE
+        if command == "migrate":
+            # It asks only the database, and needs to be told nothing that is the service's own.
+            settings: Settings = load(Settings)
+            telemetry.start_logging(service=declaration.service, level=settings.log_level)
+            asyncio.run(migrate(declaration.service, settings.postgres_url))
             return DONE
         settings = load(settings_type)
         telemetry.start_logging(service=declaration.service, level=settings.log_level)
-        if command == "migrate":
-            asyncio.run(migrate(declaration.service, settings.postgres_url))
-            return DONE
         telemetry.start_tracing(service=declaration.service, ratio=settings.trace_ratio)
         service = service_of(Runtime.of(declaration, settings), build)
         return uvloop.run(_serve(service))
@@ -68,15 +71,19 @@ def _run(
         return USAGE
 
 
-def schema(declaration: Declaration, settings_type: type[S], build: Build[S]) -> str:
-    """OpenAPI and AsyncAPI of this service as JSON; needs no server and no settings."""
+def built(declaration: Declaration, settings_type: type[S], build: Build[S]) -> Service:
+    """The service as nobody will start it: needs no server and no settings."""
     files = {
         f"{PREFIX}{field.name.upper()}": os.devnull
         for field in msgspec.structs.fields(settings_type)
         if field.required and field.type is Path
     }
     nothing = {"CBS_POSTGRES_URL": "none:", "CBS_NATS_URL": "none:", **files}
-    service = service_of(Runtime.of(declaration, load(settings_type, nothing)), build)
+    return service_of(Runtime.of(declaration, load(settings_type, nothing)), build)
+
+
+def schema(service: Service) -> str:
+    """OpenAPI and AsyncAPI of a service as JSON."""
     return msgspec.json.encode(
         {
             "openapi": service.app.openapi_schema.to_schema(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from litestar import Litestar
+from litestar.routes import HTTPRoute
 from piccolo.table import Table
 
 from cbs.kernel.event import Event
@@ -15,8 +16,8 @@ from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint, NotPermittedHook
 from cbs.platform.consumer import Consumer, FactsAfter, FactsPage, Handler
 from cbs.platform.database import Database
-from cbs.platform.declaration import FACTS, Declaration
-from cbs.platform.http import http_app
+from cbs.platform.declaration import FACTS, INTERNAL, OF_EVERY_SERVICE, Declaration
+from cbs.platform.http import PERMISSION, http_app
 from cbs.platform.idempotency import KeyStore, PostgresKeys
 from cbs.platform.operations import DeadLetters, dead_letter_routes, request_routes
 from cbs.platform.outbox import Outbox
@@ -159,8 +160,6 @@ def service_of(
     """`app_of` is http_app, or what remembers what it made."""
     spec = build(runtime)
     name = runtime.declaration.service
-    assert set(spec.handlers) == set(runtime.declaration.hears), "hears what it declares"
-    assert {e.verb for e in spec.endpoints} == set(runtime.declaration.serves), "serves the same"
     runtime.database.bind(*spec.tables)
     consumers = [
         Consumer(
@@ -184,6 +183,7 @@ def service_of(
         },
         on_not_permitted=runtime.not_permitted,
     )
+    _check_built_as_declared(runtime.declaration, spec, app)
     return Service(
         runtime=runtime,
         spec=spec,
@@ -195,6 +195,26 @@ def service_of(
         consumers=consumers,
         letters=letters,
     )
+
+
+def _check_built_as_declared(declared: Declaration, spec: ServiceSpec, app: Litestar) -> None:
+    """What others go by is what there is; only a permission may be asked for by a handler alone."""
+    routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
+    for what, built, said in (
+        ("hears", set(spec.handlers), declared.hears),
+        ("serves", {endpoint.verb for endpoint in spec.endpoints}, declared.serves),
+        ("publishes", {event.fact for event in spec.facts}, declared.publishes),
+    ):
+        assert built == set(said), (declared.service, what, built ^ set(said))
+    asked = {handler.opt.get(PERMISSION) for route in routes for handler in route.route_handlers}
+    asked |= {endpoint.permission for endpoint in spec.endpoints}
+    undeclared = asked - {*declared.permits, *OF_EVERY_SERVICE.permits, INTERNAL, None}
+    assert not undeclared, (declared.service, "permits", undeclared)
+    unkept = {table._meta.tablename for table in spec.tables} - set(declared.keeps)
+    assert not unkept, (declared.service, "keeps", unkept)
+    got = {route.path for route in routes if "GET" in route.methods}
+    below = declared.entrance.startswith(f"/v1/{declared.service}")
+    assert below and declared.entrance in got, (declared.service, "entrance", declared.entrance)
 
 
 def _facts_endpoint(outbox: Outbox) -> Endpoint[FactsAfter]:
@@ -209,6 +229,6 @@ def _facts_endpoint(outbox: Outbox) -> Endpoint[FactsAfter]:
         takes=FactsAfter,
         gives=FactsPage,
         handle=facts,
-        permission="internal",
+        permission=INTERNAL,
         doc="The facts after a position, oldest first, from the outbox",
     )

@@ -38,6 +38,7 @@ from cbs.ledger.domain.transaction import (
 from cbs.platform.bus import Endpoint
 from cbs.platform.context import current
 from cbs.platform.database import Database
+from cbs.platform.declaration import INTERNAL
 from cbs.platform.envelope import Key, Text
 from cbs.platform.idempotency import KeyedRequest, KeyStore
 from cbs.platform.operations import NoSuchRequest
@@ -279,7 +280,7 @@ def _internal(
         takes=takes,
         gives=gives,
         handle=handle,
-        permission="internal",
+        permission=INTERNAL,
         refuses=refuses,
         doc=" ".join((takes.__doc__ or "").split()),
     )

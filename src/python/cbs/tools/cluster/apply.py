@@ -11,11 +11,13 @@ from typing import Any
 import asyncpg
 
 from cbs.bank import SERVICES
+from cbs.platform.declaration import declaration_of
 from cbs.platform.http import VERSION
-from cbs.tools.cluster import deployer, rules, variables
+from cbs.tools.cluster import deployer, environments, variables
 from cbs.tools.cluster.api import Api
 from cbs.tools.cluster.artifacts import Artifact
-from cbs.tools.cluster.jobs import ENVIRONMENTS, Job, Jobs, assigned
+from cbs.tools.cluster.environments import ENVIRONMENTS
+from cbs.tools.cluster.jobs import Job, Jobs, assigned
 from cbs.tools.cluster.periodic import Upkeep
 from cbs.tools.cluster.rules import Change, Rules
 from cbs.tools.cluster.vault import Vault
@@ -51,7 +53,8 @@ class Settling:
         if not path.is_file():
             known = ", ".join(sorted(each.stem for each in ENVIRONMENTS.glob("*.hcl")))
             raise Unsettled(f"no environment {self.environment} in nomad/env; there is: {known}")
-        return rules.read(path, {}) | dict(self.own)
+        needs = {service: declaration_of(service).needs for service in SERVICES}
+        return environments.values(path.read_text(), self.own, needs)
 
     @property
     def jobs(self) -> Jobs:

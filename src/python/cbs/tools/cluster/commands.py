@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from cbs.tools.cluster import artifacts, binaries, laptop, overrides
+from cbs.tools.cluster import artifacts, binaries, environments, laptop
 from cbs.tools.cluster.api import Api, Declined, NoCluster
 from cbs.tools.cluster.apply import UNREACHED, Settling, Unsettled, admin_url_of, default_folder
 from cbs.tools.cluster.binaries import NoBinary
@@ -114,7 +114,7 @@ def dev(
         if state.read(folder.state) is None:
             folder.found()
             if values is not None:
-                overrides.keep(folder, _own(values))
+                environments.keep(folder, _own(values))
             place = _own(dist).resolve()
             if detach:
                 words = ["--dist", str(place), "--clients", str(clients)]

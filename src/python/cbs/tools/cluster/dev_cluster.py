@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cbs.tools.cluster import agents, artifacts, binaries, laptop, mesh, nodes, overrides, rules
+from cbs.tools.cluster import agents, artifacts, binaries, environments, laptop, mesh, nodes, rules
 from cbs.tools.cluster.api import Api, Declined, NoCluster
 from cbs.tools.cluster.apply import Settling, admin_url_of
 from cbs.tools.cluster.jobs import Jobs, NotConverged
@@ -145,7 +145,7 @@ class DevCluster:
         )
 
     def _own(self, place: str) -> dict[str, Any]:
-        root, values = os.geteuid() == 0, overrides.values(self.folder, LAPTOP)
+        root, values = os.geteuid() == 0, environments.kept(self.folder)
         # Several servers on one machine take ports that Nomad chooses, and Consul tells.
         alone = values.get("nats", {}).get("count", 1) == 1
         return {

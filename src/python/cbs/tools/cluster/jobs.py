@@ -12,7 +12,7 @@ from cbs.tools.cluster import periodic
 from cbs.tools.cluster.api import Api, Declined, NoCluster
 
 ROOT = Path(__file__).parents[5]
-FOLDER, ENVIRONMENTS = ROOT / "nomad" / "jobs", ROOT / "nomad" / "env"
+FOLDER = ROOT / "nomad" / "jobs"
 CONVERGE_SECONDS_MAX, POLL_SECONDS, SAY_SECONDS = 300, 0.5, 10
 EVENTS_SHOWN, LOG_LINES_SHOWN, LOG_BYTES = 3, 5, 20_000
 UNCHANGED, RESTARTS_MAX, OUTPUT_SHOWN = "None", 3, 300

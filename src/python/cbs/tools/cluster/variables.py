@@ -36,15 +36,14 @@ def wanted(folder: Folder) -> dict[str, dict[str, str]]:
 
 
 def _of(folder: Folder, service: str) -> dict[str, str]:
-    items = {
+    keys = secrets.keys_of(folder, service)
+    return {
         "jwks": folder.jwks.read_text(),
         "nkey": secrets.nkey_seed(folder, service).read_text(),
         "pgpass": secrets.pgpass(folder, databases.runtime_of(service)).read_text(),
         "token": secrets.service_token(folder, service).read_text(),
+        **{name: file.read_text() for name, file in keys.items()},
     }
-    if service == secrets.VAULT_OF:
-        items["vault"] = secrets.vault_key(folder).read_text()
-    return items
 
 
 def _cluster_password(folder: Folder) -> str:

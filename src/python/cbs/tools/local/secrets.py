@@ -12,12 +12,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cbs.bank import SERVICES
+from cbs.platform.declaration import declaration_of
 from cbs.tools.local import databases, nats_server, nkey, postgres
 from cbs.tools.local.folder import Folder, write_whole
-from cbs.tools.local.tokens import SERVICE, USERS, SigningKey, is_worn
+from cbs.tools.local.tokens import SERVICE, SigningKey, is_worn, users
 
 SCRAM_ITERATIONS = 4096
-VAULT_OF = "customers"
 
 
 def make_all(folder: Folder) -> None:
@@ -27,7 +27,9 @@ def make_all(folder: Folder) -> None:
     for user in (*SERVICES, nats_server.ADMIN):
         # Without a line end: the client takes the whole file for the seed.
         _once(nkey_seed(folder, user), nkey.new_seed)
-    _once(vault_key(folder), lambda: secrets.token_hex(32))
+    for service in SERVICES:
+        for file in keys_of(folder, service).values():
+            _once(file, lambda: secrets.token_hex(32))
     _once(
         folder.secret("signing.key"),
         lambda: Ed25519PrivateKey.generate().private_bytes_raw().hex(),
@@ -35,7 +37,7 @@ def make_all(folder: Folder) -> None:
     key = SigningKey.of_text(folder.secret("signing.key").read_text())
     if not folder.jwks.exists() or folder.jwks.read_text() != key.jwks:
         write_whole(folder.jwks, key.jwks)
-    for name, permissions in USERS.items():
+    for name, permissions in users().items():
         _token(folder.token(name), key, name, "user", permissions)
     for service in SERVICES:
         _token(service_token(folder, service), key, service, "service", SERVICE)
@@ -58,7 +60,13 @@ def service_token(folder: Folder, service: str) -> Path:
     return folder.secret(f"{service}.token")
 
 
+def keys_of(folder: Folder, service: str) -> dict[str, Path]:
+    """Name -> file of the keys that a service needs, and no other service may read."""
+    return {name: folder.secret(f"{name}.key") for name in declaration_of(service).needs.keys}
+
+
 def vault_key(folder: Folder) -> Path:
+    """Without it customers cannot be read, and a backup is good for nothing."""
     return folder.secret("vault.key")
 
 
@@ -70,9 +78,8 @@ def files_of(folder: Folder, service: str, *, nkey: bool) -> dict[str, str]:
     }
     if nkey:
         files["CBS_NATS_NKEY_FILE"] = str(nkey_seed(folder, service))
-    if service == VAULT_OF:
-        files["CBS_VAULT_KEY_FILE"] = str(vault_key(folder))
-    return files
+    keys = keys_of(folder, service)
+    return files | {f"CBS_{name.upper()}_KEY_FILE": str(file) for name, file in keys.items()}
 
 
 def scram_verifier(password: str, salt: bytes) -> str:

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from cbs.bank import SERVICES
 from cbs.platform.auth import ALGORITHM, AUDIENCE, ISSUER
+from cbs.platform.declaration import INTERNAL, OF_EVERY_SERVICE, declaration_of
 
 DAYS_VALID = 365
 DAYS_LEFT_MIN = 180
 DAY_SECONDS = 86_400
 
+# What is at a teller's counter is a choice.
 TELLER = (
     "customers.read",
     "customers.write",
@@ -26,22 +29,17 @@ TELLER = (
     "payments.cash",
     "payments.transfer",
 )
-OPERATOR = (
-    *TELLER,
-    "accounts.freeze",
-    "accounts.products",
-    "ledger.read",
-    "ledger.accounts",
-    "ledger.post",
-    "ledger.backdate",
-    "audit.read",
-    "audit.record",
-    "operations.read",
-    "operations.replay",
-)
-IMPORTER = (*OPERATOR, "customers.import")
-USERS = {"teller": TELLER, "operator": OPERATOR, "importer": IMPORTER}
-SERVICE = ("internal",)
+IMPORT = ".import"
+SERVICE = (INTERNAL,)
+
+
+def users() -> dict[str, tuple[str, ...]]:
+    """Kind of user -> permissions. An importer may do all that any service permits, an operator all
+    but import."""
+    of_services = (permission for each in SERVICES for permission in declaration_of(each).permits)
+    every = (*of_services, *OF_EVERY_SERVICE.permits)
+    operator = tuple(each for each in every if not each.endswith(IMPORT))
+    return {"teller": TELLER, "operator": operator, "importer": every}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ import msgspec
 import typer
 from rich.console import Console
 
+from cbs.bank import SERVICES
+from cbs.platform.declaration import declaration_of
 from cbs.tools.lab.bench import cpu, load, measured_bank, tpcb
 from cbs.tools.lab.bench.figures import Run, compared, drift, show
 from cbs.tools.local import health, secrets, state
@@ -28,7 +30,6 @@ WARM_UP_SECONDS = 2.0
 SECONDS_MAX, CLIENTS_MAX = 3_600, 1_024
 SECONDS, CLIENTS = 20, 64
 BATCHES = re.compile(rb"^cbs_batch_size_(sum|count) ([0-9.e+]+)$", re.M)
-BUS_USER = "payments"
 
 
 class CannotBench(RuntimeError):
@@ -94,12 +95,13 @@ def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> 
         accounts=accounts,
         http_url=running.edge_url,
     )
+    user = next(each for each in SERVICES if load.POST in declaration_of(each).calls)
     bus = msgspec.structs.replace(
         http,
         http_url="",
         nats_url=running.nats_url,
-        nkey_file=str(secrets.nkey_seed(folder, BUS_USER)),
-        nats_user=BUS_USER,
+        nkey_file=str(secrets.nkey_seed(folder, user)),
+        nats_user=user,
     )
     jobs = {
         "HTTP transfers": http,

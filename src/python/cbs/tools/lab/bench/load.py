@@ -30,7 +30,7 @@ from cbs.platform.nats_connect import servers
 ANSWER_SECONDS_MAX = 10.0
 CREATED = 201
 TOO_MUCH = frozenset({429, 503})
-SUBJECT = "cbs.ledger.post"
+POST = "ledger.post"
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -47,7 +47,7 @@ class Job(msgspec.Struct, kw_only=True):
     http_url: str = ""
     nats_url: str = ""
     nkey_file: str = ""
-    nats_user: str = "payments"
+    nats_user: str = ""
 
 
 class Measured(msgspec.Struct, kw_only=True):
@@ -197,7 +197,7 @@ async def over_nats(job: Job, tally: Tally) -> None:
 async def _caller(client: Client, requests: Iterator[bytes], tally: Tally, until: float) -> None:
     while (began := time.perf_counter()) < until:
         try:
-            reply = await client.request(SUBJECT, next(requests), timeout=ANSWER_SECONDS_MAX)
+            reply = await client.request(f"cbs.{POST}", next(requests), timeout=ANSWER_SECONDS_MAX)
             received(REPLIES.decode(reply.data))
         except RemoteRefusal as refusal:
             tally.add(began, refusal.code)

@@ -10,6 +10,7 @@ from random import Random
 from typing import NamedTuple, TypeVar
 
 from cbs.bank import SERVICES
+from cbs.platform.declaration import declaration_of
 from cbs.tools.lab.chaos import faulty_network
 
 KILL = "kill"  # SIGKILL
@@ -23,8 +24,9 @@ CLOCK = "clock"  # of one service
 KINDS = (KILL, CUT, STOP, LOSE, FULL, SEVER, STALL, SLOW, UNSAID, CLOCK)
 
 PARTS = (*SERVICES, "nats", "edge", "postgres")
-# `customers` has only listeners of its facts to commit for: nobody registers in this.
-COMMITTING = ("ledger", "accounts", "payments", "audit")
+# What the clients of this make commit, and who listens: nobody registers as a customer.
+ASKED = ("accounts", "ledger", "payments")
+COMMITTING = tuple(each for each in SERVICES if each in ASKED or declaration_of(each).hears)
 PAUSE_SECONDS, SHORT_PAUSE_SECONDS = (0.5, 4.0), (0.1, 1.0)
 # Longer than every timeout: a request has 20 s at the client, a statement 20 s, a lease 6 s.
 STOPPED_SECONDS = 22.0

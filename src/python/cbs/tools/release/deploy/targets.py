@@ -8,7 +8,7 @@ from typing import Any
 
 from cbs.bank import SERVICES
 from cbs.platform.http import VERSION
-from cbs.tools.cluster import rules
+from cbs.tools.cluster import environments, rules
 from cbs.tools.cluster.api import Api, NoCluster
 from cbs.tools.cluster.jobs import assigned
 from cbs.tools.cluster.laptop import Laptop, NotUp
@@ -20,6 +20,7 @@ from cbs.tools.release.deploy.routes import Routes
 from cbs.tools.release.deploy.steps import CannotGoOn
 from cbs.tools.release.gate.environments import CLUSTER, LAPTOP
 from cbs.tools.release.gate.history import History
+from cbs.tools.release.layout import needs_in
 
 JOBS, ENVIRONMENTS = "nomad/jobs", "nomad/env"
 
@@ -52,7 +53,8 @@ class Site:
                 raise CannotGoOn(f"{release} has no {JOBS}/{name}.nomad.hcl")
             return found.decode()
 
-        values = rules.loaded((known or b"").decode(), {}) | dict(self.own)
+        needs = {each: needs_in(history.declaration(sha, each)) for each in SERVICES}
+        values = environments.values((known or b"").decode(), self.own, needs)
         return Nomad(
             api=NomadApi(self.nomad),
             folder=self.artifacts,

@@ -2,31 +2,21 @@
 
 from cbs.audit.application.log import AuditLog
 from cbs.audit.consumer import handler_of
+from cbs.bank import SERVICES
 from cbs.platform.context import now
+from cbs.platform.declaration import OF_EVERY_SERVICE, declaration_of
 from cbs.platform.outbox import fact_of
 from cbs.tools.release.pacts.bus_replies import hears_by_request
 from cbs.tools.release.pacts.conversation import Conversation, State
 
-HEARD = {
-    "customers": (
-        *("customer-registered", "customer-amended", "customer-suspended", "customer-reinstated"),
-        *("customer-closed", "document-added", "document-verified", "document-rejected"),
-        *("kyc-status-changed", "risk-rated", "permission-refused"),
-    ),
-    "accounts": (
-        *("account-opened", "account-opening-refused", "account-frozen", "account-unfrozen"),
-        *("account-closed", "limits-changed", "product-added", "permission-refused"),
-    ),
-    "ledger": ("account-set", "transaction-posted", "permission-refused"),
-    "payments": ("permission-refused",),
-}
-
 
 def conversations() -> list[Conversation]:
     made = []
-    for source, facts in HEARD.items():
+    for source in SERVICES:
+        if source == "audit":
+            continue
         conversation = Conversation("audit", source)
-        for fact in facts:
+        for fact in (*declaration_of(source).publishes, *OF_EVERY_SERVICE.publishes):
             conversation.hears(fact, _kept, data={}, reads=None, given=[State(f"{fact} happened")])
         hears_by_request(conversation)
         made.append(conversation)

@@ -8,16 +8,9 @@ import msgspec
 from pact import match
 
 from cbs.bank import SERVICES
+from cbs.platform.declaration import declaration_of
 from cbs.tools.local.health import readiness
 from cbs.tools.release.pacts.conversation import PROBLEM, Conversation
-
-ASKED_WITHOUT_TOKEN = {
-    "customers": "/v1/customers",
-    "accounts": "/v1/accounts",
-    "ledger": "/v1/ledger/accounts",
-    "payments": "/v1/payments/transfers",
-    "audit": "/v1/audit/head",
-}
 
 
 class Readiness(msgspec.Struct):
@@ -41,7 +34,7 @@ def conversations() -> list[Conversation]:
             reply={"status": "ready"},
             reads=Readiness,
         )
-        path = ASKED_WITHOUT_TOKEN[service]
+        path = declaration_of(service).entrance
         conversation.requests(
             "a request without a token",
             lambda url, path=path: _without_token(url, path),  # type: ignore[misc]

@@ -1,0 +1,77 @@
+"""Customers in the states that pacts name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cbs.tools.lab.demo.trade import registration
+from cbs.tools.release.provider_verification.states import (
+    REASON,
+    STATES,
+    Bring,
+    Params,
+    Values,
+    state,
+)
+from cbs.tools.release.provider_verification.world import World
+
+
+def registered(world: World) -> Any:
+    return world.change("/v1/customers", registration(next(world.people)))
+
+
+def verified(world: World) -> Any:
+    customer = registered(world)
+    for document in customer["documents"]:
+        path = f"/v1/customers/{customer['id']}/documents/{document['id']}/verify"
+        customer = world.change(path)
+    return customer
+
+
+def _suspended(world: World) -> Any:
+    customer = verified(world)
+    return world.change(f"/v1/customers/{customer['id']}/suspend", REASON)
+
+
+@state("a customer")
+def _a_customer(world: World, _provider: str, _params: Params) -> Values:
+    return {"customer_id": verified(world)["id"]}
+
+
+@state("a customer without papers")
+def _without_papers(world: World, _provider: str, _params: Params) -> Values:
+    customer = registered(world)
+    return {"customer_id": customer["id"], "document_id": customer["documents"][0]["id"]}
+
+
+@state("a suspended customer")
+def _a_suspended_customer(world: World, _provider: str, _params: Params) -> Values:
+    return {"customer_id": _suspended(world)["id"]}
+
+
+def _of_a_customer(
+    make: Callable[[World], Any], path: str, body: object, method: str = "POST"
+) -> Bring:
+    def bring(world: World, _provider: str, _params: Params) -> None:
+        customer = make(world)
+        place = path.format(document=customer["documents"][0]["id"])
+        world.change(f"/v1/customers/{customer['id']}{place}", body, method=method)
+
+    return bring
+
+
+STATES |= {
+    "customer-registered happened": lambda world, *_: registered(world) and None,
+    "document-added happened": lambda world, *_: registered(world) and None,
+    "document-verified happened": lambda world, *_: verified(world) and None,
+    "kyc-status-changed happened": lambda world, *_: verified(world) and None,
+    "customer-suspended happened": lambda world, *_: _suspended(world) and None,
+    "customer-amended happened": _of_a_customer(
+        registered, "", {"mobile": "+919812345678"}, "PATCH"
+    ),
+    "document-rejected happened": _of_a_customer(
+        registered, "/documents/{document}/reject", REASON
+    ),
+    "risk-rated happened": _of_a_customer(registered, "/risk", {"risk": "high", **REASON}, "PUT"),
+    "customer-reinstated happened": _of_a_customer(_suspended, "/reinstate", REASON),
+    "customer-closed happened": _of_a_customer(_suspended, "/close", REASON),
+}
