@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cbs.bank import SERVICES
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, History, Pact
-from cbs.tools.release.gate.migrations import migrations
+from cbs.tools.release.gate.migrations import lock_notes, migrations
 from cbs.tools.release.gate.records import (
     Answer,
     Reason,
@@ -65,6 +65,7 @@ class Gate:
             for version in environment.versions(application):
                 if version != sha:
                     reasons += migrations(self.history, application, version, sha)
+                    notes += lock_notes(self.history, application, version, sha)
                     notes += breaking_between(self.history, application, version, sha)
         if not reasons:
             why = f"nobody in {environment.name} talks with {application}"
