@@ -7,9 +7,9 @@ import time
 
 import asyncpg
 import pytest
-from rich.console import Console
 
-from cbs.tools.lab.bench import cpu, tpcb
+from cbs.tools.lab import usage
+from cbs.tools.lab.bench import tpcb
 from cbs.tools.lab.bench.figures import Run, compared, drift, show
 from cbs.tools.local.state import ProgramState, State
 
@@ -44,9 +44,9 @@ def test_the_cpu_time_of_a_part_is_that_of_its_children_too():
         running = State(pid=os.getpid(), identity="", phase="ready", since=0)
         running.programs = [part("busy", process.pid), part("gone", 2**22)]
         deadline = time.monotonic() + 30
-        while cpu.seconds_by_part(running)["busy"] < BOTH_SECONDS and time.monotonic() < deadline:
+        while usage.cpu_seconds(running)["busy"] < BOTH_SECONDS and time.monotonic() < deadline:
             time.sleep(0.05)
-        found = cpu.seconds_by_part(running)
+        found = usage.cpu_seconds(running)
     finally:
         process.communicate("x\n")
 
@@ -73,7 +73,8 @@ async def test_tpcb_runs_beside_the_bank_and_leaves_nothing(postgres_server, tmp
     assert left == []
 
 
-def test_the_table_names_every_run_and_every_part(capsys: pytest.CaptureFixture[str]):
+def test_the_table_names_every_run_and_every_part(capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     show(
         [
             Run(
@@ -87,8 +88,7 @@ def test_the_table_names_every_run_and_every_part(capsys: pytest.CaptureFixture[
                 cpu_us={"ledger": 100, "edge": 50},
             ),
             Run(name="TPC-B", clients=32, per_second=2500, mean_ms=12.8, cpu_us={"postgres": 350}),
-        ],
-        Console(width=120),
+        ]
     )
 
     said = capsys.readouterr().out

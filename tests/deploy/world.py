@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cbs.tools.release.deploy.releases import Done, Journal, Release, Step
-from cbs.tools.release.deploy.steps import Deploying, Failed, yes
+from cbs.tools.release.deploy.steps import Deploying, Failed, done
 from cbs.tools.release.gate.records import Answer, Reason, Verdict
 
 BEGAN = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -123,8 +123,8 @@ class World:
 
     pex: Path
     hand: Hand = field(default_factory=Hand)
-    gate: Done = field(default_factory=lambda: yes("nobody breaks"))
-    judge: Done = field(default_factory=lambda: yes("as good as what is there"))
+    gate: Done = field(default_factory=lambda: done("nobody breaks"))
+    judge: Done = field(default_factory=lambda: done("as good as what is there"))
     told: list[Verdict] = field(default_factory=list)
     recorded: list[str] = field(default_factory=list)
     decided: Counter[Step] = field(default_factory=Counter)

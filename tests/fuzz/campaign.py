@@ -28,7 +28,7 @@ from cbs.tools.lab.chaos.target_bank import evidence, target
 from cbs.tools.lab.demo.onboarding import account_of
 from cbs.tools.lab.demo.people import people
 from cbs.tools.lab.demo.trade import registration
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO
+from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbs.tools.release.migration_lint.locks import locks
-from cbs.tools.release.migration_lint.steps import Step, statements_of, still_used
+from cbs.tools.release.migration_lint.steps import statements_of
+from cbs.tools.release.migration_lint.uses import still_used
+from cbs.tools.release.migration_lint.verdicts import Step
 
 SOURCE = Path(__file__).parents[2] / "src" / "python" / "cbs"
 MIGRATIONS = sorted(SOURCE.glob("*/migrations/*_0*.py"))
@@ -30,7 +32,7 @@ def test_our_migrations_are_found():
 def test_our_migrations_only_add(path):
     found = statements_of(path.read_text())
 
-    assert len(found) > 3
+    assert found
     assert [s for s in found if s.step is not E] == []
 
 

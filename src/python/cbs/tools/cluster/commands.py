@@ -20,7 +20,8 @@ from cbs.tools.cluster.dev_cluster import CannotHere, DevCluster
 from cbs.tools.cluster.jobs import NotConverged
 from cbs.tools.cluster.rules import ROOT
 from cbs.tools.local import state
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, detached, summary
+from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO
+from cbs.tools.local.commands import detached, summary
 from cbs.tools.local.databases import AnothersBank, NotDurable
 from cbs.tools.local.folder import InUse, NotABank
 from cbs.tools.local.orphans import sweep

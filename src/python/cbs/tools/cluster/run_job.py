@@ -9,7 +9,7 @@ from cbs.tools.cluster.apply import default_folder
 from cbs.tools.cluster.commands import Data, said_plainly
 from cbs.tools.cluster.periodic import NotStarted, Upkeep
 from cbs.tools.cluster.rules import ROOT
-from cbs.tools.local.commands import NO
+from cbs.tools.local.command_line import NO
 
 RUN_SECONDS_MAX, LINES_SHOWN = 12 * 3600, 100
 

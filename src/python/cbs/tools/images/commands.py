@@ -20,18 +20,18 @@ from cbs.tools.images import contents, debian
 from cbs.tools.images.contents import NoPex
 from cbs.tools.images.debian import NoBase
 from cbs.tools.images.engine import CannotBuild, Engine, containerfile, digest_of, is_oci
-from cbs.tools.local import progress
+from cbs.tools.local import command_line, progress
+from cbs.tools.local.command_line import CANNOT_SAY, NO, AsJson, ends_with, print_json
 from cbs.tools.local.folder import cache_folder
 from cbs.tools.local.plan import version_of
 
 # What has an image: one word more is one image more.
 IMAGES = (*SERVICES, "gateway")
 ROOT = Path(__file__).parents[5]
-CANNOT_SAY, NO = 3, 1
+UNBUILT = (NoBase, CannotBuild, OSError, tarfile.TarError, subprocess.TimeoutExpired)
 LABEL = "org.opencontainers.image."
 
 app = typer.Typer(help="OCI images of the services, from their PEXes.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where they go.", show_default="dist/images")
 ]
@@ -74,16 +74,10 @@ def build(
     wanted = list(dict.fromkeys(services or IMAGES))
     if unknown := sorted(set(wanted) - set(IMAGES)):
         raise typer.BadParameter(f"no image: {', '.join(unknown)} (there is: {', '.join(IMAGES)})")
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    try:
+    console = command_line.console(as_json=True)
+    with ends_with(NO, NoPex), ends_with(CANNOT_SAY, *UNBUILT):
         pexes = {name: contents.pex_of(name, dist or ROOT / "dist") for name in wanted}
         made = _made(pexes, base, fresh_base, (out or ROOT / "dist" / "images").resolve(), console)
-    except NoPex as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(NO) from None
-    except (NoBase, CannotBuild, OSError, tarfile.TarError, subprocess.TimeoutExpired) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
     _show(made, as_json)
 
 
@@ -188,7 +182,7 @@ def list_images(out: Out = None, as_json: AsJson = False) -> None:
 
 def _show(images: list[Image], as_json: bool) -> None:
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(images), indent=1).decode())
+        print_json(images)
         return
     for image in images:
         typer.echo(f"{image.service:10} {image.digest} {image.file}")

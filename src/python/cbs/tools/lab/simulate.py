@@ -4,17 +4,16 @@ import importlib
 from functools import partial
 from typing import Annotated
 
-import msgspec
 import typer
 
-HELD, BROKEN, CANNOT_SAY = 0, 1, 3
+from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, print_json
 
 
 def simulate(
     seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Stop then; 0 is never.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="The outcome for a script.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Crash, cut and confuse a simulated bank; exit 1 with the shortest history that breaks it.
 
@@ -23,13 +22,13 @@ def simulate(
     """
     # All services' code is slow to import, and no other word of `cbs` needs it.
     campaign = importlib.import_module("cbs.simulation.campaign")
-    say = partial(typer.echo, err=json)
+    say = partial(typer.echo, err=as_json)
     try:
         found = campaign.run(first=seed, seeds=seeds, seconds=60 * minutes or None, say=say)
     except KeyboardInterrupt:
         typer.echo("interrupted: what was not lived says nothing about the bank", err=True)
         raise typer.Exit(CANNOT_SAY) from None
-    if json:
+    if as_json:
         shortest = found.broken
         outcome = {
             "held": found.held,
@@ -46,7 +45,7 @@ def simulate(
                 "timeline": shortest.notes,
             },
         }
-        typer.echo(msgspec.json.encode(outcome).decode())
+        print_json(outcome)
     if not found.held:
-        raise typer.Exit(BROKEN)
-    raise typer.Exit(HELD if found.seeds else CANNOT_SAY)
+        raise typer.Exit(NO)
+    raise typer.Exit(DONE if found.seeds else CANNOT_SAY)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from operator import not_
 from secrets import token_bytes
 
 from cbs.bank import SERVICES
@@ -15,10 +16,10 @@ from cbs.tools.local.postgres import without_user
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.program import run_to_end, together
 from cbs.tools.local.supervisor import Supervisor
+from cbs.tools.local.waiting import until
 
 MIGRATIONS_AT_ONCE_MAX = 2
 ROUTES_SECONDS_MAX = 20
-POLL_SECONDS = 0.05
 
 
 def clear_up(folder: Folder) -> None:
@@ -109,9 +110,10 @@ class Bank:
                 told[service] = found
 
     async def _routes(self) -> None:
-        deadline = asyncio.get_running_loop().time() + ROUTES_SECONDS_MAX
         admin_port = self.parts.ports["edge-admin"]
-        while missing := set(SERVICES) - await asyncio.to_thread(health.routes_to, admin_port):
-            if asyncio.get_running_loop().time() > deadline:
-                raise CannotStart(f"the edge finds no {', '.join(sorted(missing))}")
-            await asyncio.sleep(POLL_SECONDS)
+
+        async def missing() -> set[str]:
+            return set(SERVICES) - await asyncio.to_thread(health.routes_to, admin_port)
+
+        if left := await until(missing, done=not_, seconds=ROUTES_SECONDS_MAX):
+            raise CannotStart(f"the edge finds no {', '.join(sorted(left))}")

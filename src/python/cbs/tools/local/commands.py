@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from cbs.tools.local import state
+from cbs.tools.local import command_line, state
 from cbs.tools.local.bank import Bank, clear_up, erase_external
+from cbs.tools.local.command_line import NO, Data, ends_with
 from cbs.tools.local.databases import AnothersBank, NotDurable
 from cbs.tools.local.folder import Folder, InUse, NotABank
 from cbs.tools.local.parts import Parts
@@ -26,20 +26,9 @@ from cbs.tools.local.process import CannotStart, started
 from cbs.tools.local.state import State
 from cbs.tools.local.supervisor import Supervisor
 
-DONE, NO, CANNOT_SAY = 0, 1, 3
 POLL_SECONDS = 0.1
 DOWN_SECONDS_MAX = 150
 ERRORS = (CannotStart, NotABank, InUse, NotDurable, AnothersBank, OSError)
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="The bank's folder; by default CBS_DATA, or .cbs in the clone.",
-        show_default=False,
-    ),
-]
 
 
 def up(
@@ -58,11 +47,11 @@ def up(
 
     CBS_POSTGRES_URL (an administrator's) and CBS_NATS_URL name servers of your own to use.
     """
-    folder, console = Folder.at(data), Console()
-    with said_plainly():
+    folder, console = Folder.at(data), command_line.console()
+    with ends_with(NO, *ERRORS):
         if running := state.read(folder.state):
             console.print(f"the bank in {folder.root} is already up ({running.phase})")
-            console.print(summary(folder, running), highlight=False, markup=False, soft_wrap=True)
+            console.print(summary(folder, running))
             return
         plan = Plan.of(os.environ, from_pex)
         folder.found()
@@ -109,8 +98,7 @@ def detached(folder: Folder, console: Console, words: list[str]) -> None:
     try:
         while supervisor.poll() is None:
             show()
-            now = state.read(folder.state)
-            if now is not None and now.phase == "ready":
+            if state.ready(folder.state):
                 break
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
@@ -129,8 +117,7 @@ def _follower(log: Path, console: Console) -> Callable[[], None]:
 
     def show() -> None:
         for line in file.read().splitlines():
-            text = line.partition(" ")[2]
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            console.print(line.partition(" ")[2])
 
     return show
 
@@ -153,9 +140,9 @@ def summary(folder: Folder, now: State) -> str:
 
 def down(data: Data = None) -> None:
     """Stop the bank; its data stays."""
-    folder, console = Folder.at(data), Console()
-    with said_plainly():
-        console.print(stop(folder, console), highlight=False, markup=False)
+    folder, console = Folder.at(data), command_line.console()
+    with ends_with(NO, *ERRORS):
+        console.print(stop(folder, console))
 
 
 def stop(folder: Folder, console: Console) -> str:
@@ -183,10 +170,10 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Erase the bank with all its data, after asking."""
-    folder, console = Folder.at(data), Console()
-    with said_plainly():
+    folder, console = Folder.at(data), command_line.console()
+    with ends_with(NO, *ERRORS):
         if not folder.is_bank:
-            console.print(f"there is no bank in {folder.root}", highlight=False)
+            console.print(f"there is no bank in {folder.root}")
             return
         plan = Plan.of(os.environ, None)
         places = [str(folder.root), *map(without_user, plan.external.values())]
@@ -195,14 +182,4 @@ def reset(
         stop(folder, console)
         asyncio.run(erase_external(folder, plan))
         folder.erase()
-        console.print(f"the bank in {folder.root} is erased", highlight=False)
-
-
-@contextmanager
-def said_plainly() -> Iterator[None]:
-    """What the user can act on is said in a line, without a traceback."""
-    try:
-        yield
-    except ERRORS as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(NO) from None
+        console.print(f"the bank in {folder.root} is erased")

@@ -1,8 +1,9 @@
 """Each service has a database, a role that owns it and a role that works in it; `verify` reads."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
@@ -11,6 +12,7 @@ from cbs.tools.local.postgres import with_database, without_user
 
 T = TypeVar("T")
 VERIFY, BACKUP = "cbs_verify", "cbs_backup"
+NOTED = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1"
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
@@ -41,51 +43,55 @@ def roles_of(services: tuple[str, ...]) -> tuple[str, ...]:
     return (*pairs, VERIFY)
 
 
-async def check_durable(admin_url: str) -> None:
-    connection = await asyncpg.connect(admin_url)
+@asynccontextmanager
+async def connected(url: str, **how: Any) -> AsyncIterator[Any]:
+    """A connection for the length of a block; `how` is what asyncpg.connect takes."""
+    connection = await asyncpg.connect(url, **how)
     try:
-        off = [name for name in DURABLE if await connection.fetchval(f"SHOW {name}") == "off"]
+        yield connection
     finally:
         await connection.close()
+
+
+async def number(url: str, query: str, *values: Any) -> int:
+    """What a query answers; 0 for nothing."""
+    async with connected(url) as connection:
+        return int(await connection.fetchval(query, *values) or 0)
+
+
+async def check_durable(admin_url: str) -> None:
+    async with connected(admin_url) as connection:
+        off = [name for name in DURABLE if await connection.fetchval(f"SHOW {name}") == "off"]
     if off:
         raise NotDurable(f"{', '.join(off)} is off on this PostgreSQL: a bank needs it on")
 
 
 async def claim(admin_url: str, bank: str) -> None:
     """Mark a server as this bank's; raises AnothersBank if it is marked as another's."""
-    admin = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as admin:
         if not await admin.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", VERIFY):
             await admin.execute(f"CREATE ROLE {VERIFY} LOGIN")
-        mark = await admin.fetchval(
-            "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1", VERIFY
-        )
+        mark = await admin.fetchval(NOTED, VERIFY)
         if mark not in (None, bank):
             raise AnothersBank(
                 f"{without_user(admin_url)} holds another bank: `reset` that one, with the same"
                 " CBS_POSTGRES_URL, or use another server"
             )
         await admin.execute(f"COMMENT ON ROLE {VERIFY} IS '{bank}'")
-    finally:
-        await admin.close()
 
 
 async def erase(admin_url: str, services: tuple[str, ...]) -> None:
     """Drop the databases and roles of a bank."""
-    admin = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as admin:
         for service in services:
             await admin.execute(f"DROP DATABASE IF EXISTS {runtime_of(service)} WITH (FORCE)")
         for role in (BACKUP, *roles_of(services)):
             await admin.execute(f"DROP ROLE IF EXISTS {role}")
-    finally:
-        await admin.close()
 
 
 async def make_roles(admin_url: str, verifiers: dict[str, str | None]) -> None:
     """Make or refresh roles; a value is a SCRAM verifier (the server never sees a password)."""
-    connection = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as connection:
         known = {row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
         for role, verifier in verifiers.items():
             if role not in known:
@@ -95,8 +101,6 @@ async def make_roles(admin_url: str, verifiers: dict[str, str | None]) -> None:
             if role.endswith("_owner"):
                 await connection.execute(f"GRANT {role} TO CURRENT_USER")
         await connection.execute(f"ALTER ROLE {VERIFY} SET default_transaction_read_only = on")
-    finally:
-        await connection.close()
 
 
 async def make_backup_role(admin_url: str, verifier: str, vault_key: str) -> None:
@@ -107,24 +111,17 @@ async def make_backup_role(admin_url: str, verifier: str, vault_key: str) -> Non
     """
     assert vault_key.isalnum(), vault_key
     await make_roles(admin_url, {BACKUP: verifier})
-    admin = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as admin:
         await admin.execute(f"ALTER ROLE {BACKUP} REPLICATION")
         await admin.execute(f"GRANT {VERIFY} TO {BACKUP}")
         await admin.execute(f"ALTER ROLE {BACKUP} SET default_transaction_read_only = on")
         await admin.execute(f"COMMENT ON ROLE {BACKUP} IS '{vault_key}'")
-    finally:
-        await admin.close()
 
 
 async def noted(url: str, *roles: str) -> list[str | None]:
     """What was noted with each of the roles; None where there is no such role."""
-    asked = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1"
-    connection = await asyncpg.connect(url)
-    try:
-        return [await connection.fetchval(asked, role) for role in roles]
-    finally:
-        await connection.close()
+    async with connected(url) as connection:
+        return [await connection.fetchval(NOTED, role) for role in roles]
 
 
 async def make_database(
@@ -133,23 +130,19 @@ async def make_database(
     """Make the database of a service if it is missing, closed to all but its own roles."""
     name = name or runtime_of(service)
     owner, runtime = owner_of(service), runtime_of(service)
-    admin = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as admin:
         if not await admin.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
             source = f" TEMPLATE {template}" if template else ""
             await admin.execute(f"CREATE DATABASE {name} OWNER {owner}{source}")
         await admin.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
         await admin.execute(f"GRANT CONNECT ON DATABASE {name} TO {runtime}, {VERIFY}")
-    finally:
-        await admin.close()
     if template is None:
         await _hand_over_schema(with_database(admin_url, name), owner, runtime)
 
 
 async def _hand_over_schema(url: str, owner: str, runtime: str) -> None:
     """The owner has the schema; the other two may look in; `verify` reads all that will be made."""
-    inside = await asyncpg.connect(url)
-    try:
+    async with connected(url) as inside:
         await inside.execute(f"ALTER SCHEMA public OWNER TO {owner}")
         await inside.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         await inside.execute(f"GRANT USAGE ON SCHEMA public TO {runtime}, {VERIFY}")
@@ -157,8 +150,6 @@ async def _hand_over_schema(url: str, owner: str, runtime: str) -> None:
             await inside.execute(
                 f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON {things} TO {VERIFY}"
             )
-    finally:
-        await inside.close()
 
 
 async def program_of(admin_url: str, service: str) -> str:
@@ -166,42 +157,30 @@ async def program_of(admin_url: str, service: str) -> str:
 
     It is kept with the database itself, so that it is right after a restore or a change of server.
     """
-    admin = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as admin:
         return str(
             await admin.fetchval(
                 "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1",
                 runtime_of(service),
             )
         )
-    finally:
-        await admin.close()
 
 
 async def note_program(admin_url: str, service: str, fingerprint: str) -> None:
     assert fingerprint.isalnum(), fingerprint
-    admin = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as admin:
         await admin.execute(f"COMMENT ON DATABASE {runtime_of(service)} IS '{fingerprint}'")
-    finally:
-        await admin.close()
 
 
 async def seal_template(admin_url: str, name: str) -> None:
     """Let nobody in, so that the database can be copied at any time."""
-    admin = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as admin:
         await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         await admin.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name
         )
-    finally:
-        await admin.close()
 
 
 async def drop_database(admin_url: str, name: str) -> None:
-    admin = await asyncpg.connect(admin_url)
-    try:
+    async with connected(admin_url) as admin:
         await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    finally:
-        await admin.close()

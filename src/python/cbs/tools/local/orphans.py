@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +11,9 @@ from pathlib import Path
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.parts import MARK
 from cbs.tools.local.process import left_behind, started
+from cbs.tools.local.waiting import wait_until
 
-POLL_SECONDS, DOCKER_SECONDS_MAX = 0.05, 60
+ENDED_SECONDS_MAX, DOCKER_SECONDS_MAX = 30, 60
 # Where Nomad's driver asks, whatever the user's own command does.
 DOCKER = ("docker", "--host", "unix:///var/run/docker.sock")
 ALLOCATION = "com.hashicorp.nomad.alloc_id"
@@ -21,11 +21,11 @@ ALLOCATION = "com.hashicorp.nomad.alloc_id"
 
 def sweep(folder: Folder) -> None:
     """End what a crash left behind, and unmount what it left mounted."""
-    for pid in left_behind(f"{MARK}={folder.root}"):
+    orphans = left_behind(f"{MARK}={folder.root}")
+    for pid in orphans:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        while started(pid):
-            time.sleep(POLL_SECONDS)
+    wait_until(lambda: not any(map(started, orphans)), seconds=ENDED_SECONDS_MAX)
     if containers := list(_containers(folder)):
         _docker("rm", "--force", *containers)
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]

@@ -6,10 +6,8 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +19,11 @@ from cbs.tools.local.process import (
     as_plain_user,
     check_plain_user,
     mortal,
+    output_of,
     running,
     started,
 )
+from cbs.tools.local.waiting import wait_until
 
 ADMIN = "postgres"
 ORPHAN_SECONDS_MAX = 15
@@ -71,9 +71,10 @@ def create(data: Path, *, password_file: Path | None = None) -> None:
         argv += ["-A", "scram-sha-256", "--pwfile", str(password_file)]
     else:
         argv += ["-A", "trust", "--no-sync"]
-    made = subprocess.run(as_plain_user(argv), capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        raise CannotStart(f"initdb failed:\n{made.stdout}{made.stderr}")
+    try:
+        output_of(as_plain_user(argv))
+    except OSError as error:
+        raise CannotStart(str(error)) from None
     draft.rename(data)
 
 
@@ -105,11 +106,9 @@ def clear_stale_lock(data: Path) -> None:
     PostgreSQL judges the file by the pid alone, which another process may have by now.
     """
     lock = data / "postmaster.pid"
-    deadline = time.monotonic() + ORPHAN_SECONDS_MAX
-    while lock.exists() and (pid := _holder(lock, data)):
-        if time.monotonic() > deadline:
-            raise CannotStart(f"PostgreSQL (pid {pid}) still runs on {data}: stop it first")
-        time.sleep(0.1)
+    if not wait_until(lambda: _holder(lock, data) is None, seconds=ORPHAN_SECONDS_MAX):
+        pid = _holder(lock, data)
+        raise CannotStart(f"PostgreSQL (pid {pid}) still runs on {data}: stop it first")
     lock.unlink(missing_ok=True)
 
 
@@ -152,12 +151,17 @@ def throwaway() -> Iterator[str]:
 
 
 def is_ready(data: Path) -> bool:
-    """What the server itself says in its pid file: false while it starts or recovers."""
+    lines = says_ready(data)
+    return bool(lines) and is_open(int(lines[3]))
+
+
+def says_ready(data: Path) -> list[str]:
+    """The server's pid file, once that says so: nothing while it starts or recovers."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except OSError:
-        return False
-    return len(lines) >= 8 and lines[7].strip() == "ready" and is_open(int(lines[3]))
+        return []
+    return lines if len(lines) >= 8 and lines[7].strip() == "ready" else []
 
 
 def without_user(url: str) -> str:

@@ -6,16 +6,16 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from cbs.platform.child import CannotStart as CannotStart
 from cbs.platform.child import mortal as mortal
 from cbs.platform.child import started as started
+from cbs.tools.local.waiting import wait_until
 
-POLL_SECONDS = 0.05
+SAID_CHARACTERS_SHOWN = 2_000
 
 
 def installed(program: str) -> str:
@@ -27,6 +27,31 @@ def installed(program: str) -> str:
     if found := shutil.which(program):
         return found
     raise CannotStart(f"{program} is not installed: run ./cbs, which installs it")
+
+
+def output_of(
+    argv: list[str],
+    *,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
+    seconds_max: float | None = None,
+) -> str:
+    """What a program prints; raises OSError, with what it said, unless it exits 0 in time."""
+    name = Path(argv[0]).name
+    try:
+        done = subprocess.run(
+            mortal(argv),
+            input=stdin,
+            env=os.environ | dict(env or {}),
+            capture_output=True,
+            text=True,
+            timeout=seconds_max,
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError(f"{name} was not done in {seconds_max:g} s") from None
+    if done.returncode != 0:
+        raise OSError(f"{name} failed: {done.stderr[-SAID_CHARACTERS_SHOWN:].strip()}")
+    return done.stdout
 
 
 def as_plain_user(argv: list[str]) -> list[str]:
@@ -77,11 +102,9 @@ def running(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        deadline = time.monotonic() + seconds
-        while not is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise CannotStart(f"{argv} is not ready:\n{log.read_text()[-4000:]}")
-            time.sleep(POLL_SECONDS)
+        wait_until(lambda: is_ready() or process.poll() is not None, seconds=seconds)
+        if not is_ready():
+            raise CannotStart(f"{argv} is not ready:\n{log.read_text()[-4000:]}")
         yield process.pid
     finally:
         process.send_signal(stop)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cbs.tools.local.process import CannotStart
+from cbs.tools.local.waiting import until
 
-POLL_SECONDS = 0.05
 START_TRIES_MAX = 3
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.2, 30.0
 STEADY_SECONDS = 60.0
@@ -135,14 +135,11 @@ class Keeper:
                 os.killpg(process.pid, signal.SIGKILL)
 
     async def _watch(self) -> None:
-        deadline = time.monotonic() + self.program.start_seconds_max
-        while not await self.program.is_ready():
-            if time.monotonic() > deadline:
-                self.say(f"{self.program.name} is not ready after so long: killed")
-                assert self._process is not None
-                os.killpg(self._process.pid, signal.SIGKILL)
-                return
-            await asyncio.sleep(POLL_SECONDS)
+        if not await until(self.program.is_ready, seconds=self.program.start_seconds_max):
+            self.say(f"{self.program.name} is not ready after so long: killed")
+            assert self._process is not None
+            os.killpg(self._process.pid, signal.SIGKILL)
+            return
         self._enter("ready")
         self.ready.set()
 

@@ -133,8 +133,8 @@ class PublicApi:
     @classmethod
     def of(cls, folder: Folder, user: str, *, at_once_max: int = 48) -> "PublicApi":
         """As `user`, whose token is in the folder, at the edge of the bank that is up; NoBank."""
-        running = state.read(folder.state)
-        if running is None or running.phase != "ready":
+        running = state.ready(folder.state)
+        if running is None:
             raise NoBank(f"no bank is up in {folder.root}: start it with ./cbs up")
         return cls(running.edge_url, folder.token(user).read_text().strip(), at_once_max)
 

@@ -51,5 +51,11 @@ def read(path: Path) -> State | None:
     return state if started(state.pid) == state.identity else None
 
 
+def ready(path: Path) -> State | None:
+    """As `read`, of a bank whose every part was ready."""
+    state = read(path)
+    return state if state is not None and state.phase == "ready" else None
+
+
 def uptime_seconds(program: ProgramState) -> int:
     return int(time.time() - program.started_at) if program.pid else 0

@@ -1,6 +1,5 @@
 """Looking at a bank: what each part says of itself, and what it writes."""
 
-import json
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,12 +7,19 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cbs.bank import SERVICES
-from cbs.tools.local import health, state
-from cbs.tools.local.commands import CANNOT_SAY, NO, Data
+from cbs.tools.local import command_line, health, state
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    NO,
+    AsJson,
+    Data,
+    ends_with,
+    print_json,
+    print_table,
+)
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.program import tail
 from cbs.tools.local.state import ProgramState, State, uptime_seconds
@@ -25,25 +31,22 @@ READ_BYTES_MAX = 1 << 20
 
 def status(
     data: Data = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the health of every part; exit 1 if the bank is not up or a part is not well."""
-    folder, console = Folder.at(data), Console()
-    try:
+    folder, console = Folder.at(data), command_line.console()
+    with ends_with(CANNOT_SAY, OSError, ValueError, saying=f"cannot read {folder.state}: "):
         now = state.read(folder.state)
-    except (OSError, ValueError) as error:
-        typer.echo(f"cannot read {folder.state}: {error}", err=True)
-        raise typer.Exit(CANNOT_SAY) from None
     parts = [_described(program) for program in now.programs] if now else []
     if as_json:
-        typer.echo(json.dumps(_report(folder, now, parts), indent=1))
+        print_json(_report(folder, now, parts))
     elif now is None:
-        console.print(f"no bank is up in {folder.root}", highlight=False)
+        console.print(f"no bank is up in {folder.root}")
     else:
-        console.print(f"{now.phase}: {now.edge_url}, data in {folder.root}", highlight=False)
+        console.print(f"{now.phase}: {now.edge_url}, data in {folder.root}")
         for name in now.external:
-            console.print(f"{name} is a server of your own", highlight=False)
-        console.print(_table(parts))
+            console.print(f"{name} is a server of your own")
+        print_table(_table(parts))
     well = now is not None and now.phase == "ready" and all(p["health"] == "ready" for p in parts)
     raise typer.Exit(0 if well else NO)
 

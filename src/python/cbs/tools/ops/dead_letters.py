@@ -9,11 +9,18 @@ from urllib.parse import quote
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cbs.bank import SERVICES
-from cbs.tools.local.commands import CANNOT_SAY, NO, Data
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    NO,
+    AsJson,
+    Data,
+    ends_with,
+    print_json,
+    print_table,
+)
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
 
@@ -29,7 +36,6 @@ AnyService = Annotated[
 ]
 Source = Annotated[str, typer.Argument(help="The service whose fact it is.")]
 Position = Annotated[int, typer.Argument(min=1, help="The fact's position at its source.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 WithReplayed = Annotated[bool, typer.Option("--all", help="Also those that were replayed.")]
 
 app = typer.Typer(help="Facts that could not be digested.", no_args_is_help=True)
@@ -71,8 +77,7 @@ def list_letters(
 
     letters = _asked(data, found)
     if as_json:
-        rows = [{"service": each, **msgspec.to_builtins(letter)} for each, letter in letters]
-        typer.echo(_json(rows))
+        print_json([{"service": each, **msgspec.to_builtins(letter)} for each, letter in letters])
     else:
         _show(letters)
     raise typer.Exit(NO if any(each.replayed_at is None for _, each in letters) else 0)
@@ -93,7 +98,7 @@ def show(service: Service, source: Source, position: Position, data: Data = None
     if letter is None:
         typer.echo(f"{service} has set aside no fact {position} of {source}", err=True)
         raise typer.Exit(NO)
-    typer.echo(_json(letter))
+    print_json(letter)
 
 
 @app.command()
@@ -119,7 +124,7 @@ def replay(
 
     outcomes = _asked(data, all_of_them)
     if as_json:
-        typer.echo(_json(outcomes))
+        print_json(outcomes)
     else:
         for outcome in outcomes:
             said = outcome["refused"] or "replayed"
@@ -165,17 +170,13 @@ def _asked(data: Data, ask: Callable[[PublicApi], Awaitable[T]]) -> T:
         finally:
             api.close()
 
-    try:
+    with ends_with(CANNOT_SAY, NoBank, NoAnswer, OSError, Refused):
         return asyncio.run(run())
-    except (NoBank, NoAnswer, OSError, Refused) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
 
 
 def _show(letters: list[tuple[str, Letter]]) -> None:
-    console = Console()
     if not letters:
-        console.print("no dead letters")
+        typer.echo("no dead letters")
         return
     table = Table("service", "source", "position", "set aside", "replayed", "error")
     for service, letter in letters:
@@ -187,8 +188,4 @@ def _show(letters: list[tuple[str, Letter]]) -> None:
             f"{letter.replayed_at:%F %T}" if letter.replayed_at else "",
             letter.error[:ERROR_CHARACTERS_SHOWN],
         )
-    console.print(table)
-
-
-def _json(shown: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(shown), indent=1).decode()
+    print_table(table)

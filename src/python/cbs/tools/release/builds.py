@@ -10,9 +10,9 @@ import msgspec
 import typer
 
 from cbs.bank import SERVICES
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import AsJson, Desk, StorePlace, said_plainly
+from cbs.tools.release.commands import Desk, StorePlace, cannot_say
 from cbs.tools.release.contracts import ROOT, environment
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.broker import BrokerStore
@@ -59,7 +59,7 @@ def verify(
     """
     if unknown := set(providers or ()) - set(SERVICES):
         raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
-    with tempfile.TemporaryDirectory() as name, said_plainly():
+    with tempfile.TemporaryDirectory() as name, cannot_say():
         folder, wanted = Path(name), set(providers or SERVICES)
         there = _deployed(store, deployed_in or [], Folder.at(data))
         files, wished = _pact_files(folder, wanted, there, branch or [])
@@ -73,7 +73,7 @@ def verify(
         if broker and not report.error:
             _tell(selected, dict(zip(files, report.verified, strict=True)))
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
+        print_json(report)
     else:
         _show(report, len(wishes))
     binding = report.verified[: len(files) - len(wishes)]

@@ -3,8 +3,7 @@
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,15 @@ import typer
 
 from cbs.bank import SERVICES
 from cbs.tools.cluster.api import Api
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    DONE,
+    NO,
+    AsJson,
+    Data,
+    ends_with,
+    print_json,
+)
 from cbs.tools.local.folder import Folder
 from cbs.tools.release.gate import audit, environments, matrix, page, signatures, stores
 from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment
@@ -40,7 +47,11 @@ app = typer.Typer(help="Contracts gate each release.", no_args_is_help=True)
 Application = Annotated[str, typer.Argument(help="A service or a client of one.")]
 Version = Annotated[str, typer.Option(help="A commit; a branch or a tag stands for its commit.")]
 To = Annotated[str, typer.Option("--to", help="An environment, as it is recorded.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
+Run = Annotated[bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(envvar=signatures.ENVIRONMENT, help="The operator's key, by which to sign."),
+]
 StorePlace = Annotated[
     str | None,
     typer.Option(
@@ -81,14 +92,14 @@ class Desk:
         recorded = self.store.deployments(name)
         return environments.environment(name, recorded, observed, self.history)
 
+    def gate(self, *, run: bool) -> Gate:
+        runner = Runner(history=self.history, say=progress) if run else None
+        return Gate(history=self.history, store=self.store, run=runner, say=progress)
 
-@contextmanager
-def said_plainly() -> Iterator[None]:
-    try:
-        yield
-    except (NoSuchVersion, NotAPact, StoreUnreachable, signatures.NoKey, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
+
+def cannot_say(*more: type[Exception]) -> AbstractContextManager[None]:
+    known = (NoSuchVersion, NotAPact, StoreUnreachable, signatures.NoKey, OSError)
+    return ends_with(CANNOT_SAY, *known, *more)
 
 
 def known(application: str) -> None:
@@ -107,16 +118,11 @@ def can_i_deploy(
     application: Application,
     to: To,
     version: Version = "HEAD",
-    run: Annotated[
-        bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")
-    ] = True,
+    run: Run = True,
     pex: Annotated[
         Path | None, typer.Option(help="The PEX that is to go; dist/cbs/<service>.pex if there.")
     ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(envvar=signatures.ENVIRONMENT, help="The operator's key, by which to sign."),
-    ] = None,
+    key: Key = None,
     registry: RegistryPlace = None,
     repository: Repository = None,
     store: StorePlace = None,
@@ -126,20 +132,18 @@ def can_i_deploy(
     """Say whether a version may go to an environment, and why. Exit 0: yes. 1: no. 3: unknown."""
     known(application)
     named(to)
-    with said_plainly():
+    with cannot_say():
         desk, folder = Desk.at(repository, store), Folder.at(data)
         sha = desk.history.sha(version)
         environment = desk.environment(to, registry, folder)
-        runner = Runner(history=desk.history, say=progress) if run else None
-        gate = Gate(history=desk.history, store=desk.store, run=runner, say=progress)
-        verdict = gate.can_i_deploy(
+        verdict = desk.gate(run=run).can_i_deploy(
             application, sha, environment, pex_sha256=_sha256(desk.history, application, sha, pex)
         )
         signed = signatures.signed(verdict, signatures.read(operators_key(key, desk.place)))
         desk.store.keep_verdict(signed)
         audit.send(desk.store, folder, say=progress)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(_shown(verdict, signed)), indent=1))
+        print_json(_shown(verdict, signed))
     else:
         _show(verdict)
     raise typer.Exit(EXIT[verdict.answer])
@@ -203,7 +207,7 @@ def record(
     named(to)
     if released and undeployed:
         raise typer.BadParameter("--released and --undeployed say opposite things")
-    with said_plainly():
+    with cannot_say():
         desk = Desk.at(repository, store)
         way = Way.RELEASED if released else Way.UNDEPLOYED if undeployed else Way.DEPLOYED
         done = Deployment(
@@ -219,7 +223,7 @@ def record(
             raise typer.Exit(NO)
         desk.store.record(done)
     if as_json:
-        typer.echo(msgspec.json.encode(done).decode())
+        print_json(done)
     else:
         typer.echo(f"{done.application}@{done.version[:SHORT]} is {way} in {to}")
 
@@ -239,7 +243,7 @@ def show_matrix(
     as_json: AsJson = False,
 ) -> None:
     """Show who was verified with whom, in which versions, and what is deployed where."""
-    with said_plainly():
+    with cannot_say():
         desk = Desk.at(repository, store)
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         there = [desk.environment(name, None, Folder.at(data)) for name in names]
@@ -248,7 +252,7 @@ def show_matrix(
             html.write_text(page.html(found))
             progress(f"written: {html}")
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        print_json(found)
     elif markdown:
         typer.echo(matrix.markdown(found))
     else:
@@ -262,7 +266,7 @@ def make_key(
     """Make an operator's key to sign verdicts with; prints the public half."""
     if file.exists():
         raise typer.BadParameter(f"{file} is there already")
-    with said_plainly():
+    with cannot_say():
         typer.echo(signatures.make(file))
 
 
@@ -271,15 +275,16 @@ def verdicts(
     repository: Repository = None, store: StorePlace = None, as_json: AsJson = False
 ) -> None:
     """Show what the gate said, oldest first; exit 1 if one is not as it was signed."""
-    with said_plainly():
+    with cannot_say():
         kept = Desk.at(repository, store).store.verdicts()
     read = [(each, signatures.checked(each)) for each in kept]
     if as_json:
-        rows = [
-            {"valid": verdict is not None, "audited": signed.audited, "signed": signed}
-            for signed, verdict in read
-        ]
-        typer.echo(msgspec.json.format(msgspec.json.encode(rows), indent=1).decode())
+        print_json(
+            [
+                {"valid": verdict is not None, "audited": signed.audited, "signed": signed}
+                for signed, verdict in read
+            ]
+        )
     else:
         for signed, verdict in read:
             typer.echo(_line(signed, verdict))

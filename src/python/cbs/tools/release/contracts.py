@@ -2,17 +2,16 @@
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from cbs.bank import SERVICES
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO
+from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, ends_with, print_json
+from cbs.tools.local.process import output_of
 from cbs.tools.release.gate.history import PACTS, History, NoSuchVersion
 from cbs.tools.release.gate.schemas import changes_between
 
@@ -20,14 +19,12 @@ ROOT = Path(__file__).parents[5]
 WROTE_PACTS = "cbs.tools.release.pacts.program"
 
 app = typer.Typer(help="Contracts: written, held against the code, compared.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
 def described(service: str) -> dict[str, Any]:
     """Both documents of a service, as its own process prints them."""
     command = [sys.executable, "-m", f"cbs.{service}.main", "schema"]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment()).stdout
-    documents: dict[str, Any] = json.loads(printed)
+    documents: dict[str, Any] = json.loads(output_of(command, env=environment()))
     return documents
 
 
@@ -49,10 +46,8 @@ def pacts() -> dict[Path, str]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "pacts"
         argv = [sys.executable, "-P", "-m", WROTE_PACTS, str(place)]
-        done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            typer.echo(f"the pacts could not be written:\n{done.stderr}", err=True)
-            raise typer.Exit(NO)
+        with ends_with(NO, OSError, saying="the pacts could not be written: "):
+            output_of(argv, env=environment())
         return {Path(PACTS) / file.name: file.read_text() for file in sorted(place.iterdir())}
 
 
@@ -101,14 +96,11 @@ def diff(
 ) -> None:
     """Show how OpenAPI and AsyncAPI changed between two versions; exit 1 if one change breaks."""
     history = History(ROOT)
-    try:
+    with ends_with(CANNOT_SAY, NoSuchVersion):
         old, new = history.sha(before), history.sha(after)
-    except NoSuchVersion as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
     found = {service: changes_between(history, service, old, new) for service in SERVICES}
     if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
+        print_json(found)
     else:
         for service, changes in found.items():
             for each in changes:

@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from cbs.tools.release.commands import ROOT, AsJson, Repository, Version, progress, said_plainly
+from cbs.tools.local.command_line import AsJson, print_json
+from cbs.tools.release.commands import ROOT, Repository, Version, cannot_say, progress
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.environments import APPLICATIONS
 from cbs.tools.release.gate.history import SHORT, History
@@ -30,7 +31,7 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Publish a commit's pacts and every application's version to PACT_BROKER_BASE_URL."""
-    with said_plainly():
+    with cannot_say():
         broker = stores.broker_of()
         history = History(repository or ROOT)
         sha = history.sha(version)
@@ -46,7 +47,7 @@ def publish(
                 Published(application=application, version=sha, branch=branch, providers=providers)
             )
     if as_json:
-        typer.echo(msgspec.json.encode(done).decode())
+        print_json(done)
         return
     for each in done:
         asked = ", ".join(each.providers) or "nobody"

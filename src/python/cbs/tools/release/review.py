@@ -8,14 +8,13 @@ import msgspec
 import typer
 
 from cbs.bank import SERVICES
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.command_line import AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import AsJson, Desk, Repository, StorePlace, progress, said_plainly
+from cbs.tools.release.commands import EXIT, Desk, Repository, Run, StorePlace, cannot_say
 from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment, There
 from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import SHORT, History
-from cbs.tools.release.gate.records import Answer, Verdict
-from cbs.tools.release.gate.runner import Runner
+from cbs.tools.release.gate.records import Answer, Verdict, worst
 from cbs.tools.release.gate.schemas import changes_between
 from cbs.tools.release.layout import SOURCES
 
@@ -46,16 +45,13 @@ class Review(msgspec.Struct, kw_only=True):
 
     @property
     def answer(self) -> Answer:
-        answers = {verdict.answer for verdict in self.verdicts}
-        return next((a for a in (Answer.NO, Answer.UNKNOWN) if a in answers), Answer.YES)
+        return worst(verdict.answer for verdict in self.verdicts)
 
 
 def review(
     base: Annotated[str, typer.Option(help="What the change is to be merged into.")] = "main",
     version: Annotated[str, typer.Option(help="The change.")] = "HEAD",
-    run: Annotated[
-        bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")
-    ] = True,
+    run: Run = True,
     markdown: Annotated[
         Path | None, typer.Option(help="Append it to this file, as a pull request shows it.")
     ] = None,
@@ -66,7 +62,7 @@ def review(
 ) -> None:
     """Say what a change does to contracts and to every environment. Exit 0: nothing breaks. 1: it
     breaks somebody. 3: that cannot be said."""
-    with said_plainly():
+    with cannot_say():
         desk = Desk.at(repository, store)
         old, new = desk.history.sha(base), desk.history.sha(version)
         whole = Environment(
@@ -75,16 +71,16 @@ def review(
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         others = [desk.environment(name, None, Folder.at(data)) for name in names]
         environments = [whole, *(each for each in others if each.there)]
-        runner = Runner(history=desk.history, say=progress) if run else None
-        gate = Gate(history=desk.history, store=desk.store, run=runner, say=progress)
-        found = of(desk.history, gate, old, new, environments)
+        found = of(desk.history, desk.gate(run=run), old, new, environments)
     text = shown(found)
     if markdown is not None:
         with markdown.open("a") as file:
             file.write(text + "\n")
-    typer.echo(msgspec.json.encode(found).decode() if as_json else text)
-    codes = {Answer.YES: DONE, Answer.NO: NO, Answer.UNKNOWN: CANNOT_SAY}
-    raise typer.Exit(codes[found.answer])
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(text)
+    raise typer.Exit(EXIT[found.answer])
 
 
 def of(history: History, gate: Gate, old: str, new: str, environments: list[Environment]) -> Review:

@@ -5,7 +5,6 @@ Ratios to TPC-B travel from machine to machine; the figures themselves do not.
 
 import asyncio
 import re
-import subprocess
 import uuid
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +15,11 @@ from rich.console import Console
 
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
-from cbs.tools.lab.bench import cpu, load, measured_bank, tpcb
+from cbs.tools.lab.bench import load, measured_bank, tpcb
 from cbs.tools.lab.bench.figures import Run, compared, drift, show
-from cbs.tools.local import health, secrets, state
-from cbs.tools.local.commands import CANNOT_SAY, NO, Data
+from cbs.tools.lab.usage import cpu_seconds
+from cbs.tools.local import command_line, health, secrets, state
+from cbs.tools.local.command_line import CANNOT_SAY, NO, AsJson, Data, ends_with, print_json
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import ADMIN
 from cbs.tools.local.process import CannotStart
@@ -36,10 +36,7 @@ class CannotBench(RuntimeError):
     """Something is missing for a measurement; the message says what."""
 
 
-UNMEASURED = (
-    *(CannotBench, CannotStart, NoBank, NoAnswer, Refused),
-    *(OSError, subprocess.SubprocessError),
-)
+UNMEASURED = (CannotBench, CannotStart, NoBank, NoAnswer, Refused, OSError)
 
 
 Seconds = Annotated[int, typer.Option(min=1, max=SECONDS_MAX, help="Of each measurement.")]
@@ -50,7 +47,7 @@ def bench(
     data: Data = None,
     seconds: Seconds = SECONDS,
     clients: Clients = CLIENTS,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure transfers over HTTP and postings over NATS beside pgbench's TPC-B.
 
@@ -58,19 +55,13 @@ def bench(
     it uses the bank that is up there, and leaves its customers and small transfers in it.
     Exit 0: measured. 1: the bank refused some. 3: it could not be measured.
     """
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    try:
-        with measured_bank.bank(data, console) as folder:
-            runs = measure(folder, console, seconds=seconds, clients=clients)
-    except UNMEASURED as error:
-        typer.echo(str(error), err=True)
-        if isinstance(error, subprocess.CalledProcessError):
-            typer.echo(error.stderr, err=True)
-        raise typer.Exit(CANNOT_SAY) from None
+    console = command_line.console(as_json=as_json)
+    with ends_with(CANNOT_SAY, *UNMEASURED), measured_bank.bank(data, console) as folder:
+        runs = measure(folder, console, seconds=seconds, clients=clients)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(runs), indent=1))
+        print_json(runs)
     else:
-        show(runs, Console())
+        show(runs)
     if warning := drift(runs):
         typer.echo(warning, err=True)
     raise typer.Exit(NO if any(run.refused for run in runs) else 0)
@@ -78,8 +69,8 @@ def bench(
 
 def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> list[Run]:
     """All measurements, one after the other; raises CannotBench and what the bank raises."""
-    running = state.read(folder.state)
-    if running is None or running.phase != "ready":
+    running = state.ready(folder.state)
+    if running is None:
         raise CannotBench(f"no bank is up in {folder.root}: start it with ./cbs up")
     if running.external:
         raise CannotBench("servers of your own are measured by their own means: use the bank's")
@@ -123,9 +114,9 @@ def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> 
 
 
 def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
-    before, batches_before = cpu.seconds_by_part(running), _batches(running)
+    before, batches_before = cpu_seconds(running), _batches(running)
     found = measured_bank.loaded(job)
-    after, batches_after = cpu.seconds_by_part(running), _batches(running)
+    after, batches_after = cpu_seconds(running), _batches(running)
     if not found.requests:
         raise CannotBench(f"{title}: nothing was done, {found.refused}")
     now = state.read(folder.state)
@@ -159,9 +150,9 @@ def _tpcb(
     title: str, url: str, passfile: Path, running: State, console: Console, seconds: int
 ) -> Run:
     console.print(f"{title}: {tpcb.CLIENTS} clients, {seconds} s")
-    before = cpu.seconds_by_part(running)["postgres"]
+    before = cpu_seconds(running)["postgres"]
     rate, latency = tpcb.run(url, passfile, seconds=seconds)
-    spent = cpu.seconds_by_part(running)["postgres"] - before
+    spent = cpu_seconds(running)["postgres"] - before
     requests = round(rate * seconds)
     return Run(
         name=title,

@@ -1,8 +1,9 @@
 """The figures of `cbs bench` are worth something as ratios, and only on a steady machine."""
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
+
+from cbs.tools.local.command_line import print_table
 
 DRIFT_MAX = 1.25
 
@@ -43,7 +44,7 @@ def drift(runs: list[Run]) -> str:
     )
 
 
-def show(runs: list[Run], console: Console) -> None:
+def show(runs: list[Run]) -> None:
     speed = Table("", "clients", "a second", "TPC-B=1", "p50 ms", "p99 ms", "batch", "refused")
     parts = list(dict.fromkeys(part for run in runs for part in run.cpu_us))
     cost = Table("CPU µs", *parts, "all", padding=(0, 0))
@@ -63,5 +64,5 @@ def show(runs: list[Run], console: Console) -> None:
             *(str(run.cpu_us[part]) if part in run.cpu_us else "" for part in parts),
             str(sum(run.cpu_us.values())),
         )
-    console.print(speed)
-    console.print(cost)
+    print_table(speed)
+    print_table(cost)

@@ -2,10 +2,7 @@
 
 import itertools
 import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,15 +15,14 @@ from cbs.tools.lab.demo.onboarding import account_of
 from cbs.tools.lab.demo.people import people
 from cbs.tools.lab.demo.trade import registration
 from cbs.tools.lab.demo.workers import each
-from cbs.tools.local import state
-from cbs.tools.local.folder import Folder, cache_folder
-from cbs.tools.local.process import mortal
-from cbs.tools.local.process import running as running_program
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.process import output_of
 from cbs.tools.local.public_api import PublicApi
+from cbs.tools.local.scratch_bank import brought_up, scratch_folder
 
 ACCOUNTS, OPENERS_AT_ONCE = 256, 16
 DEPOSIT_MINOR, PRODUCT = 10_000_000, "CURRENT-INR"
-LOAD_SECONDS_MORE, UP_SECONDS_MAX = 60.0, 300
+LOAD_SECONDS_MORE = 60.0
 EXTERNAL = ("CBS_POSTGRES_URL", "CBS_NATS_URL")
 USER = "teller"
 
@@ -37,27 +33,13 @@ def bank(data: Path | None, console: Console) -> Iterator[Folder]:
     if data is not None:
         yield Folder.at(data)
         return
-    # On the disk that a bank would have, not in a temporary folder that may be in memory.
-    cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="bench-", dir=cache))
+    place = scratch_folder("bench")
     folder = Folder.at(place / "bank")
     console.print(f"starting a bank in {folder.root}")
     up = [sys.executable, "-P", "-m", "cbs.tools.local", "up", "--data", str(folder.root)]
     own = [f"--unset={name}" for name in EXTERNAL]
-
-    def is_ready() -> bool:
-        running = state.read(folder.state)
-        return running is not None and running.phase == "ready"
-
     try:
-        # Ends with this process, however that ends.
-        with running_program(
-            mortal(["env", *own, *up], death=signal.SIGTERM),
-            log=place / "log",
-            is_ready=is_ready,
-            seconds=UP_SECONDS_MAX,
-        ):
+        with brought_up(folder, ["env", *own, *up]):
             yield folder
     finally:
         shutil.rmtree(place)
@@ -84,12 +66,10 @@ async def accounts(folder: Folder, name: str) -> list[str]:
 
 
 def loaded(job: load.Job) -> load.Measured:
-    """Raises subprocess.SubprocessError when the load's process fails."""
-    done = subprocess.run(
+    """Raises OSError when the load's process fails."""
+    said = output_of(
         [sys.executable, "-P", "-m", "cbs.tools.lab.bench.load"],
-        input=msgspec.json.encode(job),
-        capture_output=True,
-        check=True,
-        timeout=job.seconds + LOAD_SECONDS_MORE,
+        stdin=msgspec.json.encode(job).decode(),
+        seconds_max=job.seconds + LOAD_SECONDS_MORE,
     )
-    return msgspec.json.decode(done.stdout, type=load.Measured)
+    return msgspec.json.decode(said, type=load.Measured)

@@ -4,7 +4,6 @@ Who is refused asks again at once here: who heeds Retry-After is no load, and sh
 """
 
 import asyncio
-import subprocess
 import time
 import uuid
 from dataclasses import dataclass
@@ -21,16 +20,26 @@ from cbs.platform.invariants import CannotSay
 from cbs.tools.lab.bench import load, measured_bank, verdicts
 from cbs.tools.lab.bench.samples import Observer, Sample
 from cbs.tools.lab.bench.verdicts import Broken, Met
-from cbs.tools.local import state
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local import command_line, state
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    DONE,
+    NO,
+    AsJson,
+    Data,
+    ends_with,
+    print_json,
+    print_table,
+)
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.tools.local.waiting import until
 from cbs.tools.ops.verify import verify
 
 STEPS, TIMES, WARM, ROUNDS_MAX = (16, 32, 64, 128, 256), 4, 64, 3
 SECONDS, SECONDS_MAX, STEP_SECONDS, STEP_SECONDS_MAX = 60, 3_600, 6, 600
-CALM_SECONDS, SAMPLE_SECONDS, REST_SECONDS_MAX, POLL_SECONDS = 3, 1.0, 60.0, 0.1
+CALM_SECONDS, SAMPLE_SECONDS, REST_SECONDS_MAX = 3, 1.0, 60.0
 CREATED = 201
 LIMITS = {
     "http": admission.IN_FLIGHT_MAX,
@@ -39,8 +48,8 @@ LIMITS = {
     "orders": admission.IN_FLIGHT_MAX + bus.IN_FLIGHT_MAX,
 }
 UNMEASURED = (
-    *(CannotStart, CannotSay, NoBank, NoAnswer, Refused),
-    *(OSError, subprocess.SubprocessError, asyncpg.PostgresError, asyncpg.InterfaceError),
+    *(CannotStart, CannotSay, NoBank, NoAnswer, Refused, OSError),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError),
 )
 
 
@@ -74,7 +83,7 @@ def overload(
     step_seconds: Annotated[
         int, typer.Option(min=1, max=STEP_SECONDS_MAX, help="Of each step to the peak.")
     ] = STEP_SECONDS,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find the peak, then ask four times as much, and judge what the bank does about it.
 
@@ -82,15 +91,11 @@ def overload(
     while listeners keep pace, nothing grow without bound, and all be well again in seconds.
     Brings up a bank of its own, or uses the one in --data. Exit 0: so it is. 1: not. 3: unsaid.
     """
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    try:
-        with measured_bank.bank(data, console) as folder:
-            found = asyncio.run(Trial.found(folder, console, seconds, step_seconds))
-    except UNMEASURED as error:
-        typer.echo(str(error) or repr(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
+    console = command_line.console(as_json=as_json)
+    with ends_with(CANNOT_SAY, *UNMEASURED), measured_bank.bank(data, console) as folder:
+        found = asyncio.run(Trial.found(folder, console, seconds, step_seconds))
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        print_json(found)
     show(found, console)
     raise typer.Exit(NO if found.broken else DONE)
 
@@ -213,26 +218,20 @@ class Trial:
         )
         self.console.print(line(met))
         if rest:
-            await self.rested()
+            await self.observer.at_rest(REST_SECONDS_MAX)
         return met, samples
-
-    async def rested(self) -> dict[str, int]:
-        """What still waits when nothing does, or after REST_SECONDS_MAX."""
-        until = time.monotonic() + REST_SECONDS_MAX
-        while True:
-            left = (await self.observer.look()).waiting
-            if not left or time.monotonic() > until:
-                return left
-            await asyncio.sleep(POLL_SECONDS)
 
     async def recovered(self, quick_ms: float) -> tuple[float | None, dict[str, int]]:
         """Seconds until nothing waits and a lone request is answered as quickly as that."""
-        began = time.monotonic()
-        while (passed := time.monotonic() - began) < REST_SECONDS_MAX:
+        began, left = time.monotonic(), {}
+
+        async def answers_quickly() -> bool:
+            nonlocal left
             left = (await self.observer.look()).waiting
-            if not left and await self._alone_ms() <= quick_ms:
-                return round(passed, 1), {}
-            await asyncio.sleep(POLL_SECONDS)
+            return not left and await self._alone_ms() <= quick_ms
+
+        if await until(answers_quickly, seconds=REST_SECONDS_MAX):
+            return round(time.monotonic() - began, 1), {}
         return None, left
 
     async def _alone_ms(self) -> float:
@@ -275,7 +274,7 @@ def show(found: Overload, console: Console) -> None:
     for part, before in found.memory_mib_before.items():
         after, grown = found.memory_mib_after.get(part, 0), found.grown_mib.get(part)
         memory.add_row(part, f"{before:.0f}", f"{after:.0f}", "" if grown is None else f"{grown}")
-    console.print(memory)
+    print_table(memory)
     over, deep = found.overload, ", ".join(f"{k} {v}" for k, v in found.queues_max.items())
     seconds = found.recovery_seconds
     console.print(

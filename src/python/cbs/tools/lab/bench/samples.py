@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import msgspec
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
 from cbs.platform.invariants import CannotSay
+from cbs.tools.lab.usage import children_of, memory_mib
 from cbs.tools.local import health, state
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.state import State
+from cbs.tools.local.waiting import until
 from cbs.tools.ops.verify.snapshots import HEAD, READ_ONLY
 from cbs.tools.ops.verify.verify import places_of
 
-CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX = 10.0, 10.0
+CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX, REST_POLL_SECONDS = 10.0, 10.0, 0.1
 WATERMARKS = "SELECT source, position FROM watermark"
 SIZE = "SELECT pg_database_size(current_database())"
 LETTERS = "SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL"
@@ -98,6 +101,14 @@ class Observer:
         sample.queues, sample.memory_mib = await asyncio.gather(queues, memory)
         return sample
 
+    async def at_rest(self, seconds_max: float) -> dict[str, int]:
+        """What still waits when nothing does, or when it took too long."""
+
+        async def waiting() -> dict[str, int]:
+            return (await self.look()).waiting
+
+        return await until(waiting, done=not_, seconds=seconds_max, every=REST_POLL_SECONDS)
+
     async def _behind(self) -> tuple[dict[str, int], int]:
         """The listeners first, so that a source that goes on makes them look late, never early."""
         heard = {
@@ -131,31 +142,12 @@ def _queues(running: State) -> dict[str, int]:
 
 
 def _memory_mib(running: State) -> dict[str, float]:
-    parents = _parents()
     return {
         part.name: round(
-            sum(_anonymous_kib(pid) for pid in (part.pid, *parents.get(part.pid, ()))) / 1024, 1
+            sum(memory_mib(pid, "RssAnon") for pid in (part.pid, *children_of(part.pid))), 1
         )
         for part in running.programs
     }
-
-
-def _parents() -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # gone by now
-            # The name in parentheses may hold spaces: the parent is counted from behind it.
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            found.setdefault(parent, []).append(int(stat.parent.name))
-    return found
-
-
-def _anonymous_kib(pid: int) -> int:
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1])
-    return 0
 
 
 def _bytes_under(folder: Path) -> int:

@@ -21,8 +21,8 @@ from cbs.tools.lab.bench.overload import LIMITS, UNMEASURED, deepest, violated
 from cbs.tools.lab.bench.page import page
 from cbs.tools.lab.bench.samples import Observer, Sample
 from cbs.tools.lab.bench.verdicts import Broken, Met
-from cbs.tools.local import state
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local import command_line, state
+from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, Data, ends_with, print_json
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.process import mortal
 from cbs.tools.local.public_api import PublicApi
@@ -30,7 +30,6 @@ from cbs.tools.local.public_api import PublicApi
 MINUTES, MINUTES_MAX, SHARE = 60.0, 7 * 24 * 60.0, 0.7
 CLIENTS, WARM_SECONDS, PEAK_SECONDS = (64, 128), 5.0, 15.0
 WINDOW_SECONDS, WINDOWS_MIN, REST_SECONDS_MAX = 10.0, 12, 60.0
-POLL_SECONDS = 0.2
 
 
 class Soak(msgspec.Struct, kw_only=True):
@@ -63,7 +62,7 @@ def soak(
     to_page: Annotated[
         Path | None, typer.Option("--page", metavar="FILE", help="Write an HTML page of lines.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask for 70 % of the peak for an hour, mixed as in life, and judge what became of it.
 
@@ -71,15 +70,11 @@ def soak(
     invariant holds. Brings up a bank of its own, or uses the one in --data. Exit 0: so it is.
     1: not. 3: it cannot be said.
     """
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    try:
-        with measured_bank.bank(data, console) as folder:
-            found = asyncio.run(soaked(folder, console, minutes, share))
-    except UNMEASURED as error:
-        typer.echo(str(error) or repr(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
+    console = command_line.console(as_json=as_json)
+    with ends_with(CANNOT_SAY, *UNMEASURED), measured_bank.bank(data, console) as folder:
+        found = asyncio.run(soaked(folder, console, minutes, share))
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        print_json(found)
     if to_page is not None:
         write_whole(to_page, page(found.windows, found.samples))
     show(found, console)
@@ -128,7 +123,9 @@ class Tub:
             windows.append(window)
             samples.append(await self.observer.look(window.at_seconds, disk=True))
             self.console.print(line(window, samples[-1]))
-        rest_seconds, left = await self._rested()
+        ended = time.monotonic()
+        left = await self.observer.at_rest(REST_SECONDS_MAX)
+        rest_seconds = round(time.monotonic() - ended, 1)
         met = together(windows, samples)
         grown = 2**20 * (samples[-1].disk_mib - before.disk_mib)
         return Soak(
@@ -168,20 +165,10 @@ class Tub:
             windows = [window async for window in told(job)]
             found.append(round(sum(window.done for window in windows) / seconds, 1))
             self.console.print(f"{clients:5} clients  {found[-1]:,.0f}/s")
-            await self._rested()
+            await self.observer.at_rest(REST_SECONDS_MAX)
         if not (peak := max(found[1:])):
             raise CannotSay("nothing was done: see ./cbs logs")
         return peak
-
-    async def _rested(self) -> tuple[float, dict[str, int]]:
-        """How long it took until nothing waits, or what waits after REST_SECONDS_MAX."""
-        began = time.monotonic()
-        while True:
-            left = (await self.observer.look()).waiting
-            passed = time.monotonic() - began
-            if not left or passed > REST_SECONDS_MAX:
-                return round(passed, 1), left
-            await asyncio.sleep(POLL_SECONDS)
 
 
 async def told(job: Mix) -> AsyncIterator[Window]:

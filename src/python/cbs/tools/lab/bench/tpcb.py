@@ -1,16 +1,13 @@
 """pgbench's TPC-B on the bank's own PostgreSQL: what this machine is worth, to compare with."""
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import asyncpg
-
-from cbs.tools.local.databases import in_own_loop
+from cbs.tools.local.databases import connected, in_own_loop
 from cbs.tools.local.postgres import ADMIN, program, with_database
+from cbs.tools.local.process import output_of
 
 CLIENTS, THREADS, SCALE = 32, 2, 32
 DATABASE = "cbs_bench_tpcb"
@@ -42,21 +39,11 @@ def run(url: str, passfile: Path, *, seconds: int) -> tuple[float, float]:
 
 
 def _pgbench(argv: list[str], passfile: Path, seconds_max: int) -> str:
-    """Raises subprocess.SubprocessError. The password is in the file alone."""
-    done = subprocess.run(
-        [program("pgbench"), *argv],
-        env={**os.environ, "PGPASSFILE": str(passfile)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=seconds_max,
-    )
-    return done.stdout
+    """Raises OSError. The password is in the file alone."""
+    password = {"PGPASSFILE": str(passfile)}
+    return output_of([program("pgbench"), *argv], env=password, seconds_max=seconds_max)
 
 
 async def _execute(url: str, passfile: Path, statement: str) -> None:
-    connection = await asyncpg.connect(url, passfile=passfile)
-    try:
+    async with connected(url, passfile=passfile) as connection:
         await connection.execute(statement)
-    finally:
-        await connection.close()

@@ -1,7 +1,6 @@
 """`cbs chaos`: a bank under traffic is broken again and again, and must not have lost a thing."""
 
 import asyncio
-import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,6 @@ from random import Random
 from typing import Annotated
 
 import asyncpg
-import msgspec
 import typer
 import uvloop
 from rich.console import Console
@@ -22,7 +20,16 @@ from cbs.tools.lab.chaos.outcome import Outcome
 from cbs.tools.lab.chaos.records import Records, Violation
 from cbs.tools.lab.chaos.resolve_unanswered import Settlement
 from cbs.tools.lab.chaos.target_bank import TargetBank, evidence, target
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO
+from cbs.tools.local import command_line
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    DONE,
+    NO,
+    AsJson,
+    ends_with,
+    json_text,
+    print_json,
+)
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.public_api import NoBank, PublicApi
@@ -35,8 +42,8 @@ NO_TIME = "there was no time for it"
 CALM_SECONDS, LINE_SECONDS, VERIFY_PAUSE = 2.0, 5.0, 10
 TOLD = ("asked", "accepted", "refused", "unanswered")
 UNSAID = (
-    *(CannotStart, NoBank, subprocess.SubprocessError, OSError),
-    *(*resolve_unanswered.UNSETTLED, asyncpg.PostgresError, asyncpg.InterfaceError),
+    *(CannotStart, NoBank, OSError, *resolve_unanswered.UNSETTLED),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError),
 )
 
 
@@ -65,7 +72,7 @@ def chaos(
             "--from-pex", metavar="DIST", help="Break the PEXes that ./pants package :: made."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Break a bank under traffic: kill and stop its parts, cut and slow what lies between them,
     lose NATS's data and answers of COMMITs, fill disks, move clocks.
@@ -74,20 +81,19 @@ def chaos(
     the evidence if a promise was broken. The seed chooses the faults and what clients ask; what
     meets what is up to the machine. Exit 0: all was kept. 1: not. 3: it cannot be said.
     """
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
+    console = command_line.console(as_json=as_json)
     kinds = _kinds(only)
     timed = kills is None and rounds is None
     limit = Limit(seconds=60 * minutes if timed else None, kills=kills, rounds=rounds)
-    try:
-        with target(console, from_pex, disks=faults.FULL in kinds) as bank:
-            found = uvloop.run(Chaos(bank, console, seed, clients, limit, kinds).run())
-            if found.broken:
-                write_whole(evidence(bank.folder), _text(found))
-    except UNSAID as error:
-        typer.echo(str(error) or repr(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
+    with (
+        ends_with(CANNOT_SAY, *UNSAID),
+        target(console, from_pex, disks=faults.FULL in kinds) as bank,
+    ):
+        found = uvloop.run(Chaos(bank, console, seed, clients, limit, kinds).run())
+        if found.broken:
+            write_whole(evidence(bank.folder), json_text(found))
     if as_json:
-        typer.echo(_text(found))
+        print_json(found)
     outcome.show(found, console)
     raise typer.Exit(NO if found.broken else CANNOT_SAY if found.uncertain else DONE)
 
@@ -97,10 +103,6 @@ def _kinds(only: list[str] | None) -> tuple[str, ...]:
         known = ", ".join(faults.KINDS)
         raise typer.BadParameter(f"no such fault: {', '.join(strange)}; there is: {known}")
     return tuple(kind for kind in faults.KINDS if not only or kind in only)
-
-
-def _text(found: Outcome) -> str:
-    return msgspec.json.format(msgspec.json.encode(found, enc_hook=str), indent=1).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,17 +5,19 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
+from functools import partial
+from operator import not_
 
 import msgspec
 
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
+from cbs.tools.lab import usage
 from cbs.tools.lab.chaos.faults import FULL, LOSE
 from cbs.tools.lab.chaos.records import Violation
 from cbs.tools.local import health, state
 from cbs.tools.local.folder import Folder
+from cbs.tools.local.waiting import until
 from cbs.tools.ops.verify.snapshots import Snapshots
 from cbs.tools.ops.verify.verify import places_of
 
@@ -56,7 +58,7 @@ async def converge(
         violations.append(Violation(promise=promise, about=about, found=found))
 
     found = Convergence(after=next((kind for kind in DUE_SECONDS_AFTER if kind in kinds), ""))
-    if late := await _until(READY_SECONDS_MAX, lambda: _not_ready(folder)):
+    if late := await _none_left(READY_SECONDS_MAX, lambda: _not_ready(folder)):
         broken(f"not ready after {READY_SECONDS_MAX:.0f} s", ", ".join(late))
         return found
     ready_at = time.monotonic()
@@ -66,7 +68,7 @@ async def converge(
         found.queues |= dict.fromkeys(still, round(time.monotonic() - ready_at, 1))
         return still
 
-    left = await _until(CONVERGED_SECONDS_MAX, waiting)
+    left = await _none_left(CONVERGED_SECONDS_MAX, waiting)
     found.queues_seconds = round(time.monotonic() - ready_at, 1)
     if left:
         broken(f"not empty after {CONVERGED_SECONDS_MAX:.0f} s", str(left))
@@ -84,14 +86,10 @@ async def converge(
     return found
 
 
-async def _until(seconds_max: float, left: Callable[[], dict[str, int]]) -> dict[str, int]:
+async def _none_left(seconds_max: float, left: Callable[[], dict[str, int]]) -> dict[str, int]:
     """What is left when nothing is, or when it has taken too long."""
-    deadline = time.monotonic() + seconds_max
-    while True:
-        still = await asyncio.to_thread(left)
-        if not still or time.monotonic() > deadline:
-            return still
-        await asyncio.sleep(POLL_SECONDS)
+    look = partial(asyncio.to_thread, left)
+    return await until(look, done=not_, seconds=seconds_max, every=POLL_SECONDS)
 
 
 def _not_ready(folder: Folder) -> dict[str, int]:
@@ -119,12 +117,9 @@ def _waiting(folder: Folder) -> dict[str, int]:
 def memory_mib(folder: Folder) -> dict[str, int]:
     """Resident memory of every part's process (of PostgreSQL: of its first)."""
     running = state.read(folder.state)
-    found = {}
-    for part in running.programs if running else ():
-        with suppress(OSError, StopIteration):
-            lines = Path(f"/proc/{part.pid}/status").read_text().splitlines()
-            found[part.name] = int(next(x for x in lines if x.startswith("VmRSS")).split()[1]) >> 10
-    return found
+    parts = running.programs if running else ()
+    found = {part.name: usage.memory_mib(part.pid, "VmRSS") for part in parts}
+    return {name: int(mib) for name, mib in found.items() if mib}
 
 
 def grown(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[Violation]:

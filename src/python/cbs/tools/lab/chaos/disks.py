@@ -7,13 +7,14 @@ filled up, and other programs on this machine keep their disk.
 import os
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from cbs.tools.local.waiting import wait_until
+
 SERVERS = ("postgres", "nats")
 SIZE = "8g"  # never reached: what a bank needs is taken from memory, and no more
-TRIES_MAX, POLL_SECONDS = 50, 0.02
+FILL_SECONDS_MAX = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,9 @@ class Disk:
 
     def fill(self) -> None:
         """Leave no room for another block; raises OSError."""
-        for _ in range(TRIES_MAX):
-            if self._resize(str(self._used)):
-                return
-            time.sleep(POLL_SECONDS)  # more was written meanwhile
-        raise OSError(f"{self.path} cannot be made full")
+        # Not at once where more is written meanwhile.
+        if not wait_until(lambda: self._resize(str(self._used)), seconds=FILL_SECONDS_MAX):
+            raise OSError(f"{self.path} cannot be made full")
 
     def empty(self) -> None:
         """Give the room back; raises OSError."""

@@ -27,10 +27,13 @@ from cbs.tools.lab.chaos.faults import (
     Fault,
 )
 from cbs.tools.lab.chaos.target_bank import TargetBank
+from cbs.tools.lab.usage import children_of
 from cbs.tools.local import databases, secrets, state
+from cbs.tools.local.databases import connected
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import ADMIN, with_database
 from cbs.tools.local.process import started
+from cbs.tools.local.waiting import until
 
 STARTED_SECONDS_MAX, POLL_SECONDS = 60.0, 0.02
 STORE = "store"
@@ -110,15 +113,17 @@ class Nemesis:
         """Lose the answer of the next COMMIT, if there is one soon."""
         links = self.target.links
         link = links.by_name[f"{fault.part} postgres"]
-        before, deadline = link.commits_taken, _time() + COMMIT_SECONDS_MAX
+        before = link.commits_taken
+
+        async def is_taken() -> bool:
+            return link.commits_taken > before
+
         links.set(link.take_commit, True)
         try:
-            while link.commits_taken == before and _time() < deadline:  # noqa: ASYNC110 (a thread)
-                await asyncio.sleep(POLL_SECONDS)
+            if await until(is_taken, seconds=COMMIT_SECONDS_MAX, every=POLL_SECONDS):
+                self._did(fault)
         finally:
             links.set(link.take_commit, False)
-        if link.commits_taken > before:
-            self._did(fault)
 
     async def _clock(self, fault: Fault) -> None:
         clocks = self.target.clocks
@@ -146,22 +151,21 @@ class Nemesis:
         return sum(n for what, n in self.done.items() if what.startswith((KILL, LOSE)))
 
     async def _pid(self, part: str) -> int:
-        deadline = _time() + STARTED_SECONDS_MAX
-        while True:
+        async def living() -> int:
             running = state.read(self.folder.state)
-            for program in running.programs if running else ():
-                if program.name == part and program.pid and started(program.pid):
-                    return program.pid
-            if _time() > deadline:
-                raise CannotBreak(f"{part} did not come back in {STARTED_SECONDS_MAX:.0f} s")
-            await asyncio.sleep(POLL_SECONDS)
+            pids = [each.pid for each in running.programs if each.name == part] if running else []
+            return next((pid for pid in pids if pid and started(pid)), 0)
+
+        if pid := await until(living, seconds=STARTED_SECONDS_MAX, every=POLL_SECONDS):
+            return pid
+        raise CannotBreak(f"{part} did not come back in {STARTED_SECONDS_MAX:.0f} s")
 
     async def _stop(self, fault: Fault) -> None:
         """Let a part stand still, holding all it holds, and go on as if nothing had been."""
         pid = await self._pid(fault.part)
         _send(pid, signal.SIGSTOP)
         # The first stands still, so it starts no more of them.
-        stopped = {each: started(each) for each in (pid, *_children(pid))}
+        stopped = {each: started(each) for each in (pid, *children_of(pid))}
         for child in stopped:
             _send(child, signal.SIGSTOP)
         self._did(fault)
@@ -189,50 +193,34 @@ class Nemesis:
 
     async def _cut(self, service: str) -> None:
         """Have the server end all of a service's connections, whatever they are doing."""
-        deadline = _time() + STARTED_SECONDS_MAX
-        while True:
+        why = ""
+
+        async def is_cut() -> bool:
+            nonlocal why
             try:
                 await self._end_connections(databases.runtime_of(service))
-                return
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if _time() > deadline:
-                    raise CannotBreak(f"postgres does not answer: {error}") from error
-            await asyncio.sleep(POLL_SECONDS)
+                why = str(error)
+                return False
+            return True
+
+        if not await until(is_cut, seconds=STARTED_SECONDS_MAX, every=POLL_SECONDS):
+            raise CannotBreak(f"postgres does not answer: {why}")
 
     async def _end_connections(self, role: str) -> None:
         running = state.read(self.folder.state)
         assert running is not None
-        connection = await asyncpg.connect(
+        async with connected(
             with_database(running.postgres_url, "postgres", ADMIN),
             passfile=secrets.pgpass(self.folder, ADMIN),
             timeout=CONNECT_SECONDS_MAX,
-        )
-        try:
-            await connection.execute("SET statement_timeout = '5s'")
+            command_timeout=CONNECT_SECONDS_MAX,
+        ) as connection:
             await connection.fetchval(CONNECTIONS_OF, role)
-        finally:
-            await connection.close(timeout=CONNECT_SECONDS_MAX)
 
     def _set_apart(self) -> Path:
         store = self.folder["nats"] / STORE
         return store.rename(store.with_name(f"{STORE}-lost-{self.kills}"))
-
-
-def _time() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name in parentheses may hold spaces; the state and the parent follow it.
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue  # gone by now
-        if parent == pid:
-            found.append(int(stat.parent.name))
-    return found
 
 
 def _send(pid: int, number: signal.Signals) -> None:
@@ -243,7 +231,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 async def _gone(pid: int) -> None:
-    while True:
-        if started(pid) is None:
-            return
-        await asyncio.sleep(POLL_SECONDS)
+    async def is_gone() -> bool:
+        return started(pid) is None
+
+    await until(is_gone, seconds=STARTED_SECONDS_MAX, every=POLL_SECONDS)

@@ -1,8 +1,7 @@
 """After the trouble the bank answers what was left open, and is whole."""
 
-import asyncio
-import time
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import msgspec
@@ -13,6 +12,7 @@ from cbs.tools.lab.chaos.client import Holder, once
 from cbs.tools.lab.chaos.records import Asked, Due, Records, Violation, leaking_freezes
 from cbs.tools.lab.demo.workers import each
 from cbs.tools.local.public_api import NoAnswer, PublicApi, Refused
+from cbs.tools.local.waiting import until
 
 ANSWERED_SECONDS_MAX = 60.0
 POLL_SECONDS, AT_ONCE = 0.1, 16
@@ -110,12 +110,9 @@ class Settlement:
             return None
 
     async def _repeat(self, asked: Asked) -> None:
-        deadline = time.monotonic() + ANSWERED_SECONDS_MAX
-        while not await once(self.api, self.records, asked):
-            if time.monotonic() > deadline:
-                self.records.contradicted(asked, f"no answer in {ANSWERED_SECONDS_MAX:.0f} s")
-                return
-            await asyncio.sleep(POLL_SECONDS)
+        ask = partial(once, self.api, self.records, asked)
+        if not await until(ask, seconds=ANSWERED_SECONDS_MAX, every=POLL_SECONDS):
+            self.records.contradicted(asked, f"no answer in {ANSWERED_SECONDS_MAX:.0f} s")
 
     def _agrees(self, asked: Asked, said: Request) -> None:
         """What was said of a request is what asking for it again gives."""

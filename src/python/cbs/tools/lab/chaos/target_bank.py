@@ -9,9 +9,7 @@ something is killed every other second would then mostly be down, and little of 
 import asyncio
 import os
 import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,15 +21,14 @@ from rich.console import Console
 from cbs.tools.lab.chaos import faulty_network
 from cbs.tools.lab.chaos.clocks import ClockedPlan, Clocks
 from cbs.tools.lab.chaos.disks import disks_of
-from cbs.tools.local import state
 from cbs.tools.local.bank import Bank, clear_up
-from cbs.tools.local.folder import Folder, cache_folder
+from cbs.tools.local.folder import Folder
 from cbs.tools.local.parts import Parts
 from cbs.tools.local.plan import Plan
-from cbs.tools.local.process import mortal, running
+from cbs.tools.local.scratch_bank import brought_up, scratch_folder
 from cbs.tools.local.supervisor import Supervisor
 
-STEADY_SECONDS, UP_SECONDS_MAX = 1.0, 300
+STEADY_SECONDS = 1.0
 
 
 class Wanted(msgspec.Struct, kw_only=True):
@@ -57,18 +54,11 @@ def target(console: Console, from_pex: Path | None, *, disks: bool) -> Iterator[
     lies beside it is erased with it, but kept on an error, and if the block wrote the file
     `evidence`. Raises CannotStart."""
     Plan.of({}, from_pex)  # says at once what is missing
-    # On the disk that a bank would have, not in a temporary folder that may be in memory.
-    cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="chaos-", dir=cache))
+    place = scratch_folder("chaos")
     folder, clocks = Folder.at(place / "bank"), Clocks(place / "clocks")
     clocks.make()
     console.print(f"starting a bank in {folder.root}")
     argv = [sys.executable, "-P", "-m", "cbs.tools.lab.chaos.target_bank", str(place)]
-
-    def is_ready() -> bool:
-        now = state.read(folder.state)
-        return now is not None and now.phase == "ready"
 
     keep = True
     try:
@@ -76,13 +66,7 @@ def target(console: Console, from_pex: Path | None, *, disks: bool) -> Iterator[
             dist = str(from_pex.resolve()) if from_pex else ""
             wanted = Wanted(dist=dist, disks=disks, links=network.ports)
             _wanted(place).write_bytes(msgspec.json.encode(wanted))
-            # Ends with this process, however that ends.
-            with running(
-                mortal(argv, death=signal.SIGTERM),
-                log=place / "log",
-                is_ready=is_ready,
-                seconds=UP_SECONDS_MAX,
-            ):
+            with brought_up(folder, argv):
                 yield TargetBank(folder=folder, links=network, clocks=clocks)
             keep = evidence(folder).exists()
     except KeyboardInterrupt:

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 import uvloop
 from rich.console import Console
@@ -14,13 +13,22 @@ from cbs.kernel.money import Currency, Money
 from cbs.tools.lab.demo import trade
 from cbs.tools.lab.demo.history import History, Unusable, read_history
 from cbs.tools.lab.demo.replay import Difference, Replay, Report
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local import command_line
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    DONE,
+    NO,
+    WRONG_USAGE,
+    AsJson,
+    Data,
+    ends_with,
+    print_json,
+)
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.progress import counted
 from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
 from cbs.tools.ops.verify import verify
 
-USAGE = 2
 CUSTOMERS_MAX, TRANSFERS_MAX = 100_000, 10_000_000
 DIFFERENCES_SHOWN_MAX, BAD_SHOWN_MAX = 20, 100
 BANK = "PKDD99"
@@ -44,7 +52,7 @@ def demo(
         str,
         typer.Option(help="The old bank; histories that use the same numbers need two names."),
     ] = BANK,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make up new customers who pay each other, and verify; or replay an old bank's history.
 
@@ -52,23 +60,16 @@ def demo(
     A history is posted once, however often it is replayed. Exit 0: done, and all agrees. 1: it
     does not. 2: that is no history. 3: no bank answers.
     """
-    # Progress goes where it does not mix with what a program reads.
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    folder = Folder.at(data)
-    try:
+    console, folder = command_line.console(as_json=as_json), Folder.at(data)
+    with (
+        ends_with(WRONG_USAGE, Unusable),
+        ends_with(NO, Refused, saying="the bank refuses: "),
+        ends_with(CANNOT_SAY, NoBank, NoAnswer, *verify.UNANSWERED),
+    ):
         if history is None:
             code = _traded(folder, console, customers, transfers, seed, as_json)
         else:
             code = _replayed(folder, console, history, bank, as_json)
-    except Unusable as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(USAGE) from None
-    except Refused as refusal:
-        typer.echo(f"the bank refuses: {refusal}", err=True)
-        raise typer.Exit(NO) from None
-    except (NoBank, NoAnswer, OSError, *verify.UNANSWERED) as error:
-        typer.echo(str(error) or repr(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
     raise typer.Exit(code)
 
 
@@ -91,11 +92,7 @@ def _traded(
         )
     )
     if as_json:
-        report = msgspec.json.encode(
-            {"summary": summary, "verify": findings},
-            enc_hook=str,
-        )
-        typer.echo(msgspec.json.format(report, indent=1))
+        print_json({"summary": summary, "verify": findings})
     console.print(
         f"verify: {sum(f.outcome == 'holds' for f in findings)} of {len(findings)} invariants hold"
     )
@@ -138,7 +135,7 @@ def _replayed(folder: Folder, console: Console, path: Path, bank: str, as_json: 
     api = PublicApi.of(folder, "importer")
     report = uvloop.run(_replay(api, history, bank, console))
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=1))
+        print_json(report)
     console.print("\n".join(replayed_lines(report)))
     return NO if report.differences else DONE
 

@@ -10,16 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import asyncpg
 import msgspec
 import typer
-from rich.console import Console
 
 from cbs.bank import SERVICES
-from cbs.tools.local import databases, postgres, secrets, state
-from cbs.tools.local.commands import CANNOT_SAY, NO, Data
+from cbs.tools.local import command_line, databases, postgres, secrets, state
+from cbs.tools.local.command_line import CANNOT_SAY, NO, AsJson, Data, ends_with, print_json
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import with_database
 from cbs.tools.ops.backup import manifest
@@ -29,6 +28,7 @@ from cbs.tools.ops.backup.manifest import Damaged, Manifest
 
 KEPT_DEFAULT, KEPT_MAX = 7, 1000
 START = re.compile(r"^START WAL LOCATION: \S+ \(file ([0-9A-F]{24})\)$", re.M)
+NOT_DONE = (AnothersShelf, Damaged, OSError, asyncpg.PostgresError)
 SECRETS_STAY = (
     "secrets are not in it: keep {key} elsewhere, for without it customers cannot be read;"
     " the others are made anew. --with-secrets puts them in"
@@ -90,7 +90,7 @@ def backup(
         typer.Option("--with-secrets", help="Put the bank's secrets in: guard it like the bank."),
     ] = False,
     postgres_url: PostgresUrl = "",
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Back the bank up while it works; from then on its changes are archived beside the backup.
 
@@ -98,23 +98,16 @@ def backup(
     --postgres-url only the copy. Exit 3: the bank is not up, or its PostgreSQL is one of your own.
     """
     folder = Folder.at(data)
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
+    console = command_line.console(as_json=as_json)
     if postgres_url and (to is None or with_secrets):
         raise typer.BadParameter("with it goes --to, and never --with-secrets", param_hint="URL")
-    try:
+    with ends_with(CANNOT_SAY, NotPossible), ends_with(NO, *NOT_DONE, saying="no backup: "):
         subject = _elsewhere(postgres_url) if postgres_url else _here(folder)
         shelf = Shelf.of((to or shelf_beside(folder)).expanduser().resolve(), subject.bank)
         taken, removed = _taken(subject, shelf, keep, with_secrets, console.print)
-    except NotPossible as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
-    except (AnothersShelf, Damaged, OSError, asyncpg.PostgresError) as error:
-        typer.echo(f"no backup: {error}", err=True)
-        raise typer.Exit(NO) from None
-    said = {"path": str(taken.path), "removed": removed}
     if as_json:
-        whole: dict[str, Any] = said | msgspec.to_builtins(taken.manifest)
-        typer.echo(json.dumps(whole, indent=1))
+        said = {"path": taken.path, "removed": removed}
+        print_json(said | msgspec.to_builtins(taken.manifest))
     console.print(f"backed up in {taken.path} ({taken.manifest.bytes >> 20} MiB)")
     if postgres_url:
         console.print(NO_ARCHIVE)
@@ -123,8 +116,8 @@ def backup(
 
 
 def _here(folder: Folder) -> Subject:
-    running = state.read(folder.state)
-    if running is None or running.phase != "ready":
+    running = state.ready(folder.state)
+    if running is None:
         raise NotPossible(f"no bank is up in {folder.root}: ./cbs up")
     if "postgres" in running.external:
         names = ", ".join(databases.runtime_of(service) for service in SERVICES)

@@ -8,7 +8,6 @@ import gzip
 import re
 import secrets
 import shutil
-import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from cbs.tools.local import wal_segment
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.postgres import program
+from cbs.tools.local.process import output_of
 from cbs.tools.ops.backup.manifest import (
     DATA,
     FILE,
@@ -58,14 +58,10 @@ class Backup:
 
     def check(self, until: datetime | None) -> None:
         """Raises Damaged unless every byte needed to reach `until` (None: the end) is right."""
-        checked = subprocess.run(
-            [program("pg_verifybackup"), "--quiet", str(self.data)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if checked.returncode != 0:
-            raise Damaged(f"{self.path} is damaged: use another\n{checked.stderr.strip()}")
+        try:
+            output_of([program("pg_verifybackup"), "--quiet", str(self.data)])
+        except OSError as error:
+            raise Damaged(f"{self.path} is damaged: use another\n{error}") from None
         self._check_wal(until)
 
     def _check_wal(self, until: datetime | None) -> None:

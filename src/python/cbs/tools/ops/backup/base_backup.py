@@ -1,22 +1,21 @@
 """A server is copied while it works, by its own protocol; what it says of itself is in no copy."""
 
-import asyncio
 import os
 import re
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from cbs.bank import SERVICES
 from cbs.tools.local import databases, postgres
+from cbs.tools.local.databases import connected
 from cbs.tools.local.postgres import with_database
-from cbs.tools.local.process import mortal
+from cbs.tools.local.process import mortal, output_of
+from cbs.tools.local.waiting import until
 
 ARCHIVED_SECONDS_MAX, COPY_SECONDS_MAX = 60.0, 12 * 3600.0
 POLL_SECONDS, LINE_SECONDS = 0.2, 5.0
@@ -33,21 +32,18 @@ class Server:
     url: str
     passfile: Path | None = None
 
-    async def _connected(self, database: str = "") -> Any:
+    def _connected(self, database: str = "") -> AbstractAsyncContextManager[Any]:
         url = with_database(self.url, database) if database else self.url
-        return await asyncpg.connect(url, passfile=self.passfile)
+        return connected(url, passfile=self.passfile)
 
     async def standing(self) -> tuple[dict[str, int], dict[str, int]]:
         """The head of every outbox, and what the customers have in each currency."""
         facts, owed = {}, {}
         for service in SERVICES:
-            inside = await self._connected(databases.runtime_of(service))
-            try:
+            async with self._connected(databases.runtime_of(service)) as inside:
                 facts[service] = await inside.fetchval("SELECT position FROM outbox_head")
                 if service == "ledger":
                     owed = {row["currency"]: row["minor"] for row in await inside.fetch(OWED)}
-            finally:
-                await inside.close()
         return facts, owed
 
     def copied(self, target: Path, say: Callable[[str], None]) -> None:
@@ -76,8 +72,7 @@ class Server:
 
     async def told(self, *, archives: bool) -> dict[str, Any]:
         """What it says of itself now; if it archives, once the archive has all of before."""
-        asked = await self._connected()
-        try:
+        async with self._connected() as asked:
             # Taken before the switch, so that the moment is in the archive.
             ended_at = await asked.fetchval("SELECT clock_timestamp()")
             if archives:
@@ -88,22 +83,16 @@ class Server:
                 "postgres": await asked.fetchval("SHOW server_version"),
                 "system": str(system),
             }
-        finally:
-            await asked.close()
 
     async def major(self) -> int:
         """The major version of the server."""
-        asked = await self._connected()
-        try:
+        async with self._connected() as asked:
             return int(await asked.fetchval("SHOW server_version_num")) // 10_000
-        finally:
-            await asked.close()
 
 
 def own_major() -> int:
     """Of the programs that copy and restore here."""
-    argv = [postgres.program("pg_basebackup"), "--version"]
-    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    said = output_of([postgres.program("pg_basebackup"), "--version"])
     found = MAJOR.search(said)
     assert found, said
     return int(found[1])
@@ -113,11 +102,9 @@ async def _archived(admin: Any) -> None:
     # Something to switch after: recovery to a moment wants to see a commit that is later.
     await admin.execute("COMMENT ON DATABASE postgres IS 'cbs backup'")
     last = await admin.fetchval("SELECT pg_walfile_name(pg_switch_wal())")
-    deadline = time.monotonic() + ARCHIVED_SECONDS_MAX
-    while not await admin.fetchval("SELECT last_archived_wal >= $1 FROM pg_stat_archiver", last):
-        if time.monotonic() > deadline:
-            raise OSError("PostgreSQL does not archive its WAL: see ./cbs logs postgres")
-        await asyncio.sleep(POLL_SECONDS)
+    archived = "SELECT last_archived_wal >= $1 FROM pg_stat_archiver"
+    if not await until(lambda: admin.fetchval(archived, last), seconds=ARCHIVED_SECONDS_MAX):
+        raise OSError("PostgreSQL does not archive its WAL: see ./cbs logs postgres")
 
 
 def _size_now(folder: Path) -> int:

@@ -51,7 +51,7 @@ def in_private(
             said_at = time.monotonic()
             reached = LAST_SEGMENT.findall(log.read_text(errors="replace"))
             say(f"  … recovering{f', WAL segment {reached[-1]}' if reached else ''}")
-        return _says_ready(data)
+        return bool(postgres.says_ready(data))
 
     try:
         postgres.clear_stale_lock(data)
@@ -65,14 +65,6 @@ def in_private(
             yield f"postgresql://{postgres.ADMIN}@/postgres?host={entry}&port=5432"
     finally:
         shutil.rmtree(entry, ignore_errors=True)
-
-
-def _says_ready(data: Path) -> bool:
-    try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        return False
-    return len(lines) >= 8 and lines[7].strip() == "ready"
 
 
 def prepare(backup: Backup, draft: Path) -> None:

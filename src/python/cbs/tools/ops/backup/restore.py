@@ -1,7 +1,6 @@
 """A restore takes effect in one step at its end: what was there stays until it has succeeded."""
 
 import asyncio
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,9 +15,17 @@ import typer
 from rich.console import Console
 
 from cbs.bank import SERVICES
-from cbs.tools.local import databases, nats_server, postgres, secrets, state
+from cbs.tools.local import command_line, databases, nats_server, postgres, secrets, state
 from cbs.tools.local.bank import clear_up
-from cbs.tools.local.commands import CANNOT_SAY, NO, Data
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    NO,
+    WRONG_USAGE,
+    AsJson,
+    Data,
+    ends_with,
+    print_json,
+)
 from cbs.tools.local.folder import Folder, InUse, NotABank, write_whole
 from cbs.tools.local.parts import replaced
 from cbs.tools.local.plan import Plan
@@ -29,12 +36,15 @@ from cbs.tools.ops.backup.backup import NotPossible
 from cbs.tools.ops.backup.backup_repository import Backup, OutOfReach, found
 from cbs.tools.ops.backup.manifest import Damaged, NotABackup
 
-WRONG_USAGE = 2
-NOT_DONE = (Damaged, OutOfReach, InUse, NotABank, CannotStart, OSError, asyncpg.PostgresError)
-
 
 class NotRestored(RuntimeError):
     """The restore is refused; the message says why and what to do."""
+
+
+NOT_DONE = (
+    *(NotRestored, restore_service.Diverged, Damaged, OutOfReach, InUse, NotABank, CannotStart),
+    *(OSError, asyncpg.PostgresError),
+)
 
 
 def moment(text: str) -> datetime:
@@ -82,7 +92,7 @@ def restore(
     yes: Annotated[
         bool, typer.Option("--yes", help="Replace what is there without asking.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Restore a bank that is down from a backup, and from what was archived after it.
 
@@ -92,22 +102,17 @@ def restore(
     if service is not None and service not in SERVICES:
         raise typer.BadParameter(f"there is {', '.join(SERVICES)}", param_hint="--service")
     folder = Folder.at(data)
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    try:
+    console = command_line.console(as_json=as_json)
+    with (
+        ends_with(WRONG_USAGE, NotABackup),
+        ends_with(CANNOT_SAY, NotPossible),
+        ends_with(NO, *NOT_DONE, saying="nothing is restored: "),
+    ):
         said = _restored(
             folder, source.resolve(), at, service, vault_key, lambda: _sure(folder, yes), console
         )
-    except NotABackup as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(WRONG_USAGE) from None
-    except NotPossible as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
-    except (NotRestored, restore_service.Diverged, *NOT_DONE) as error:
-        typer.echo(f"nothing is restored: {error}", err=True)
-        raise typer.Exit(NO) from None
     if as_json:
-        typer.echo(json.dumps(said, indent=1))
+        print_json(said)
     what = service or "the bank"
     console.print(f"{what} is restored in {folder.root}, until {said['last_change']}")
     console.print(f"then ./cbs up{folder.option} and ./cbs verify{folder.option}")
@@ -260,14 +265,11 @@ async def _adopted(folder: Folder, url: str) -> dict[str, int]:
 async def _heads(url: str) -> dict[str, int]:
     heads = {}
     for service in SERVICES:
+        place = with_database(url, databases.runtime_of(service))
         try:
-            inside = await asyncpg.connect(with_database(url, databases.runtime_of(service)))
+            heads[service] = await databases.number(place, restore_service.HEAD)
         except asyncpg.InvalidCatalogNameError:
             raise NotRestored(f"{service} {restore_service.DROPPED}") from None
-        try:
-            heads[service] = int(await inside.fetchval("SELECT position FROM outbox_head"))
-        finally:
-            await inside.close()
     return heads
 
 

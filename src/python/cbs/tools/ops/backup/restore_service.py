@@ -4,20 +4,18 @@ What it has heard less of the others, it hears again. What the others have heard
 has, it would say anew under the same positions, and nobody would listen: that is refused.
 """
 
-import os
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
 from cbs.tools.local import databases, postgres
+from cbs.tools.local.databases import connected, number
 from cbs.tools.local.postgres import with_database
-from cbs.tools.local.process import mortal
+from cbs.tools.local.process import output_of
 from cbs.tools.ops.verify.snapshots import Place
 from cbs.tools.ops.verify.verify import Finding, findings, line
 
@@ -55,7 +53,7 @@ class Move:
         own = databases.runtime_of(self.service)
         await self._others_are_there()
         try:
-            head = await _value(with_database(self.source, own), HEAD)
+            head = await number(with_database(self.source, own), HEAD)
         except asyncpg.InvalidCatalogNameError:
             raise Diverged(f"{self.service} {DROPPED}") from None
         lost = await self._known_elsewhere(head) + await self._known_before(own, head)
@@ -73,10 +71,10 @@ class Move:
             raise Diverged("\n".join(["the others do not agree:", *shown, _way_out(self.service)]))
         again = {}
         for other in declaration_of(self.service).hears:
-            heard = await _value(with_database(self.source, own), WATERMARK, other)
+            heard = await number(with_database(self.source, own), WATERMARK, other)
             url = self.source if other == self.service else self.target
             again[other] = (
-                await _value(with_database(url, databases.runtime_of(other)), HEAD) - heard
+                await number(with_database(url, databases.runtime_of(other)), HEAD) - heard
             )
             say(
                 f"{self.service} has heard {heard} facts of {other}, and hears {again[other]} again"
@@ -87,11 +85,13 @@ class Move:
         """Bring the database over; what the target had is replaced in one step at the end."""
         own, incoming = databases.runtime_of(self.service), self._incoming
         databases.in_own_loop(lambda: self._before(incoming))
-        _run("pg_dump", "--format=custom", "--file", str(dump), with_database(self.source, own))
+        words = ["--format=custom", "--file", str(dump), with_database(self.source, own)]
+        output_of([postgres.program("pg_dump"), *words])
         dump.chmod(0o600)
         there = with_database(self.target, incoming)
         # The schema is there already, empty and handed over.
-        _run("pg_restore", "--exit-on-error", "--single-transaction", "--dbname", there, str(dump))
+        words = ["--exit-on-error", "--single-transaction", "--dbname", there, str(dump)]
+        output_of([postgres.program("pg_restore"), *words])
         databases.in_own_loop(lambda: self._after(own, incoming))
 
     @property
@@ -105,20 +105,14 @@ class Move:
     async def _after(self, own: str, incoming: str) -> None:
         fingerprint = await databases.program_of(self.source, self.service)
         await databases.drop_database(self.target, own)
-        admin = await asyncpg.connect(self.target)
-        try:
+        async with connected(self.target) as admin:
             await admin.execute(f"ALTER DATABASE {incoming} RENAME TO {own}")
-        finally:
-            await admin.close()
         if fingerprint.isalnum():
             await databases.note_program(self.target, self.service, fingerprint)
 
     async def _others_are_there(self) -> None:
-        admin = await asyncpg.connect(self.target)
-        try:
+        async with connected(self.target) as admin:
             there = {row[0] for row in await admin.fetch("SELECT datname FROM pg_database")}
-        finally:
-            await admin.close()
         for other in SERVICES:
             if other != self.service and databases.runtime_of(other) not in there:
                 raise Diverged(
@@ -130,7 +124,7 @@ class Move:
         for other in SERVICES:
             if other != self.service and self.service in declaration_of(other).hears:
                 url = with_database(self.target, databases.runtime_of(other))
-                heard = await _value(url, WATERMARK, self.service)
+                heard = await number(url, WATERMARK, self.service)
                 if heard > head:
                     lost.append(f"{other} has heard {heard} facts of {self.service}, not {head}")
         if lost:
@@ -139,11 +133,9 @@ class Move:
 
     async def _recorded(self, head: int) -> list[str]:
         """The facts that would be lost, as the audit log has them."""
-        audit = await asyncpg.connect(with_database(self.target, databases.runtime_of("audit")))
-        try:
+        url = with_database(self.target, databases.runtime_of("audit"))
+        async with connected(url) as audit:
             rows = await audit.fetch(LOST, self.service, head, LOST_SHOWN_MAX + 1)
-        finally:
-            await audit.close()
         shown = [
             f"    {row['position']} {row['fact']} of {row['subject']}, {row['at'].isoformat()}"
             for row in rows[:LOST_SHOWN_MAX]
@@ -154,11 +146,11 @@ class Move:
         """What the database that is to be replaced has more, if it can be read at all."""
         try:
             there = with_database(self.target, own)
-            had = await _value(there, HEAD)
+            had = await number(there, HEAD)
             lost = [f"{self.service} itself has said {had} facts, not {head}"] * (had > head)
             if self.service == "audit":
-                tree = await _value(there, TREE)
-                back = await _value(with_database(self.source, own), TREE)
+                tree = await number(there, TREE)
+                back = await number(with_database(self.source, own), TREE)
                 if tree > back:
                     lost.append(
                         f"the audit log has {tree} entries, not {back}: grown again it could have"
@@ -191,23 +183,3 @@ def _way_out(service: str) -> str:
         f"so {service} does not come back alone to this moment. Name a later one with --at, or none"
         " for all that was archived; or restore the whole bank: the same without --service"
     )
-
-
-async def _value(url: str, query: str, *values: Any) -> int:
-    connection = await asyncpg.connect(url)
-    try:
-        return int(await connection.fetchval(query, *values) or 0)
-    finally:
-        await connection.close()
-
-
-def _run(name: str, *words: str) -> None:
-    done = subprocess.run(
-        mortal([postgres.program(name), *words]),
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise OSError(f"{name} failed: {done.stderr[-2000:]}")

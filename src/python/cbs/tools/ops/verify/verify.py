@@ -16,7 +16,7 @@ from cbs.platform import invariants
 from cbs.platform.declaration import declaration_of
 from cbs.platform.invariants import CannotSay, Check
 from cbs.tools.local import databases, secrets, state
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, Data
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import with_database
 from cbs.tools.ops.verify.every_service import checks_of_every

@@ -1,17 +1,14 @@
 """`cbs release deploy` and `rollback`: a release ends promoted, or as if it had not been."""
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
-import msgspec
 import typer
 
 from cbs.bank import SERVICES
-from cbs.tools.local.commands import CANNOT_SAY, DONE, NO
-from cbs.tools.release.commands import EXIT, Desk, To, Version, known, named, progress, said_plainly
+from cbs.tools.local.command_line import DONE, NO, print_json
+from cbs.tools.release.commands import EXIT, Desk, To, Version, cannot_say, known, named, progress
 from cbs.tools.release.deploy.composition import Outfit, alone, last_good
 from cbs.tools.release.deploy.options import Options, with_options
 from cbs.tools.release.deploy.releases import (
@@ -50,7 +47,7 @@ def deploy(
     _checked(service, to)
     if resume and abort:
         raise typer.BadParameter("--resume and --abort say opposite things")
-    with _said():
+    with cannot_say(CannotGoOn):
         desk = options.desk()
         with alone(desk.place, to):
             release = _under_way(desk, service, to, resume or abort)
@@ -67,7 +64,7 @@ def rollback(service: Service, to: To, options: Options) -> None:
     Exit codes as of deploy, and --resume and --abort are given to deploy. 1 if there is no such.
     """
     _checked(service, to)
-    with _said():
+    with cannot_say(CannotGoOn):
         desk = options.desk()
         with alone(desk.place, to):
             _under_way(desk, service, to, False)
@@ -105,16 +102,6 @@ def _checked(service: str, to: str) -> None:
     named(to)
     if service not in (*SERVICES, "gateway"):
         raise typer.BadParameter(f"{service} is a client, and is deployed by whoever runs it")
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    try:
-        with said_plainly():
-            yield
-    except CannotGoOn as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
 
 
 def _under_way(desk: Desk, service: str, to: str, wanted: bool) -> Release | None:
@@ -160,7 +147,7 @@ def _go_on(outfit: Outfit, release: Release, *, abort: bool, as_json: bool) -> N
             " --abort"
         ) from None
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(release), indent=1).decode())
+        print_json(release)
     else:
         typer.echo(line(release))
     raise typer.Exit(DONE if release.outcome is Outcome.PROMOTED else EXIT[release.answer])

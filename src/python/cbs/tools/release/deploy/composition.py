@@ -19,9 +19,7 @@ from cbs.tools.release.deploy.releases import Done, Journal, Release, Step
 from cbs.tools.release.deploy.steps import CannotGoOn, Deploying, Environment
 from cbs.tools.release.deploy.watch import Watch
 from cbs.tools.release.gate import audit, signatures
-from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.records import Deployment, Verdict, Way, now
-from cbs.tools.release.gate.runner import Runner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +53,9 @@ class Outfit:
             say=progress,
         )
 
-    def gate(self) -> Gate:
-        runner = Runner(history=self.desk.history, say=progress) if self.run else None
-        return Gate(history=self.desk.history, store=self.desk.store, run=runner, say=progress)
-
     def verdict(self, release: Release) -> Verdict:
         there = self.desk.environment(release.environment, None, self.folder, consul=self.consul)
-        return self.gate().can_i_deploy(
+        return self.desk.gate(run=self.run).can_i_deploy(
             release.application, release.version, there, pex_sha256=release.fact("pex_sha256")
         )
 

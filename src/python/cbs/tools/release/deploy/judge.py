@@ -25,7 +25,7 @@ from math import exp, lgamma, log, log1p
 
 from cbs.tools.release.deploy.metrics_samples import Sample
 from cbs.tools.release.deploy.releases import Done
-from cbs.tools.release.gate.records import Answer, Reason
+from cbs.tools.release.gate.records import Reason, no, unknown, worst, yes
 
 ALPHA, LOOKS_MAX = 0.01, 20
 ERRORS_EXPECTED = 0.001
@@ -48,10 +48,10 @@ class Window:
 def health(state: str, window: Window) -> Reason:
     """`state` is what the cluster says is wrong with the canary; "" if nothing is."""
     if state:
-        return _no(f"the canary is not healthy: {state}", "read its log (./cbs cluster status)")
+        return no(f"the canary is not healthy: {state}", "read its log (./cbs cluster status)")
     if not window.canary.ready:
-        return _no(f"the canary is not ready: {window.canary.why}", "read its log")
-    return _yes(f"the canary was ready for {window.seconds:.0f} s")
+        return no(f"the canary is not ready: {window.canary.why}", "read its log")
+    return yes(f"the canary was ready for {window.seconds:.0f} s")
 
 
 def errors(window: Window) -> Reason:
@@ -69,14 +69,14 @@ def errors(window: Window) -> Reason:
     worse = canary.requests > 0 and canary.errors / canary.requests - usual >= RATE_WORSE_MIN
     if worse and chance < ALPHA / LOOKS_MAX:
         why = f"of the canary's requests {told} failed{beside}: chance 1 in {1 / chance:,.0f}"
-        return _no(why, "read the canary's log for the first of them")
-    return _enough(window) or _yes(f"of the canary's requests {told} failed{beside}")
+        return no(why, "read the canary's log for the first of them")
+    return _enough(window) or yes(f"of the canary's requests {told} failed{beside}")
 
 
 def latency(window: Window) -> Reason:
     canary, stable = window.canary, window.stable
     if not canary.slower or not canary.requests:
-        return _enough(window) or _yes("no request of the canary was timed")
+        return _enough(window) or yes("no request of the canary was timed")
     if stable is not None and stable.requests and stable.slower:
         bound = _bound(stable)
         slow, usual = stable.slower[bound], stable.slower[bound] / stable.requests
@@ -91,15 +91,12 @@ def latency(window: Window) -> Reason:
     worse = share >= usual * SLOW_TIMES_MIN and share - usual >= SLOW_WORSE_MIN
     what = f"of the canary's requests {told} took over {bound * 1000:g} ms{beside}"
     if worse and chance < ALPHA / LOOKS_MAX:
-        return _no(f"{what}: chance 1 in {1 / chance:,.0f}", "profile it, or give it time to warm")
-    return _enough(window) or _yes(what)
+        return no(f"{what}: chance 1 in {1 / chance:,.0f}", "profile it, or give it time to warm")
+    return _enough(window) or yes(what)
 
 
 def judged(reasons: Sequence[Reason]) -> Done:
-    """A no counts before an unknown, and that before a yes."""
-    answers = {reason.answer for reason in reasons}
-    worst = next((a for a in (Answer.NO, Answer.UNKNOWN) if a in answers), Answer.YES)
-    return Done(answer=worst, reasons=list(reasons))
+    return Done(answer=worst(reason.answer for reason in reasons), reasons=list(reasons))
 
 
 def _bound(stable: Sample) -> float:
@@ -111,11 +108,10 @@ def _bound(stable: Sample) -> float:
 def _enough(window: Window) -> Reason | None:
     if window.canary.requests >= window.requests_min:
         return None
-    return Reason(
-        answer=Answer.UNKNOWN,
-        why=f"too few to say: the canary answered {window.canary.requests} requests in"
+    return unknown(
+        f"too few to say: the canary answered {window.canary.requests} requests in"
         f" {window.seconds:.0f} s, {window.requests_min} are needed",
-        todo="deploy under load, give it longer (--window), or ask for fewer (--requests)",
+        "deploy under load, give it longer (--window), or ask for fewer (--requests)",
     )
 
 
@@ -153,11 +149,3 @@ def _sum(logarithms: Iterable[float]) -> float:
 
 def _rate(many: int, of: int) -> str:
     return f"{many} of {of}" + (f" ({many / of:.1%})" if of else "")
-
-
-def _yes(why: str) -> Reason:
-    return Reason(answer=Answer.YES, why=why)
-
-
-def _no(why: str, todo: str) -> Reason:
-    return Reason(answer=Answer.NO, why=why, todo=todo)

@@ -11,7 +11,7 @@ import msgspec
 
 from cbs.tools.ops.verify.snapshots import Place, Snapshots
 from cbs.tools.ops.verify.verify import UNANSWERED, Finding, findings
-from cbs.tools.release.gate.records import Answer, Reason
+from cbs.tools.release.gate.records import Reason, no, unknown, yes
 
 STUCK_SECONDS_MAX = 60
 # A step's reasons have to fit into the audit log.
@@ -81,15 +81,13 @@ def money(before: Money, after: Money) -> list[Reason]:
     for service, many in after.letters.items():
         if many > (was := before.letters.get(service, 0)):
             why = f"{service} has {many} dead letters, {was} before the canary"
-            reasons.append(_no(why, "./cbs dead-letters list tells what was in them"))
+            reasons.append(no(why, "./cbs dead-letters list tells what was in them"))
     if after.stuck > before.stuck:
         why = f"{after.stuck} sagas are stuck, {before.stuck} before the canary"
-        reasons.append(_no(why, "they are finished by the accounts service when it can"))
+        reasons.append(no(why, "they are finished by the accounts service when it can"))
     for name, why in after.unknown.items():
-        what = f"{name} cannot be said: {why}"
-        todo = "./cbs verify must be able to say"
-        reasons.append(Reason(answer=Answer.UNKNOWN, why=what, todo=todo))
-    return reasons or [Reason(answer=Answer.YES, why=_well(after))]
+        reasons.append(unknown(f"{name} cannot be said: {why}", "./cbs verify must be able to say"))
+    return reasons or [yes(_well(after))]
 
 
 def _broken(name: str, before: Money, after: Money) -> list[Reason]:
@@ -97,13 +95,13 @@ def _broken(name: str, before: Money, after: Money) -> list[Reason]:
     new = [row for row in rows if row not in known]
     if not new and MORE in known:
         why = f"{name} was violated by more rows than are shown before the canary, and still is"
-        return [Reason(answer=Answer.UNKNOWN, why=why, todo="mend those first")]
+        return [unknown(why, "mend those first")]
     if not new:
         return []
     named = "; ".join(new[:ROWS_NAMED_MAX])
     why = f"{name} is violated by {len(new)} rows more than before the canary: {named}"
     why += "" if len(new) <= ROWS_NAMED_MAX else "; …"
-    return [_no(why, "block what it wrote and reverse it; ./cbs verify shows all rows")]
+    return [no(why, "block what it wrote and reverse it; ./cbs verify shows all rows")]
 
 
 def _well(after: Money) -> str:
@@ -121,7 +119,3 @@ def _name(finding: Finding) -> str:
 def _rows(finding: Finding) -> list[str]:
     rows = [", ".join(f"{k} {v}" for k, v in row.items()) for row in finding.rows]
     return [*rows, MORE] if finding.more else rows
-
-
-def _no(why: str, todo: str) -> Reason:
-    return Reason(answer=Answer.NO, why=why, todo=todo)

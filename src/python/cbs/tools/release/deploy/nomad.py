@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cbs.tools.local.waiting import wait_until
 from cbs.tools.release.deploy.nomad_api import RELEASE, SHA, NomadApi, sha_of
 from cbs.tools.release.deploy.releases import Release
 from cbs.tools.release.deploy.routes import Routes
@@ -75,15 +75,16 @@ class Nomad:
         if sent is None:
             raise CannotGoOn(f"Nomad has no job {MIGRATE}: ./cbs cluster up registers it")
         job_id = sent["DispatchedJobID"]
-        until = time.monotonic() + MIGRATE_SECONDS_MAX
-        while time.monotonic() < until:
+
+        def is_complete() -> bool:
             allocs = self.api.ask("GET", f"/v1/job/{job_id}/allocations") or []
             states = {each["ClientStatus"] for each in allocs}
-            if states == {"complete"}:
-                return f"{job_id} is complete"
             if states & {"failed", "lost"}:
                 raise Failed(f"{job_id} failed: nomad alloc logs {allocs[0]['ID'][:8]} tells why")
-            time.sleep(POLL_SECONDS)
+            return states == {"complete"}
+
+        if wait_until(is_complete, seconds=MIGRATE_SECONDS_MAX, every=POLL_SECONDS):
+            return f"{job_id} is complete"
         raise CannotGoOn(f"{job_id} is not done after {MIGRATE_SECONDS_MAX:.0f} s: see after it")
 
     def before(self, release: Release) -> dict[str, str]:
@@ -135,19 +136,20 @@ class Nomad:
         # First: the bus would go on to send most calls to a version that is about to leave.
         self.routes.close(release)
         job_id, job = job_of(release.application), self._ours(release)
-        until = time.monotonic() + CONVERGE_SECONDS_MAX
-        while time.monotonic() < until:
+
+        def is_alone() -> bool:
             deployment = self.api.deployment(job_id, job)
             status = deployment["Status"] if deployment else ""
-            if status == "successful":
-                return f"version {job['Version']} of {job_id} runs alone"
             if status in OVER:
                 why = self.api.wrong_with(job_id, job)
                 raise Failed(f"{deployment['StatusDescription']}; {why}")
             if status == "running" and _waits(deployment) and _healthy(deployment):
                 body = {"DeploymentID": deployment["ID"], "All": True}
                 self.api.ask("PUT", f"/v1/deployment/promote/{deployment['ID']}", body)
-            time.sleep(POLL_SECONDS)
+            return bool(status == "successful")
+
+        if wait_until(is_alone, seconds=CONVERGE_SECONDS_MAX, every=POLL_SECONDS):
+            return f"version {job['Version']} of {job_id} runs alone"
         raise CannotGoOn(f"{job_id} did not converge in {CONVERGE_SECONDS_MAX:.0f} s: --resume")
 
     def revert(self, release: Release) -> str:
@@ -169,18 +171,20 @@ class Nomad:
     def _gone_back(self, release: Release, job: Mapping[str, Any]) -> str:
         """Nomad goes back by itself where the job says so; otherwise it is told to."""
         job_id = job_of(release.application)
-        until = time.monotonic() + CONVERGE_SECONDS_MAX
-        while time.monotonic() < until:
+
+        def gone_back() -> str:
             current = self.api.job(job_id)
             if current is not None and current["Version"] == job["Version"]:
                 self._go_back(job_id, job)
-            allocs = self.api.allocations(job_id)
-            ours = [each for each in allocs if each["JobVersion"] == job["Version"]]
-            if not ours and (current is None or current["Version"] != job["Version"]):
-                if current is None:
-                    return f"{job_id} is stopped: nothing was there before"
-                return f"{job_id} is at {sha_of(current)[:10] or 'what it was'} again"
-            time.sleep(POLL_SECONDS)
+                return ""
+            if any(each["JobVersion"] == job["Version"] for each in self.api.allocations(job_id)):
+                return ""
+            if current is None:
+                return f"{job_id} is stopped: nothing was there before"
+            return f"{job_id} is at {sha_of(current)[:10] or 'what it was'} again"
+
+        if said := wait_until(gone_back, seconds=CONVERGE_SECONDS_MAX, every=POLL_SECONDS):
+            return said
         raise CannotGoOn(f"{job_id} is not back after {CONVERGE_SECONDS_MAX:.0f} s: --resume")
 
     def _go_back(self, job_id: str, job: Mapping[str, Any]) -> None:

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cbs.tools.local.commands import Data
+from cbs.tools.local.command_line import AsJson, Data
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import AsJson, Desk, Repository, StorePlace
+from cbs.tools.release.commands import Desk, Key, Repository, Run, StorePlace
 from cbs.tools.release.deploy import judge, routes, watch
 from cbs.tools.release.deploy.composition import Outfit
 from cbs.tools.release.deploy.targets import site
-from cbs.tools.release.gate import signatures
 from cbs.tools.release.gate.environments import CLUSTER
 
 Pex = Annotated[
@@ -53,10 +52,6 @@ Postgres = Annotated[
         " PGPASSFILE. Else the bank that is up in --data.",
     ),
 ]
-Key = Annotated[
-    Path | None,
-    typer.Option(envvar=signatures.ENVIRONMENT, help="The operator's key: signs each step."),
-]
 Percent = Annotated[
     int,
     typer.Option(
@@ -66,7 +61,6 @@ Percent = Annotated[
         help="The canary's share of the calls, over HTTP and on the bus, until it is judged.",
     ),
 ]
-Run = Annotated[bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")]
 Window = Annotated[float, typer.Option(min=1, help="Seconds for which a canary is watched.")]
 Requests = Annotated[int, typer.Option(min=0, help="A canary with fewer is not judged.")]
 

@@ -5,18 +5,17 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from cbs.tools.local.commands import Data
+from cbs.tools.local.command_line import AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
 from cbs.tools.release.commands import (
-    AsJson,
     Desk,
     Repository,
     StorePlace,
     To,
     Version,
+    cannot_say,
     known,
     named,
-    said_plainly,
 )
 from cbs.tools.release.deploy import difference, dora
 from cbs.tools.release.deploy.commands import Service, line
@@ -36,10 +35,10 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show every release, oldest first: what came of it and why, when, and who did it."""
-    with said_plainly():
+    with cannot_say():
         found = _releases(Desk.at(repository, store), service, environment)
     if as_json:
-        _print([shown(each) for each in found])
+        print_json([shown(each) for each in found])
         return
     if not found:
         typer.echo("nothing was released yet: ./cbs release deploy SERVICE --to ENV")
@@ -66,7 +65,7 @@ def diff(
     """Show what a release would change: commits, contracts, migrations, against what is there."""
     known(service)
     named(to)
-    with said_plainly():
+    with cannot_say():
         desk = Desk.at(repository, store)
         sha = desk.history.sha(version)
         there = desk.environment(to, None, Folder.at(data)).versions(service)
@@ -75,7 +74,7 @@ def diff(
             for before in there or [""]
         ]
     if as_json:
-        _print(found)
+        print_json(found)
     else:
         typer.echo("\n".join(difference.told(each) for each in found))
 
@@ -88,11 +87,11 @@ def metrics(
     as_json: AsJson = False,
 ) -> None:
     """Compute the four keys of delivery from the releases."""
-    with said_plainly():
+    with cannot_say():
         releases = _releases(Desk.at(repository, store), None, environment)
     found = dora.figures(releases, environment, until=now(), days=days)
     if as_json:
-        _print(found)
+        print_json(found)
     else:
         typer.echo(dora.told(found))
 
@@ -112,7 +111,3 @@ def shown(release: Release) -> dict[str, Any]:
     """With what follows from its steps."""
     follows = {"outcome": release.outcome, "next": release.next, "why": release.why}
     return {**msgspec.to_builtins(release), **follows, "ended": release.ended}
-
-
-def _print(what: object) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(what), indent=1).decode())

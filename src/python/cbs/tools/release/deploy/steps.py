@@ -15,7 +15,7 @@ from typing import Protocol
 from cbs.tools.release.deploy.metrics_samples import Place
 from cbs.tools.release.deploy.releases import Done, Entry, Journal, Release, Step
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.gate.records import Answer, Reason, Verdict
+from cbs.tools.release.gate.records import Answer, Verdict, no, yes
 
 
 class CannotGoOn(Exception):
@@ -119,7 +119,7 @@ class Deploying:
         try:
             done = self._done(release, step)
         except Failed as failed:
-            done = Done(answer=Answer.NO, reasons=[Reason(answer=Answer.NO, why=str(failed))])
+            done = Done(answer=Answer.NO, reasons=[no(str(failed))])
         entry.done, entry.ended = done, self.now()
         self.journal.keep(release)
         for reason in done.reasons:
@@ -134,24 +134,24 @@ class Deploying:
             case Step.ARTIFACT:
                 pex, sha256 = self._packaged(release)
                 url = self.environment.upload(release, pex, sha256)
-                return yes(f"{url} has SHA-256 {sha256}", artifact_url=url)
+                return done(f"{url} has SHA-256 {sha256}", artifact_url=url)
             case Step.MIGRATIONS:
-                return yes(self.environment.migrate(release))
+                return done(self.environment.migrate(release))
             case Step.BASELINE:
                 # A step of its own: looked at again with a canary at work, it would be no baseline.
                 facts = self.before_canary(release) | self.environment.before(release)
-                return yes("what the canary is held against is known", **facts)
+                return done("what the canary is held against is known", **facts)
             case Step.CANARY:
-                return yes(self.environment.start_canary(release))
+                return done(self.environment.start_canary(release))
             case Step.JUDGE:
                 return self.judge(release)
             case Step.PROMOTE:
-                return yes(self.environment.promote(release))
+                return done(self.environment.promote(release))
             case Step.REVERT:
-                return yes(self.environment.revert(release))
+                return done(self.environment.revert(release))
             case Step.RECORD:
                 self.record(release)
-                return yes(f"{release} is recorded")
+                return done(f"{release} is recorded")
 
     def _package(self, release: Release) -> Done:
         pex = self.pex(release)
@@ -162,7 +162,7 @@ class Deploying:
                 " --resume; or name the file with --pex"
             )
         sha256 = hashlib.sha256(pex.read_bytes()).hexdigest()
-        return yes(f"{pex.name} has SHA-256 {sha256}", pex=str(pex.resolve()), pex_sha256=sha256)
+        return done(f"{pex.name} has SHA-256 {sha256}", pex=str(pex.resolve()), pex_sha256=sha256)
 
     def _packaged(self, release: Release) -> tuple[Path, str]:
         """The very bytes that passed the gate."""
@@ -202,5 +202,5 @@ def verdict_of(release: Release, entry: Entry) -> Verdict:
     )
 
 
-def yes(why: str, **facts: str) -> Done:
-    return Done(answer=Answer.YES, reasons=[Reason(answer=Answer.YES, why=why)], facts=facts)
+def done(why: str, **facts: str) -> Done:
+    return Done(answer=Answer.YES, reasons=[yes(why)], facts=facts)

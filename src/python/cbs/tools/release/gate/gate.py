@@ -8,8 +8,19 @@ from dataclasses import dataclass, field
 from cbs.bank import SERVICES
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, History, Pact
-from cbs.tools.release.gate.migrations import migrations
-from cbs.tools.release.gate.records import Answer, Reason, Result, Store, Verdict, now
+from cbs.tools.release.gate.migrations import lock_notes, migrations
+from cbs.tools.release.gate.records import (
+    Answer,
+    Reason,
+    Result,
+    Store,
+    Verdict,
+    no,
+    now,
+    unknown,
+    worst,
+    yes,
+)
 from cbs.tools.release.gate.runner import Report, same
 from cbs.tools.release.gate.schemas import breaking_between
 
@@ -54,11 +65,12 @@ class Gate:
             for version in environment.versions(application):
                 if version != sha:
                     reasons += migrations(self.history, application, version, sha)
+                    notes += lock_notes(self.history, application, version, sha)
                     notes += breaking_between(self.history, application, version, sha)
         if not reasons:
             why = f"nobody in {environment.name} talks with {application}"
-            reasons.append(Reason(answer=Answer.YES, why=why))
-        answer = answer_of(reasons)
+            reasons.append(yes(why))
+        answer = worst(reason.answer for reason in reasons)
         notes += self._other_opinion(application, sha, environment.name, answer)
         return Verdict(
             application=application,
@@ -108,10 +120,9 @@ class Gate:
         known |= {p.consumer for p in pacts if p.provider == application} | {application}
         todo = "fetch its commit; if it is another: ./cbs release record {} --version … --to {}"
         return [
-            Reason(
-                answer=Answer.UNKNOWN,
-                why=f"{other} is in {environment.name} in a version that cannot be looked up",
-                todo=todo.format(other, environment.name),
+            unknown(
+                f"{other} is in {environment.name} in a version that cannot be looked up",
+                todo.format(other, environment.name),
             )
             for other in sorted(environment.unknown & known)
         ]
@@ -140,10 +151,10 @@ class Gate:
         broken = breaking_between(self.history, new.application, consumer.version, new.version)
         if not broken:
             why = f"{consumer} has no pacts, but nothing it can have been made for has changed"
-            return [Reason(answer=Answer.YES, why=why)]
+            return [yes(why)]
         why = f"{consumer} has no pacts, and {new.application} has since changed: {broken[0]}"
         todo = f"deploy a {consumer.application} that has pacts, then this"
-        return [Reason(answer=Answer.UNKNOWN, why=why, todo=todo)]
+        return [unknown(why, todo)]
 
     # --- whether it does -------------------------------------------------------------------------
 
@@ -207,22 +218,21 @@ class Gate:
         if self._is_empty(need):
             why = f"the pact of {pair} has no interactions: it promises nothing"
             todo = "write what the consumer reads, and ./cbs contracts write"
-            return [Reason(answer=Answer.UNKNOWN, why=why, todo=todo)]
+            return [unknown(why, todo)]
         result = self._found.get(self._key(need))
         if result is None:
             why = f"the pact of {pair} was never verified"
-            return [Reason(answer=Answer.UNKNOWN, why=why, todo="ask again without --no-run")]
+            return [unknown(why, "ask again without --no-run")]
         if result.error:
             return [_not_verified(need, application, result.error)]
         if result.held:
             why = f"the pact of {pair} holds ({len(result.outcomes)} interactions)"
-            return [Reason(answer=Answer.YES, why=why)]
+            return [yes(why)]
         return [
-            Reason(
-                answer=Answer.NO,
-                why=f"{need.provider} breaks {need.consumer}, {each.description}:"
+            no(
+                f"{need.provider} breaks {need.consumer}, {each.description}:"
                 f" {'; '.join(why[:WHY_CHARACTERS_MAX] for why in each.why[:WHY_SHOWN_MAX])}",
-                todo=_todo(need, application),
+                _todo(need, application),
             )
             for each in result.broken
         ]
@@ -242,30 +252,24 @@ def _banks(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:
         waiting = [need for need in waiting if need not in together.values()]
 
 
-def answer_of(reasons: Sequence[Reason]) -> Answer:
-    answers = {reason.answer for reason in reasons}
-    return next((a for a in (Answer.NO, Answer.UNKNOWN) if a in answers), Answer.YES)
-
-
 def _without_pacts(version: There) -> Reason:
     why = f"{version} has no pacts: nobody knows what it reads"
     todo = "release a commit in which ./cbs contracts write was run"
-    return Reason(answer=Answer.UNKNOWN, why=why, todo=todo)
+    return unknown(why, todo)
 
 
 def _not_deployed(new: There, provider: str, environment: str) -> Reason:
     why = f"{new} asks {provider}, and no {provider} is deployed to {environment}"
     todo = f"deploy {provider} first; if it is there: ./cbs release record {provider} …"
-    return Reason(answer=Answer.NO, why=why, todo=todo)
+    return no(why, todo)
 
 
 def _not_verified(need: Need, application: str, error: str) -> Reason:
     """That the version in hand does not come up is a no; of another's we cannot say."""
-    ours = need.provider.application == application
-    answer = Answer.NO if ours else Answer.UNKNOWN
     why = f"the pact of {need.consumer} with {need.provider} was not verified: {error}"
-    todo = "mend this version" if ours else f"deploy a {need.provider.application} that can be"
-    return Reason(answer=answer, why=why, todo=todo)
+    if need.provider.application == application:
+        return no(why, "mend this version")
+    return unknown(why, f"deploy a {need.provider.application} that can be")
 
 
 def _todo(need: Need, application: str) -> str:

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 import msgspec
-from rich.console import Console
+import typer
 from rich.table import Table
 
+from cbs.tools.local.command_line import print_table
 from cbs.tools.release.gate.environments import Environment
 from cbs.tools.release.gate.history import SHORT, History, Pact
 from cbs.tools.release.gate.records import Result, Store, now
@@ -102,7 +103,6 @@ def _broken(result: Result | None) -> list[str]:
 
 
 def show(matrix: Matrix) -> None:
-    console = Console()
     table = Table("consumer", "in", "provider", "in", "result", "when")
     for cell in matrix.cells:
         table.add_row(
@@ -113,9 +113,9 @@ def show(matrix: Matrix) -> None:
             _coloured(cell),
             f"{cell.at:%F %H:%M}" if cell.at else "",
         )
-    console.print(table)
+    print_table(table)
     for finding in matrix.findings:
-        console.print(f"finding: {finding}", highlight=False, markup=False)
+        typer.echo(f"finding: {finding}")
 
 
 def _coloured(cell: Cell) -> str:

@@ -1,9 +1,12 @@
 """A migration that takes away what a deployed version uses comes too early."""
 
 from cbs.tools.release.gate.history import SHORT, History
-from cbs.tools.release.gate.records import Answer, Reason
+from cbs.tools.release.gate.records import Reason, no, unknown, yes
 from cbs.tools.release.layout import SOURCES
-from cbs.tools.release.migration_lint.steps import Statement, Step, statements_of, still_used
+from cbs.tools.release.migration_lint.locks import locks
+from cbs.tools.release.migration_lint.steps import Statement, statements_of
+from cbs.tools.release.migration_lint.uses import still_used
+from cbs.tools.release.migration_lint.verdicts import Step
 
 USES_SHOWN_MAX = 3
 
@@ -18,10 +21,9 @@ def migrations(history: History, service: str, deployed: str, new: str) -> list[
         if path.rpartition("/")[2] not in before
     }
     reasons = [
-        Reason(
-            answer=Answer.NO,
-            why=f"{name} is not as {service}@{deployed[:SHORT]} has it, which has run it",
-            todo="leave it as it was, and write another migration",
+        no(
+            f"{name} is not as {service}@{deployed[:SHORT]} has it, which has run it",
+            "leave it as it was, and write another migration",
         )
         for name in sorted(before)
         if after.get(name) != before[name]
@@ -32,13 +34,24 @@ def migrations(history: History, service: str, deployed: str, new: str) -> list[
     return reasons
 
 
+def lock_notes(history: History, service: str, deployed: str, new: str) -> list[str]:
+    """What the new migrations keep waiting while they run: how long depends on how many rows
+    there are, so it is for a person to judge."""
+    before, after = history.migrations(deployed, service), history.migrations(new, service)
+    return [
+        f"{name}: {found}"
+        for name in sorted(after.keys() - before.keys())
+        for found in locks(after[name])
+    ]
+
+
 def _of(statement: Statement, name: str, deployed: str, sources: dict[str, str]) -> list[Reason]:
     if statement.step is Step.EXPAND:
         return []
     if statement.step is Step.UNKNOWN:
         why = f"{name} does what the gate cannot judge: {statement.sql} ({statement.why})"
         todo = "write it as steps that expand or contract"
-        return [Reason(answer=Answer.UNKNOWN, why=why, todo=todo)]
+        return [unknown(why, todo)]
     used = {
         thing: places for thing in statement.takes_away if (places := still_used(thing, sources))
     }
@@ -49,6 +62,6 @@ def _of(statement: Statement, name: str, deployed: str, sources: dict[str, str])
         )
         why = f"{name} contracts while {deployed} is deployed: {what or statement.why}"
         todo = "deploy a version that does not need it, then this one"
-        return [Reason(answer=Answer.NO, why=why, todo=todo)]
+        return [no(why, todo)]
     why = f"{name} takes away {', '.join(statement.takes_away)}, which {deployed} does not use"
-    return [Reason(answer=Answer.YES, why=why)]
+    return [yes(why)]

@@ -1,6 +1,6 @@
 """What the gate remembers: results by content, what was put where, and what it said."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
@@ -70,6 +70,24 @@ class Reason(msgspec.Struct, kw_only=True):
     answer: Answer
     why: str
     todo: str = ""
+
+
+def yes(why: str) -> Reason:
+    return Reason(answer=Answer.YES, why=why)
+
+
+def no(why: str, todo: str = "") -> Reason:
+    return Reason(answer=Answer.NO, why=why, todo=todo)
+
+
+def unknown(why: str, todo: str) -> Reason:
+    return Reason(answer=Answer.UNKNOWN, why=why, todo=todo)
+
+
+def worst(answers: Iterable[Answer]) -> Answer:
+    """A no counts before an unknown, and that before a yes."""
+    found = set(answers)
+    return next((each for each in (Answer.NO, Answer.UNKNOWN) if each in found), Answer.YES)
 
 
 class Verdict(msgspec.Struct, kw_only=True):

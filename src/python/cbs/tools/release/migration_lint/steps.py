@@ -13,14 +13,12 @@ from cbs.tools.release.migration_lint.known import Known
 from cbs.tools.release.migration_lint.modules import Call, Unread, written
 from cbs.tools.release.migration_lint.orm import sql_of
 from cbs.tools.release.migration_lint.parsed import NotParsed, Parsed, parsed
-from cbs.tools.release.migration_lint.uses import still_used
 from cbs.tools.release.migration_lint.verdicts import Step, Verdict, expand, unknown, worst
-
-__all__ = ["Statement", "Step", "statements_of", "still_used"]
 
 SQL_SHOWN_CHARACTERS = 200
 MARK = "expand:"
-PLUMBING = "plumbing("
+# What cbs.platform.migrations writes for a service.
+PLATFORM_TABLES = ("plumbing(", "saga_table(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,8 @@ def _statement(sql: str, verdict: Verdict) -> Statement:
 
 
 def _unread(piece: Unread) -> Verdict:
-    if piece.shown.startswith(PLUMBING):
-        return expand("outbox, inbox and keys of a new service")
+    if piece.shown.startswith(PLATFORM_TABLES):
+        return expand("tables of the platform, which are new")
     return unknown(piece.why)
 
 

@@ -3,9 +3,7 @@
 import asyncio
 import itertools
 import shutil
-import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import asyncpg
 import httpx
 import msgspec
 import nats
@@ -25,12 +22,15 @@ from cbs.platform.nats_connect import servers
 from cbs.tools.lab.demo.people import Somebody, people
 from cbs.tools.local import databases, nats_server, postgres, secrets, state
 from cbs.tools.local.bank import clear_up
-from cbs.tools.local.folder import Folder, cache_folder
-from cbs.tools.local.process import CannotStart, mortal, running
+from cbs.tools.local.databases import connected
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.process import CannotStart
+from cbs.tools.local.scratch_bank import brought_up, scratch_folder
+from cbs.tools.local.waiting import until
 from cbs.tools.release.layout import NOW, layout_of
 
 T = TypeVar("T")
-UP_SECONDS_MAX, ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 180, 8.0, 8.0
+ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 8.0, 8.0
 POLL_SECONDS = 0.02
 # Who may do all that a user of the bank may.
 USER, WITHOUT = "importer", "teller"
@@ -128,23 +128,19 @@ class World:
     def fact(self, subject: str, *, after: int) -> bytes:
         """The last fact on this subject behind that place, as soon as it is published."""
 
-        async def find() -> bytes:
-            jetstream = (await self._bus(nats_server.ADMIN)).jetstream()
-            stream = f"CBS_{subject.split('.')[1].upper()}"
-            async with asyncio.timeout(FACT_SECONDS_MAX):
-                while True:
-                    try:
-                        found = await jetstream.get_last_msg(stream, subject)
-                        if (found.seq or 0) > after and found.data is not None:
-                            return found.data
-                    except nats.js.errors.NotFoundError:
-                        pass
-                    await asyncio.sleep(POLL_SECONDS)
+        stream = f"CBS_{subject.split('.')[1].upper()}"
 
-        try:
-            return self.within(find())
-        except TimeoutError:
-            raise NotAsAsked(f"nothing was published on {subject}") from None
+        async def newest() -> bytes:
+            jetstream = (await self._bus(nats_server.ADMIN)).jetstream()
+            try:
+                found = await jetstream.get_last_msg(stream, subject)
+            except nats.js.errors.NotFoundError:
+                return b""
+            return (found.data or b"") if (found.seq or 0) > after else b""
+
+        if fact := self.within(until(newest, seconds=FACT_SECONDS_MAX, every=POLL_SECONDS)):
+            return fact
+        raise NotAsAsked(f"nothing was published on {subject}")
 
     async def _bus(self, user: str) -> Client:
         if user not in self._buses:
@@ -163,11 +159,8 @@ class World:
         async def run() -> None:
             password = secrets.password(self.folder, postgres.ADMIN)
             place = postgres.with_database(self.state.postgres_url, databases.runtime_of(service))
-            connection = await asyncpg.connect(place, user=postgres.ADMIN, password=password)
-            try:
+            async with connected(place, user=postgres.ADMIN, password=password) as connection:
                 await connection.execute(statement, *values)
-            finally:
-                await connection.close()
 
         self.within(run())
 
@@ -188,36 +181,20 @@ class World:
 def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[World]:
     """A bank in a folder of its own, erased at the end: of this tree, or of another commit's that
     has no verification of its own. Raises CannotStart, with the log's end."""
-    cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="verify-", dir=cache))
+    place = scratch_folder("verify")
     folder = Folder.at(place / "bank")
     layout = NOW if tree is None else layout_of(lambda path: (tree / path).exists())
     up = [sys.executable, "-P", "-m", layout.bank, "up", "--data", str(folder.root)]
     argv = up if tree is None else ["env", f"PYTHONPATH={tree / 'src' / 'python'}", *up]
     if from_pex is not None:
         argv += ["--from-pex", str(from_pex.resolve())]
-
-    def is_ready() -> bool:
-        now = state.read(folder.state)
-        return now is not None and now.phase == "ready"
-
     try:
-        with running(
-            mortal(argv, death=signal.SIGTERM),
-            log=place / "log",
-            is_ready=is_ready,
-            seconds=UP_SECONDS_MAX,
-            stop=signal.SIGTERM,
-        ):
-            now = state.read(folder.state)
-            assert now is not None
-            with _loop() as loop:
-                made = World(folder, now, httpx.Client(trust_env=False), loop, people("verify"))
-                try:
-                    yield made
-                finally:
-                    made.close()
+        with brought_up(folder, argv) as now, _loop() as loop:
+            made = World(folder, now, httpx.Client(trust_env=False), loop, people("verify"))
+            try:
+                yield made
+            finally:
+                made.close()
     except CannotStart as error:
         raise CannotStart(f"{error}\n{_last_lines(folder)}") from None
     finally:
