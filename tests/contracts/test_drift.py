@@ -1,11 +1,15 @@
-"""What is committed in contracts/ is what the code says; `./cbs contracts write` writes it anew."""
+"""What is committed is what the code and the migrations say; `./cbs contracts write` writes it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from cbs.bank import SERVICES
+from cbs.tools.release import tables
 from cbs.tools.release.contracts import described, files_of
+from tests.conftest import Database
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,3 +39,34 @@ def test_unknown_fields_are_told_the_truth_about():
     }
 
     assert {"Post", "LegWanted", "OpenInternalAccount"} <= {name.split("_")[-1] for name in closed}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_the_columns_are_those_of_the_migrated_database(service, database):
+    module = tables.file_of(service).read_text()
+
+    assert await written(service, module, database) == module, "run ./cbs contracts write"
+
+
+@pytest.mark.parametrize(
+    ("column", "planted"),
+    [
+        ("    position = BigInt()\n", ""),
+        ("    position = BigInt()\n", "    position = Integer()\n"),
+        ("    position = BigInt()\n", "    position = BigInt(null=True)\n"),
+        ("    id = UUID(primary_key=True)\n", "    id = UUID()\n"),
+    ],
+)
+async def test_another_column_is_seen(database, column, planted):
+    module = tables.file_of("payments").read_text()
+    assert module.count(column) == 1
+
+    assert await written("payments", module.replace(column, planted), database) == module
+
+
+async def written(service: str, module: str, database: Callable[[str], Database]) -> str:
+    connection = await asyncpg.connect(database(service).owner_url)
+    try:
+        return await tables.written(module, connection)
+    finally:
+        await connection.close()

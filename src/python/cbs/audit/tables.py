@@ -1,4 +1,11 @@
-from piccolo.columns import BigInt, Boolean, Bytea, Text, Timestamptz
+from piccolo.columns import (
+    Array,
+    BigInt,
+    Boolean,
+    Bytea,
+    Text,
+    Timestamptz,
+)
 from piccolo.table import Table
 
 
@@ -19,5 +26,6 @@ class EntryRow(Table, tablename="audit_entry"):
 class HeadRow(Table, tablename="audit_head"):
     one = Boolean(primary_key=True)
     tree_size = BigInt()
+    peaks = Array(base_column=Bytea())
     root_hash = Bytea()
     at = Timestamptz()

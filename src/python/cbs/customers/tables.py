@@ -4,7 +4,6 @@ from piccolo.columns import (
     Boolean,
     Bytea,
     Date,
-    ForeignKey,
     SmallInt,
     Text,
     Timestamptz,
@@ -40,7 +39,7 @@ class DocumentRow(Table, tablename="document"):
     """The number is only in `sealed`, found by `number_index`; `place` counts from 0."""
 
     id = UUID(primary_key=True)
-    customer = ForeignKey(references=CustomerRow)
+    customer = UUID()
     place = SmallInt()
     type = Varchar(length=32)
     issuer = Text()

@@ -1,4 +1,12 @@
-from piccolo.columns import UUID, BigInt, Boolean, Date, SmallInt, Text, Timestamptz
+from piccolo.columns import (
+    UUID,
+    BigInt,
+    Boolean,
+    Date,
+    SmallInt,
+    Text,
+    Timestamptz,
+)
 from piccolo.table import Table
 
 

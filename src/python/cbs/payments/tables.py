@@ -1,4 +1,10 @@
-from piccolo.columns import UUID, BigInt, Date, Text, Timestamptz
+from piccolo.columns import (
+    UUID,
+    BigInt,
+    Date,
+    Text,
+    Timestamptz,
+)
 from piccolo.table import Table
 
 

@@ -14,6 +14,7 @@ from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, ends_with
 from cbs.tools.local.process import output_of
 from cbs.tools.release.gate.history import PACTS, History, NoSuchVersion
 from cbs.tools.release.gate.schemas import changes_between
+from cbs.tools.release.tables import all_written
 
 ROOT = Path(__file__).parents[5]
 WROTE_PACTS = "cbs.tools.release.pacts.program"
@@ -53,13 +54,13 @@ def pacts() -> dict[Path, str]:
 
 @app.command()
 def write() -> None:
-    """Write OpenAPI, AsyncAPI and all pacts to contracts/, afresh; what is no longer said goes."""
+    """Write contracts/ afresh (OpenAPI, AsyncAPI, pacts), and the columns of each tables.py."""
     _written(check=False)
 
 
 @app.command()
 def check() -> None:
-    """Write nothing; exit 1 if a file in contracts/ is not what the code says."""
+    """Write nothing; exit 1 if a file that `write` would write is not what the code says."""
     _written(check=True)
 
 
@@ -71,6 +72,8 @@ def _written(*, check: bool) -> None:
         wanted |= files_of(service, described(service))
     typer.echo("pacts …", err=True)
     wanted |= pacts()
+    typer.echo("tables …", err=True)
+    wanted |= {file.relative_to(ROOT): text for file, text in all_written(SERVICES).items()}
     for place, text in wanted.items():
         file = ROOT / place
         if not file.exists() or file.read_text() != text:
