@@ -7,7 +7,7 @@ import importlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -71,7 +71,21 @@ def database(
     postgres_server: str, template: Callable[[str], str]
 ) -> Iterator[Callable[[str], Database]]:
     """A service's name -> a fresh, migrated database of that service, dropped after the test."""
+    with _databases(postgres_server, template) as fresh:
+        yield fresh
 
+
+@pytest.fixture
+def empty_database(postgres_server: str) -> Iterator[Callable[[str], Database]]:
+    """As `database`, before the first migration."""
+    with _databases(postgres_server, lambda service: None) as fresh:
+        yield fresh
+
+
+@contextmanager
+def _databases(
+    postgres_server: str, template: Callable[[str], str | None]
+) -> Iterator[Callable[[str], Database]]:
     def fresh(service: str) -> Database:
         source, name = template(service), f"test_{service}_{secrets.token_hex(6)}"
         databases.in_own_loop(

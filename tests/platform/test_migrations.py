@@ -7,9 +7,7 @@ from cbs.bank import SERVICES
 from cbs.platform.database import Database
 from cbs.platform.declaration import OF_EVERY_SERVICE, declaration_of
 from cbs.platform.migrations import check_migrated, migrate
-from cbs.platform.process import built
 from cbs.platform.settings import Misconfigured
-from tests.serving import handed_to_run
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 

@@ -139,15 +139,16 @@ def _app(service: str) -> AppConfig:
     return AppConfig(app_name=service, migrations_folder_path=str(package.__path__[0]))
 
 
-async def migrate(service: str, url: str) -> None:
-    """Bring the database at `url` up to date; does nothing when it is."""
+async def migrate(service: str, url: str, *, last: str = "all") -> None:
+    """Bring the database at `url` up to date, or up to the migration `last`; does nothing when it
+    is."""
     engine = _Schema(url)
     os.environ["PICCOLO_CONF"] = piccolo_conf.__name__
     piccolo_conf.DB = engine
     Migration._meta.db = engine
     async with engine.transaction() as transaction:
         await transaction.connection.execute(ONE_AT_A_TIME)
-        manager = ForwardsMigrationManager(app_name=service)
+        manager = ForwardsMigrationManager(app_name=service, migration_id=last)
         with contextlib.redirect_stdout(io.StringIO()):
             await manager.create_migration_table()
             result = await manager.run_migrations(_app(service))
