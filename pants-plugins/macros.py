@@ -7,6 +7,20 @@ SAID = ("/__init__.py", "/service.py", "/invariants.py")
 DECLARATIONS = tuple(f"//src/python/cbs/*{file}" for file in SAID)
 
 
+def whole(*services):
+    """All of these services; no import leads to their migrations, nor to a program run by name."""
+    return [
+        f"//src/python/cbs/{service}:{target}"
+        for service in services
+        for target in (service, "migrations")
+    ]
+
+
+def migrated(*services):
+    """What makes the databases of these services, and nothing else of them."""
+    return [f"//src/python/cbs/{service}:migrations" for service in services]
+
+
 def may_use(*others):
     """What this folder may depend on: itself, the kernel, and what is named here."""
     __dependencies_rules__(
@@ -51,12 +65,12 @@ def cbs_service():
             "!*",
         ),
     )
-    python_sources(sources=["**/*.py"])
+    python_sources(sources=["**/*.py", "!migrations/*.py"])
+    python_sources(name="migrations", sources=["migrations/*.py"])
     pex_binary(
         name="pex",
         entry_point=f"cbs.{folder}.main:main",
-        # Whole: no import leads to its migrations.
-        dependencies=[f":{folder}"],
+        dependencies=whole(folder),
         execution_mode="venv",
         output_path=f"cbs/{folder}.pex",
         tags=["service"],
@@ -69,8 +83,7 @@ def cbs_tests(dependencies=(), support=False, **kwargs):
     `support`: beside its tests the folder holds what they share (conftest.py, fakes.py).
     """
     folder = build_file_dir().name
-    # No import leads to a service's migrations.
-    service = [f"src/python/cbs/{folder}"] if folder in SERVICES else []
+    service = whole(folder) if folder in SERVICES else []
     python_tests(
         name="tests",
         dependencies=[*service, *dependencies],
@@ -81,25 +94,27 @@ def cbs_tests(dependencies=(), support=False, **kwargs):
         python_test_utils(name="support", sources=["*.py", "!test_*.py"])
 
 
+# By which tests are told whether there are a Nomad, a Consul and a Vault, and what else to try.
+CLUSTER_VARIABLES = (
+    "CBS_CONSUL_BINARY",
+    "CBS_NOMAD_BINARY",
+    "CBS_TEST_MESH",
+    "CBS_VAULT_BINARY",
+    "HOME",
+    "PATH",
+    "XDG_CACHE_HOME",
+)
+
+
 def cluster_tests(dependencies=(), **kwargs):
     """Tests of the whole bank, from its PEXes, on the real Nomad and Consul where those are."""
-    # Verify looks at all of them by name.
-    services = [f"src/python/cbs/{each}" for each in SERVICES]
     cbs_tests(
         support=True,
-        dependencies=["//:cluster", *services, *dependencies],
+        dependencies=["//:cluster", *dependencies],
         runtime_package_dependencies=[
             *[f"src/python/cbs/{each}:pex" for each in (*SERVICES, "gateway")],
             "src/python/cbs/tools/cli:pex",
         ],
-        extra_env_vars=[
-            "CBS_CONSUL_BINARY",
-            "CBS_NOMAD_BINARY",
-            "CBS_TEST_MESH",
-            "CBS_VAULT_BINARY",
-            "HOME",
-            "PATH",
-            "XDG_CACHE_HOME",
-        ],
+        extra_env_vars=CLUSTER_VARIABLES,
         **kwargs,
     )

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from cbs.tools.local.plan import SOURCE
-from cbs.tools.release.gate.runner import Report
 from cbs.tools.release.provider_verification import program
+from cbs.tools.release.provider_verification.report import Report
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "contracts" / "pacts").glob("*.json"))

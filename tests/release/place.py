@@ -11,8 +11,7 @@ from cbs.tools.release.gate.environments import There, environment
 from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import PACTS, History, Pact
 from cbs.tools.release.gate.records import Deployment, Verdict, Way, now
-from cbs.tools.release.gate.runner import Report
-from cbs.tools.release.provider_verification.verification import Outcome, Verified
+from cbs.tools.release.provider_verification.report import Outcome, Report, Verified
 
 NOBODY = ("-c", "user.name=Asha", "-c", "user.email=asha@bank.example")
 SCHEMA = {

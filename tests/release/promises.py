@@ -11,7 +11,7 @@ from cbs.tools.release.gate.hal import BASE_URL, Hal
 from cbs.tools.release.gate.history import Pact
 from cbs.tools.release.gate.pact_broker import PactBroker
 from cbs.tools.release.gate.records import Deployment, Result, Signed, Way
-from cbs.tools.release.provider_verification.verification import Outcome
+from cbs.tools.release.provider_verification.report import Outcome
 
 AT = datetime.now(UTC).replace(microsecond=0)
 SECONDS_MAX = 1.0

@@ -11,7 +11,7 @@ from cbs.tools.release.gate.hal import BASE_URL
 from cbs.tools.release.gate.history import PACTS, Pact
 from cbs.tools.release.gate.records import StoreUnreachable
 from cbs.tools.release.gate.selectors import selection, tell
-from cbs.tools.release.provider_verification.verification import Outcome, Verified
+from cbs.tools.release.provider_verification.report import Outcome, Verified
 from tests.release.promises import PACT, result
 
 WISH = Pact("accounts", "ledger", PACT.body.replace(b"opens a book", b"closes a book"))

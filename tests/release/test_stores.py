@@ -13,7 +13,7 @@ import pytest
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.objects import NatsBlobs
 from cbs.tools.release.gate.records import Store, StoreUnreachable, Way
-from cbs.tools.release.provider_verification.verification import Outcome
+from cbs.tools.release.provider_verification.report import Outcome
 from tests.release.listening import dead, mute, serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.promises import AT, PACT, SECONDS_MAX, broker_store, deployment, result, signed

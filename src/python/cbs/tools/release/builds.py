@@ -17,9 +17,8 @@ from cbs.tools.release.contracts import ROOT, environment
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import PACTS, History, NoSuchVersion, Pact, pact_of
-from cbs.tools.release.gate.runner import Report
 from cbs.tools.release.gate.selectors import Selection, selection, tell
-from cbs.tools.release.provider_verification.verification import Verified
+from cbs.tools.release.provider_verification.report import Report, Verified
 
 Providers = Annotated[list[str] | None, typer.Argument(help="Only these services; all by default.")]
 Branches = Annotated[

@@ -21,8 +21,9 @@ from cbs.tools.release.gate.records import (
     worst,
     yes,
 )
-from cbs.tools.release.gate.runner import Report, same
 from cbs.tools.release.gate.schemas import breaking_between
+from cbs.tools.release.gate.runner import same
+from cbs.tools.release.provider_verification.report import Report
 
 Run = Callable[[str, Sequence[Pact]], Report]
 # A verdict has to fit into the audit log.

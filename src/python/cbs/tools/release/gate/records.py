@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.provider_verification.verification import Outcome
+from cbs.tools.release.provider_verification.report import Outcome
 
 RESULT_DAYS_MAX, SHORT_KEY = 90, 40
 

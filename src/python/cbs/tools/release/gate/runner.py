@@ -17,17 +17,10 @@ import msgspec
 from cbs.tools.local.plan import SOURCE
 from cbs.tools.release.gate.history import LOCK, SHORT, History, Pact
 from cbs.tools.release.layout import NOW, SOURCES, Layout, layout_of
-from cbs.tools.release.provider_verification.verification import Verified
+from cbs.tools.release.provider_verification.report import Report, Verified
 
 VERIFY_SECONDS_MAX = 900
 LOG_CHARACTERS_SHOWN = 600
-
-
-class Report(msgspec.Struct, kw_only=True):
-    """What the program of a commit wrote: cbs/tools/release/provider_verification/program.py."""
-
-    verified: list[Verified] = []
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from cbs.tools.release.gate.history import LOCK, PACTS, SHORT, History, NoSuchVe
 from cbs.tools.release.gate.pact_broker import Selected
 from cbs.tools.release.gate.records import Result, StoreUnreachable, now
 from cbs.tools.release.layout import SOURCES
-from cbs.tools.release.provider_verification.verification import Verified
+from cbs.tools.release.provider_verification.report import Verified
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,11 @@ from pathlib import Path
 import msgspec
 
 from cbs.tools.local.process import CannotStart
-from cbs.tools.release.provider_verification.verification import NothingToVerify, Verified, verify
+from cbs.tools.release.provider_verification.report import Report
+from cbs.tools.release.provider_verification.verification import NothingToVerify, verify
 from cbs.tools.release.provider_verification.world import world
 
 DONE, USAGE = 0, 2
-
-
-class Report(msgspec.Struct, kw_only=True):
-    """`error`: why nothing, or not all, could be verified."""
-
-    verified: list[Verified] = []
-    error: str = ""
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ os.environ["PACT_DO_NOT_TRACK"] = "true"  # read when pact is imported
 from pact import Verifier
 from pact.types import Message
 
+from cbs.tools.release.provider_verification.report import Heard, Outcome, Verified
 from cbs.tools.release.provider_verification.states import bring_about
 from cbs.tools.release.provider_verification.world import NotAsAsked, World
 
@@ -46,44 +47,6 @@ NOT_GIVEN = (
 
 class NothingToVerify(Exception):
     """A pact without interactions: a verification of it would say yes to anything."""
-
-
-class Outcome(msgspec.Struct, kw_only=True):
-    """Of one interaction; `why` is empty if it held. `pending`: its consumer only wishes for it.
-    `unready`: its state could not be brought about, perhaps for the fault of another service."""
-
-    description: str
-    held: bool
-    pending: bool = False
-    unready: bool = False
-    why: list[str] = []
-
-
-class Heard(msgspec.Struct, kw_only=True):
-    """A message as the provider sent it: a fact on its subject, or the reply to a request."""
-
-    subject: str
-    is_fact: bool
-    body: str
-
-
-class Verified(msgspec.Struct, kw_only=True):
-    """Of one pact."""
-
-    consumer: str
-    provider: str
-    outcomes: list[Outcome]
-    messages: list[Heard] = []
-
-    @property
-    def held(self) -> bool:
-        """Whether all of it held; a wish that is not fulfilled breaks no build."""
-        return all(each.held or each.pending for each in self.outcomes)
-
-    @property
-    def held_whole(self) -> bool:
-        """Whether all of it held, wishes too: who relies on it can be released."""
-        return all(each.held for each in self.outcomes)
 
 
 def verify(world: World, pact: Path) -> Verified:
