@@ -1,6 +1,5 @@
-"""The bank of tests/verify, and the small repository of tests/release."""
+"""The small repository of tests/release."""
 
 from tests.release.conftest import base, place
-from tests.verify.conftest import bank, specimen
 
-__all__ = ["bank", "base", "place", "specimen"]
+__all__ = ["base", "place"]

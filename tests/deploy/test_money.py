@@ -6,9 +6,11 @@ from cbs.platform.context import new_id
 from cbs.tools.ops.verify.snapshots import Place
 from cbs.tools.release.deploy.money import Money, look, money
 from cbs.tools.release.gate.records import Answer
+from tests.verify import conftest
 from tests.verify.bank import ANN
 from tests.verify.planted import FIRST, planted
 
+bank, specimen = conftest.bank, conftest.specimen
 LETTER = "INSERT INTO dead_letter VALUES ('customers', {}, '', 'indigestible', now())"
 WRONG_POSTING = (
     f"UPDATE posting SET amount_minor = amount_minor - 7"

@@ -21,8 +21,8 @@ from cbs.tools.release.gate.records import (
     worst,
     yes,
 )
-from cbs.tools.release.gate.schemas import breaking_between
 from cbs.tools.release.gate.runner import same
+from cbs.tools.release.gate.schemas import breaking_between
 from cbs.tools.release.provider_verification.report import Report
 
 Run = Callable[[str, Sequence[Pact]], Report]
