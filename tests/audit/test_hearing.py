@@ -14,7 +14,7 @@ from cbs.platform.settings import Settings
 from tests.audit.sources import Source, source
 from tests.serving import described, serving
 
-OTHERS = ("customers", "accounts", "ledger", "payments")
+OTHERS = tuple(source for source in DECLARATION.hears if source != "audit")
 HEAR_SECONDS_MAX = 30
 
 

