@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cbs.customers.main import build
+from cbs.customers.main import Settings, build
 from cbs.customers.service import DECLARATION
-from cbs.customers.settings import Settings
 from cbs.platform.service import Service
 from tests.serving import Served, described, serving
 from tests.signing import Signer

@@ -1,13 +1,13 @@
 """The composition root: the only module that knows every layer."""
 
 from functools import partial
+from pathlib import Path
 
 from cbs.customers.application.customers import Customers
 from cbs.customers.bus import endpoints
 from cbs.customers.domain.facts import FACTS
 from cbs.customers.http.customers import ROUTES
 from cbs.customers.service import DECLARATION
-from cbs.customers.settings import Settings
 from cbs.customers.store.customers import PostgresCustomers
 from cbs.customers.store.requests import KeyedRequests
 from cbs.customers.store.vault import Vault
@@ -16,6 +16,13 @@ from cbs.customers.tasks import Expiry
 from cbs.platform.context import new_id, now
 from cbs.platform.process import run
 from cbs.platform.service import Runtime, ServiceSpec
+from cbs.platform.settings import Settings as PlatformSettings
+
+
+class Settings(PlatformSettings, frozen=True, kw_only=True):
+    """The vault's key is a file of 64 hexadecimal digits; who has it can read every number."""
+
+    vault_key_file: Path
 
 
 def build(runtime: Runtime[Settings]) -> ServiceSpec:
