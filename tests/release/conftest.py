@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cbs.tools.release.gate.history import LOCK, PACTS, History
-from cbs.tools.release.layout import SOURCES
+from cbs.tools.release.layout import MARK, NOW, SOURCES
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.place import SCHEMA, Place
@@ -53,9 +53,10 @@ def place(tmp_path: Path) -> Place:
     made.git("init", "--quiet", "--initial-branch=main")
     for service, calls in {"ledger": (), "payments": ("ledger.post",)}.items():
         text = f"DECLARATION = Declaration(service={service!r}, calls={calls!r})\n"
-        made.write(f"{SOURCES}/{service}/connections.py", text)
+        made.write(f"{SOURCES}/{service}/{NOW.declaration}", text)
+    made.write(MARK, "SERVICES = ()\n")
     made.write(LOCK, "msgspec==1\n")
-    made.write(f"{SOURCES}/release/expecting/partner.py", "")
+    made.write(f"{SOURCES}/tools/release/pacts/partner.py", "")
     made.write("contracts/openapi/ledger.json", json.dumps(SCHEMA))
     made.pact("payments", "ledger", "ask")
     made.pact("partner", "payments", "ask")
