@@ -7,7 +7,7 @@ import pytest
 
 from cbs.accounts.main import build
 from cbs.accounts.service import DECLARATION
-from cbs.customers.main import Settings as CustomersSettings
+from cbs.customers.main import CustomersSettings
 from cbs.customers.main import build as build_customers
 from cbs.customers.service import DECLARATION as CUSTOMERS
 from cbs.ledger.main import build as build_ledger

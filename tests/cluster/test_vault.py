@@ -14,7 +14,7 @@ import pytest
 from cbs.tools.cluster import variables
 from cbs.tools.cluster.api import Declined, NoCluster
 from cbs.tools.cluster.jobs import Jobs, assigned
-from cbs.tools.cluster.vault import AUTH_METHOD, WRITER, Vault
+from cbs.tools.cluster.vault import AUTH_METHOD, WRITER, VaultServer
 from tests.cluster.test_settling import values
 
 SECONDS_MAX, POLL_SECONDS = 120, 0.2
@@ -25,13 +25,13 @@ SHOW = 'cd "$NOMAD_TASK_DIR"; env > env; ls "$NOMAD_SECRETS_DIR" > files; touch 
 
 def test_an_environment_with_a_vault_and_none_named_is_told_what_to_name():
     with pytest.raises(NoCluster, match=r"VAULT_ADDR.*VAULT_TOKEN_FILE"):
-        Vault.of("kv/data/cbs", {})
+        VaultServer.of("kv/data/cbs", {})
 
 
 @pytest.mark.parametrize("prefix", ["kv/cbs", "/kv/data/cbs", "kv/data/cbs/", "kv/data/+/x"])
 def test_a_path_that_is_none_of_the_second_version_is_refused(prefix):
     with pytest.raises(NoCluster, match="kv/data/cbs is"):
-        Vault.of(prefix, {"VAULT_ADDR": "http://127.0.0.1:1"})
+        VaultServer.of(prefix, {"VAULT_ADDR": "http://127.0.0.1:1"})
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def vault(own_vault):
         pytest.skip("no Vault is installed: name one in CBS_VAULT_BINARY")
     if f"{AUTH_METHOD}/" not in own_vault.api.get("/v1/sys/auth"):
         own_vault.api.post(f"/v1/sys/auth/{AUTH_METHOD}", {"type": "jwt"})
-    return Vault.of(f"secret/data/cbs-{uuid4().hex[:8]}", own_vault.environ)
+    return VaultServer.of(f"secret/data/cbs-{uuid4().hex[:8]}", own_vault.environ)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def with_policy(own_vault, vault, tmp_path):
         said = own_vault.api.post("/v1/auth/token/create", asked)
         (tmp_path / policy).write_text(said["auth"]["client_token"])
         environ = own_vault.environ | {"VAULT_TOKEN_FILE": str(tmp_path / policy)}
-        return Vault.of(vault.prefix, environ)
+        return VaultServer.of(vault.prefix, environ)
 
     return made
 
@@ -175,9 +175,9 @@ def test_a_kv_of_the_first_version_is_refused(vault):
 def test_a_vault_that_is_not_trusted_is_not_asked(own_vault, vault):
     strange = {name: value for name, value in own_vault.environ.items() if "CACERT" not in name}
     with pytest.raises(NoCluster, match="CERTIFICATE_VERIFY_FAILED"):
-        list(Vault.of(vault.prefix, strange).changes(JOB))
+        list(VaultServer.of(vault.prefix, strange).changes(JOB))
     with pytest.raises(NoCluster, match="VAULT_CACERT"):
-        Vault.of(vault.prefix, strange | {"VAULT_CACERT": "/nonexistent"})
+        VaultServer.of(vault.prefix, strange | {"VAULT_CACERT": "/nonexistent"})
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from cbs.tools.local.plan import SOURCE
 from cbs.tools.release.provider_verification import program
-from cbs.tools.release.provider_verification.report import Report
+from cbs.tools.release.provider_verification.report import VerificationReport
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "contracts" / "pacts").glob("*.json"))
@@ -79,7 +79,7 @@ PLANTED = {
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(tmp_path_factory: pytest.TempPathFactory) -> VerificationReport:
     """One bank for all: the committed pacts first, then those in which something is planted."""
     folder, out = tmp_path_factory.mktemp("planted"), tmp_path_factory.mktemp("out") / "report.json"
     files = [planted(folder, name, change) for name, all in PLANTED.items() for change in all]
@@ -93,7 +93,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         timeout=380,
     )
     assert done.returncode == 0, done.stderr
-    return msgspec.json.decode(out.read_bytes(), type=Report)
+    return msgspec.json.decode(out.read_bytes(), type=VerificationReport)
 
 
 def test_every_pact_is_kept_by_its_provider(report):
@@ -197,6 +197,6 @@ def test_a_pact_without_interactions_is_not_verified(tmp_path):
 
     subprocess.run(argv, env={"PYTHONPATH": str(SOURCE), "HOME": str(tmp_path)}, check=True)
 
-    report = msgspec.json.decode(out.read_bytes(), type=Report)
+    report = msgspec.json.decode(out.read_bytes(), type=VerificationReport)
     assert "has no interactions" in report.error
     assert report.verified == []

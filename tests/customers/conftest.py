@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cbs.customers.main import Settings, build
+from cbs.customers.main import CustomersSettings, build
 from cbs.customers.service import DECLARATION
 from cbs.platform.service import Service
 from tests.serving import Served, described, serving
@@ -29,7 +29,7 @@ def signer() -> Signer:
 def service(database, nats_url, tmp_path, vault_key, signer) -> Service:
     return described(
         DECLARATION,
-        Settings,
+        CustomersSettings,
         build,
         database=database("customers"),
         nats_url=nats_url,

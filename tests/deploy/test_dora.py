@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from cbs.tools.release.deploy.dora import figures, told
-from cbs.tools.release.deploy.releases import Done, Entry, Kind, Release, Step
-from cbs.tools.release.gate.records import Answer
+from cbs.tools.release.deploy.releases import Done, JournalEntry, Release, ReleaseKind, ReleaseStep
+from cbs.tools.release.gate.records import GateAnswer
 from tests.deploy.world import BEGAN, said
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -14,7 +14,12 @@ UNTIL = BEGAN + 10 * DAY
 
 
 def release(
-    at: datetime, *, end: str, kind: Kind = Kind.DEPLOY, lead: timedelta = HOUR, to: str = "prod"
+    at: datetime,
+    *,
+    end: str,
+    kind: ReleaseKind = ReleaseKind.DEPLOY,
+    lead: timedelta = HOUR,
+    to: str = "prod",
 ) -> Release:
     """It reaches users after a minute, and ends a minute later."""
     made = Release(
@@ -27,18 +32,21 @@ def release(
         at=at,
         by="asha",
     )
-    worked, broke = said(Answer.YES), said(Answer.NO)
-    plan: list[tuple[Step, Done, timedelta]] = [(Step.GATE, worked, MINUTE)]
+    worked, broke = said(GateAnswer.YES), said(GateAnswer.NO)
+    plan: list[tuple[ReleaseStep, Done, timedelta]] = [(ReleaseStep.GATE, worked, MINUTE)]
     if end == "refused":
-        plan = [(Step.GATE, broke, MINUTE)]
+        plan = [(ReleaseStep.GATE, broke, MINUTE)]
     if end == "reverted":
-        plan += [(Step.CANARY, worked, MINUTE), (Step.JUDGE, broke, MINUTE)]
-        plan += [(Step.REVERT, worked, 2 * MINUTE)]
+        plan += [(ReleaseStep.CANARY, worked, MINUTE), (ReleaseStep.JUDGE, broke, MINUTE)]
+        plan += [(ReleaseStep.REVERT, worked, 2 * MINUTE)]
     if end == "promoted":
-        plan += [(Step.CANARY, worked, MINUTE), (Step.JUDGE, worked, MINUTE)]
-        plan += [(Step.PROMOTE, worked, 2 * MINUTE), (Step.RECORD, worked, 2 * MINUTE)]
+        plan += [(ReleaseStep.CANARY, worked, MINUTE), (ReleaseStep.JUDGE, worked, MINUTE)]
+        plan += [
+            (ReleaseStep.PROMOTE, worked, 2 * MINUTE),
+            (ReleaseStep.RECORD, worked, 2 * MINUTE),
+        ]
     for step, done, after in plan:
-        made.steps.append(Entry(step=step, began=at + after, ended=at + after, done=done))
+        made.steps.append(JournalEntry(step=step, began=at + after, ended=at + after, done=done))
     return made
 
 
@@ -55,7 +63,7 @@ def test_the_four_keys():
         release(BEGAN + DAY, end="reverted"),
         release(BEGAN + 2 * DAY, end="refused"),
         release(BEGAN + 3 * DAY, end="promoted", lead=3 * HOUR),
-        release(BEGAN + 3 * DAY + 2 * HOUR, end="promoted", kind=Kind.ROLLBACK),
+        release(BEGAN + 3 * DAY + 2 * HOUR, end="promoted", kind=ReleaseKind.ROLLBACK),
         release(BEGAN + 4 * DAY, end="promoted", lead=8 * HOUR),
         release(BEGAN + 5 * DAY, end="promoted", to="staging"),
     ]
@@ -76,7 +84,7 @@ def test_a_rollback_is_of_the_last_change_alone():
     releases = [
         release(BEGAN, end="promoted"),
         release(BEGAN + DAY, end="promoted"),
-        release(BEGAN + 2 * DAY, end="promoted", kind=Kind.ROLLBACK),
+        release(BEGAN + 2 * DAY, end="promoted", kind=ReleaseKind.ROLLBACK),
     ]
 
     assert figures(releases, "prod", until=UNTIL, days=10).failed == 1

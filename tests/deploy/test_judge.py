@@ -6,24 +6,24 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from cbs.tools.release.deploy import judge
-from cbs.tools.release.deploy.judge import LOOKS_MAX, Window, binomial_tail, tail
-from cbs.tools.release.deploy.metrics_samples import Sample, sample_of
-from cbs.tools.release.gate.records import Answer
+from cbs.tools.release.deploy.judge import LOOKS_MAX, CanaryWindow, binomial_tail, tail
+from cbs.tools.release.deploy.metrics_samples import InstanceSample, sample_of
+from cbs.tools.release.gate.records import GateAnswer
 
-YES, NO, UNKNOWN = Answer.YES, Answer.NO, Answer.UNKNOWN
-
-
-def window(canary: Sample, stable: Sample | None, **more) -> Window:
-    return Window(canary=canary, stable=stable, seconds=60.0, **more)
+YES, NO, UNKNOWN = GateAnswer.YES, GateAnswer.NO, GateAnswer.UNKNOWN
 
 
-def failing(requests: int, errors: int) -> Sample:
-    return Sample(requests=requests, errors=errors)
+def window(canary: InstanceSample, stable: InstanceSample | None, **more) -> CanaryWindow:
+    return CanaryWindow(canary=canary, stable=stable, seconds=60.0, **more)
 
 
-def slow(requests: int, over_10: int, over_100: int = 0) -> Sample:
+def failing(requests: int, errors: int) -> InstanceSample:
+    return InstanceSample(requests=requests, errors=errors)
+
+
+def slow(requests: int, over_10: int, over_100: int = 0) -> InstanceSample:
     slower = {0.01: over_10, 0.1: over_100, 1.0: 0}
-    return Sample(requests=requests, slower=slower)
+    return InstanceSample(requests=requests, slower=slower)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_latency(canary, stable, answer):
 
 
 def test_what_is_not_ready_is_not_healthy():
-    unready = Sample(ready=False, why="http://x/health/ready says 503")
+    unready = InstanceSample(ready=False, why="http://x/health/ready says 503")
 
-    assert judge.health("", window(Sample(), None)).answer is YES
+    assert judge.health("", window(InstanceSample(), None)).answer is YES
     assert judge.health("", window(unready, None)).answer is NO
     assert "503" in judge.health("", window(unready, None)).why
-    assert judge.health("the allocation failed", window(Sample(), None)).answer is NO
+    assert judge.health("the allocation failed", window(InstanceSample(), None)).answer is NO
 
 
 def test_noise_sends_back_hardly_any_good_release():
@@ -154,9 +154,9 @@ def test_counters_are_read_as_the_services_write_them():
 
 
 def test_what_happened_is_the_difference_of_two_samples():
-    earlier = Sample(requests=10, errors=1, slower={0.1: 2})
-    later = Sample(requests=15, errors=3, slower={0.1: 3})
+    earlier = InstanceSample(requests=10, errors=1, slower={0.1: 2})
+    later = InstanceSample(requests=15, errors=3, slower={0.1: 3})
 
-    assert later.since(earlier) == Sample(requests=5, errors=2, slower={0.1: 1})
+    assert later.since(earlier) == InstanceSample(requests=5, errors=2, slower={0.1: 1})
     assert earlier.since(later) == earlier  # it began anew
-    assert later + earlier == Sample(requests=25, errors=4, slower={0.1: 5})
+    assert later + earlier == InstanceSample(requests=25, errors=4, slower={0.1: 5})

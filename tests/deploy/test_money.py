@@ -3,9 +3,9 @@
 import pytest
 
 from cbs.platform.context import new_id
-from cbs.tools.ops.verify.snapshots import Place
-from cbs.tools.release.deploy.money import Money, look, money
-from cbs.tools.release.gate.records import Answer
+from cbs.tools.ops.verify.snapshots import DatabasePlace
+from cbs.tools.release.deploy.money import BankLook, look, money
+from cbs.tools.release.gate.records import GateAnswer
 from tests.verify import conftest
 from tests.verify.bank import ANN
 from tests.verify.planted import FIRST, planted
@@ -19,14 +19,14 @@ WRONG_POSTING = (
 
 
 def places(bank):
-    return {service: Place(url=each.verify_url) for service, each in bank.items()}
+    return {service: DatabasePlace(url=each.verify_url) for service, each in bank.items()}
 
 
-async def seen(bank, **more) -> Money:
+async def seen(bank, **more) -> BankLook:
     return await look(places(bank), say=lambda _: None, may_lose=True, **more)
 
 
-def answers(reasons) -> set[Answer]:
+def answers(reasons) -> set[GateAnswer]:
     return {reason.answer for reason in reasons}
 
 
@@ -35,7 +35,7 @@ async def test_a_clean_bank_is_a_yes_with_its_numbers(bank):
 
     (reason,) = money(before, await seen(bank))
 
-    assert reason.answer is Answer.YES
+    assert reason.answer is GateAnswer.YES
     assert f"{before.checks} invariants checked" in reason.why
     assert before.checks > 20
 
@@ -46,7 +46,7 @@ async def test_a_wrong_posting_of_a_canary_is_a_no_and_named(bank):
 
     reasons = money(before, await seen(bank))
 
-    assert answers(reasons) == {Answer.NO}
+    assert answers(reasons) == {GateAnswer.NO}
     sums = next(each for each in reasons if each.why.startswith("ledger/transaction-sums"))
     assert "1 rows more than before the canary: transaction_id" in sums.why
     assert "reverse" in sums.todo
@@ -58,19 +58,19 @@ async def test_what_was_wrong_before_stops_no_release(bank):
 
     (reason,) = money(before, await seen(bank))
 
-    assert reason.answer is Answer.YES
+    assert reason.answer is GateAnswer.YES
     assert "violated as before" in reason.why
 
 
 async def test_dead_letters_must_not_grow(bank):
     await planted(bank, "ledger", LETTER.format(7))
     before = await seen(bank)
-    assert answers(money(before, await seen(bank))) == {Answer.YES}
+    assert answers(money(before, await seen(bank))) == {GateAnswer.YES}
 
     await planted(bank, "ledger", LETTER.format(8))
     (reason,) = money(before, await seen(bank))
 
-    assert reason.answer is Answer.NO
+    assert reason.answer is GateAnswer.NO
     assert reason.why == "ledger has 2 dead letters, 1 before the canary"
 
 
@@ -83,24 +83,24 @@ async def test_a_stuck_saga_is_a_no_and_a_young_one_is_not(bank):
     )
     await planted(bank, "accounts", saga)
 
-    assert answers(money(before, await seen(bank))) == {Answer.YES}
+    assert answers(money(before, await seen(bank))) == {GateAnswer.YES}
     (reason,) = money(before, await seen(bank, stuck_seconds_max=0))
 
-    assert (reason.answer, before.stuck) == (Answer.NO, 0)
+    assert (reason.answer, before.stuck) == (GateAnswer.NO, 0)
     assert reason.why == "1 sagas are stuck, 0 before the canary"
 
 
 @pytest.mark.parametrize(
     ("before", "after", "answer"),
     [
-        ({"violated": {"a/b": ["x"]}}, {"violated": {"a/b": ["x", "y"]}}, Answer.NO),
+        ({"violated": {"a/b": ["x"]}}, {"violated": {"a/b": ["x", "y"]}}, GateAnswer.NO),
         (
             {"violated": {"a/b": ["x", "and more"]}},
             {"violated": {"a/b": ["x", "and more"]}},
-            Answer.UNKNOWN,
+            GateAnswer.UNKNOWN,
         ),
-        ({}, {"unknown": {"a/b": "the database is away"}}, Answer.UNKNOWN),
+        ({}, {"unknown": {"a/b": "the database is away"}}, GateAnswer.UNKNOWN),
     ],
 )
 def test_what_cannot_be_compared_is_unknown(before, after, answer):
-    assert answers(money(Money(**before), Money(**after))) == {answer}
+    assert answers(money(BankLook(**before), BankLook(**after))) == {answer}

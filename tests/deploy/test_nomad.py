@@ -13,10 +13,10 @@ import pytest
 from cbs.tools.cluster import binaries
 from cbs.tools.cluster.api import Api
 from cbs.tools.release.deploy.metrics_samples import sampled
-from cbs.tools.release.deploy.money import Money
+from cbs.tools.release.deploy.money import BankLook
 from cbs.tools.release.deploy.nomad import Nomad, job_of
 from cbs.tools.release.deploy.nomad_api import NomadApi
-from cbs.tools.release.deploy.releases import Journal, Outcome, Release, Step
+from cbs.tools.release.deploy.releases import Journal, Release, ReleaseOutcome, ReleaseStep
 from cbs.tools.release.deploy.steps import Deploying
 from cbs.tools.release.deploy.watch import Watch
 from tests.deploy import agent
@@ -71,7 +71,7 @@ class Shop:
         watch = Watch(
             environment=self.nomad,
             sample=sampled,
-            look=lambda: Money(checks=1),
+            look=lambda: BankLook(checks=1),
             clock=time.monotonic,
             sleep=time.sleep,
             say=print,
@@ -101,13 +101,13 @@ class Shop:
 def test_a_canary_that_is_as_good_takes_over(nomad, tmp_path):
     shop = Shop(nomad, "ledger", tmp_path)
     first = shop.put("a")
-    assert (first.outcome, first.before) == (Outcome.PROMOTED, "")
+    assert (first.outcome, first.before) == (ReleaseOutcome.PROMOTED, "")
 
     second = shop.put("b")
 
-    assert (second.outcome, second.before) == (Outcome.PROMOTED, "a" * 40), second.why
+    assert (second.outcome, second.before) == (ReleaseOutcome.PROMOTED, "a" * 40), second.why
     assert nomad.version("ledger") == "b" * 40
-    (judge,) = [each for each in second.steps if each.step is Step.JUDGE]
+    (judge,) = [each for each in second.steps if each.step is ReleaseStep.JUDGE]
     assert judge.done is not None
     assert any("of the stable instances" in r.why for r in judge.done.reasons), judge.done
     assert len(shop.running()) == 1
@@ -115,14 +115,14 @@ def test_a_canary_that_is_as_good_takes_over(nomad, tmp_path):
 
 def test_a_canary_that_is_not_ready_is_gone_by_itself_and_says_why(nomad, tmp_path):
     shop = Shop(nomad, "payments", tmp_path)
-    assert shop.put("a").outcome is Outcome.PROMOTED
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
     there = shop.running()
 
     # A busy machine needs long for a good one; it need not wait as long for a bad one.
     hasty = replace(nomad, text=lambda _: agent.JOB.replace('"120s"', '"40s"'))
     release = Shop(hasty, "payments", tmp_path).put("b", ready=False)
 
-    assert release.outcome is Outcome.REVERTED
+    assert release.outcome is ReleaseOutcome.REVERTED
     assert "the canary is not healthy" in release.why[0]
     assert "allocation" in release.why[0]
     assert nomad.version("payments") == "a" * 40
@@ -131,11 +131,11 @@ def test_a_canary_that_is_not_ready_is_gone_by_itself_and_says_why(nomad, tmp_pa
 
 def test_one_in_ten_that_fails_is_judged_and_reverted(nomad, tmp_path):
     shop = Shop(nomad, "accounts", tmp_path)
-    assert shop.put("a").outcome is Outcome.PROMOTED
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
 
     release = shop.put("b", errors=0.1)
 
-    assert release.outcome is Outcome.REVERTED
+    assert release.outcome is ReleaseOutcome.REVERTED
     assert "failed, of the stable instances 0 of" in release.why[0]
     assert nomad.version("accounts") == "a" * 40
     assert len(shop.running()) == 1
@@ -143,7 +143,7 @@ def test_one_in_ten_that_fails_is_judged_and_reverted(nomad, tmp_path):
 
 def test_killed_while_its_canary_starts_it_goes_on_with_that_one(nomad, tmp_path):
     shop = Shop(nomad, "audit", tmp_path)
-    assert shop.put("a").outcome is Outcome.PROMOTED
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
     pex = agent.program(tmp_path / "b.py", note="b")
     memory = shop.journal.blobs
     assert isinstance(memory, Memory)
@@ -161,21 +161,21 @@ def test_killed_while_its_canary_starts_it_goes_on_with_that_one(nomad, tmp_path
     memory.put = put  # type: ignore[method-assign]
     waiting = shop.journal.under_way("prod")
     assert waiting is not None
-    assert waiting.next is Step.CANARY
+    assert waiting.next is ReleaseStep.CANARY
 
     release = shop.deploying(pex).run(waiting)
 
-    assert release.outcome is Outcome.PROMOTED, release.why
+    assert release.outcome is ReleaseOutcome.PROMOTED, release.why
     versions = nomad.api.versions(job_of("audit"))
     assert len(versions) == 2, [each["Version"] for each in versions]
-    entry = release.entry(Step.CANARY)
+    entry = release.entry(ReleaseStep.CANARY)
     assert entry is not None
     assert entry.tries == 2
 
 
 def test_aborted_with_its_canary_up_what_was_there_is_there_alone(nomad, tmp_path):
     shop = Shop(nomad, "customers", tmp_path)
-    assert shop.put("a").outcome is Outcome.PROMOTED
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
     pex = agent.program(tmp_path / "b.py", note="b")
     deploying = shop.deploying(pex)
 
@@ -190,6 +190,6 @@ def test_aborted_with_its_canary_up_what_was_there_is_there_alone(nomad, tmp_pat
 
     release = deploying.run(waiting)
 
-    assert (release.outcome, release.why) == (Outcome.REVERTED, ["aborted by asha"])
+    assert (release.outcome, release.why) == (ReleaseOutcome.REVERTED, ["aborted by asha"])
     assert nomad.version("customers") == "a" * 40
     assert len(shop.running()) == 1

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from cbs.tools.cluster.api import Api
-from cbs.tools.release.deploy.releases import Done, Entry, Release, Step
+from cbs.tools.release.deploy.releases import Done, JournalEntry, Release, ReleaseStep
 from cbs.tools.release.deploy.routes import UNWEIGHTED, Routes
 from cbs.tools.release.deploy.steps import CannotGoOn
-from cbs.tools.release.gate.records import Answer
+from cbs.tools.release.gate.records import GateAnswer
 from tests.deploy.world import BEGAN, NEW, OLD, Hand, Killed
 
 PLACE = "cbs/routes/ledger/"
@@ -69,8 +69,8 @@ def release(routes: Routes, *, before: str = OLD) -> Release:
         by="asha",
     )
     facts = routes.before(made)
-    done = Done(answer=Answer.YES, reasons=[], facts=facts)
-    made.steps.append(Entry(step=Step.BASELINE, began=BEGAN, ended=BEGAN, done=done))
+    done = Done(answer=GateAnswer.YES, reasons=[], facts=facts)
+    made.steps.append(JournalEntry(step=ReleaseStep.BASELINE, began=BEGAN, ended=BEGAN, done=done))
     return made
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbs.tools.release.deploy.releases import Outcome, Step
+from cbs.tools.release.deploy.releases import ReleaseOutcome, ReleaseStep
 from cbs.tools.release.deploy.steps import CannotGoOn, Deploying
-from cbs.tools.release.gate.records import Answer
+from cbs.tools.release.gate.records import GateAnswer
 from tests.deploy.world import NEW, OLD, Hand, Killed, World, said
 
 # A release that is not killed has fewer moments than this; lives after a kill have their own.
@@ -41,7 +41,7 @@ def test_a_good_release_goes_through_all_steps_in_order(pex):
 
     release = world.live(world.release())
 
-    assert release.outcome is Outcome.PROMOTED
+    assert release.outcome is ReleaseOutcome.PROMOTED
     assert steps(world) == list(GOOD)
     assert (world.town.running, world.town.canary, world.recorded) == (NEW, "", [NEW])
     assert [verdict.step for verdict in world.told] == list(GOOD)
@@ -49,26 +49,26 @@ def test_a_good_release_goes_through_all_steps_in_order(pex):
     assert world.hand.moment < MOMENTS_MAX
 
 
-@pytest.mark.parametrize("answer", [Answer.NO, Answer.UNKNOWN])
+@pytest.mark.parametrize("answer", [GateAnswer.NO, GateAnswer.UNKNOWN])
 def test_what_the_gate_does_not_say_yes_to_changes_nothing(pex, answer):
     world = World(pex, gate=said(answer, "the partner reads booked_at"))
 
     release = world.live(world.release())
 
-    assert (release.outcome, release.answer) == (Outcome.REFUSED, answer)
+    assert (release.outcome, release.answer) == (ReleaseOutcome.REFUSED, answer)
     assert release.why == ["the partner reads booked_at"]
     assert steps(world) == ["package", "gate"]
     assert not effects(world)
     assert not world.recorded
 
 
-@pytest.mark.parametrize("answer", [Answer.NO, Answer.UNKNOWN])
+@pytest.mark.parametrize("answer", [GateAnswer.NO, GateAnswer.UNKNOWN])
 def test_what_the_judge_does_not_say_yes_to_is_reverted(pex, answer):
     world = World(pex, judge=said(answer, "1 in 10 fails"))
 
     release = world.live(world.release())
 
-    assert (release.outcome, release.answer) == (Outcome.REVERTED, answer)
+    assert (release.outcome, release.answer) == (ReleaseOutcome.REVERTED, answer)
     assert release.why == ["1 in 10 fails"]
     assert (world.town.running, world.town.canary, world.recorded) == (OLD, "", [])
 
@@ -79,7 +79,7 @@ def test_a_promotion_that_fails_goes_back(pex):
 
     release = world.live(world.release())
 
-    assert (release.outcome, release.answer) == (Outcome.REVERTED, Answer.NO)
+    assert (release.outcome, release.answer) == (ReleaseOutcome.REVERTED, GateAnswer.NO)
     assert release.why == ["2 of 3 instances did not become healthy"]
     assert steps(world) == [*GOOD[:8], "revert"]
     assert (world.town.running, world.recorded) == (OLD, [])
@@ -91,7 +91,7 @@ def test_a_migration_that_fails_starts_no_canary(pex):
 
     release = world.live(world.release())
 
-    assert (release.outcome, release.why) == (Outcome.REFUSED, ["lock timeout"])
+    assert (release.outcome, release.why) == (ReleaseOutcome.REFUSED, ["lock timeout"])
     assert "canary" not in effects(world)
 
 
@@ -102,7 +102,7 @@ def test_a_migration_that_fails_starts_no_canary(pex):
 )
 def test_killed_anywhere_it_ends_the_same_with_each_effect_once(pex, kills, good):
     world = World(pex, hand=Hand(kills))
-    world.judge = world.judge if good else said(Answer.NO)
+    world.judge = world.judge if good else said(GateAnswer.NO)
 
     release = world.live(world.release())
 
@@ -130,13 +130,15 @@ def test_aborted_from_anywhere_nothing_of_it_is_left(pex, moment):
     kept = world.journal.under_way("prod")
     if kept is None:
         return
-    promoting = kept.entry(Step.PROMOTE) is not None
+    promoting = kept.entry(ReleaseStep.PROMOTE) is not None
     kept.aborted = "aborted by asha"
 
     release = world.deploying().run(kept)
 
     assert release.outcome in (
-        {Outcome.PROMOTED} if promoting else {Outcome.REVERTED, Outcome.REFUSED}
+        {ReleaseOutcome.PROMOTED}
+        if promoting
+        else {ReleaseOutcome.REVERTED, ReleaseOutcome.REFUSED}
     )
     assert (world.town.running, world.town.canary) == (NEW if promoting else OLD, "")
 
@@ -159,7 +161,7 @@ def test_another_file_than_the_one_that_passed_the_gate_does_not_go_out(tmp_path
 
     assert not effects(world)
     pex.write_bytes(b"gated")
-    assert world.live(release).outcome is Outcome.PROMOTED
+    assert world.live(release).outcome is ReleaseOutcome.PROMOTED
 
 
 def test_without_a_package_it_waits_and_says_how_to_make_one(pex):
@@ -170,4 +172,4 @@ def test_without_a_package_it_waits_and_says_how_to_make_one(pex):
     with pytest.raises(CannotGoOn, match="pants package src/python/cbs/ledger"):
         Deploying(**{**fields, "pex": lambda _: None}).run(world.release())
 
-    assert world.live(world.release()).outcome is Outcome.PROMOTED
+    assert world.live(world.release()).outcome is ReleaseOutcome.PROMOTED

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cbs.tools.release.deploy.releases import Done, Journal, Release, Step
-from cbs.tools.release.deploy.steps import Deploying, Failed, done
-from cbs.tools.release.gate.records import Answer, Reason, Verdict
+from cbs.tools.release.deploy.releases import Done, Journal, Release, ReleaseStep
+from cbs.tools.release.deploy.steps import Deploying, StepFailed, done
+from cbs.tools.release.gate.records import GateAnswer, Reason, Verdict
 
 BEGAN = datetime(2026, 11, 2, 9, tzinfo=UTC)
 OLD, NEW = "a" * 40, "b" * 40
@@ -109,11 +109,11 @@ class Town:
         self.hand()
         self.asked[what] += 1
         if self.fails[0] == what:
-            raise Failed(self.fails[1])
+            raise StepFailed(self.fails[1])
         self.effects[what] += changes
 
 
-def said(answer: Answer, why: str = "so it is") -> Done:
+def said(answer: GateAnswer, why: str = "so it is") -> Done:
     return Done(answer=answer, reasons=[Reason(answer=answer, why=why)])
 
 
@@ -127,7 +127,7 @@ class World:
     judge: Done = field(default_factory=lambda: done("as good as what is there"))
     told: list[Verdict] = field(default_factory=list)
     recorded: list[str] = field(default_factory=list)
-    decided: Counter[Step] = field(default_factory=Counter)
+    decided: Counter[ReleaseStep] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.town, self.memory = Town(self.hand), Memory(self.hand)
@@ -156,9 +156,9 @@ class World:
             journal=self.journal,
             environment=environment,
             pex=lambda _: self.pex,
-            gate=lambda _: self._decided(Step.GATE, self.gate),
+            gate=lambda _: self._decided(ReleaseStep.GATE, self.gate),
             before_canary=lambda _: {"baseline": "0"},
-            judge=lambda _: self._decided(Step.JUDGE, self.judge),
+            judge=lambda _: self._decided(ReleaseStep.JUDGE, self.judge),
             record=self._record,
             tell=self._tell,
             now=lambda: next(self._clock),
@@ -176,7 +176,7 @@ class World:
         kept = self.journal.releases()
         return kept[-1] if kept else release
 
-    def _decided(self, step: Step, done: Done) -> Done:
+    def _decided(self, step: ReleaseStep, done: Done) -> Done:
         self.hand()
         self.decided[step] += 1
         self.hand()

@@ -22,7 +22,7 @@ from cbs.audit import service as audit
 from cbs.bank import SERVICES
 from cbs.customers import main as customers_main
 from cbs.customers import service as customers
-from cbs.customers.main import Settings as CustomersSettings
+from cbs.customers.main import CustomersSettings
 from cbs.kernel.account_number import account_number
 from cbs.kernel.refusal import RefusalKind
 from cbs.ledger import main as ledger_main

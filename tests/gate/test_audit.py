@@ -9,7 +9,7 @@ import pytest
 
 from cbs.tools.local.plan import SOURCE
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.tools.release.provider_verification.world import World, world
+from cbs.tools.release.provider_verification.world import BankUnderTest, world
 from tests.gate.clone import Clone
 
 HEARD_SECONDS_MAX = 30
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BankUnderTest]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(SOURCE))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
@@ -33,7 +33,7 @@ def gate(clone: Clone) -> Clone:
     return Clone(clone.root, home)
 
 
-def judged(bank: World, at_least: int) -> list[dict[str, str]]:
+def judged(bank: BankUnderTest, at_least: int) -> list[dict[str, str]]:
     """What the log has of the gate, once it has so much."""
     deadline = time.monotonic() + HEARD_SECONDS_MAX
     while True:
@@ -46,7 +46,7 @@ def judged(bank: World, at_least: int) -> list[dict[str, str]]:
 
 
 def test_a_verdict_waits_for_a_bank_and_is_in_its_log_once(
-    clone: Clone, gate: Clone, bank: World, tmp_path: Path
+    clone: Clone, gate: Clone, bank: BankUnderTest, tmp_path: Path
 ):
     sha = gate.git("rev-parse", "main")
     ask = ("release", "can-i-deploy", "ledger", "--version", sha, "--to", "prod", "--no-run")

@@ -7,7 +7,7 @@ import pytest
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.environments import APPLICATIONS, There
 from cbs.tools.release.gate.gate import Gate, Need
-from cbs.tools.release.gate.history import SHORT, History
+from cbs.tools.release.gate.history import SHORT, GitHistory
 from cbs.tools.release.gate.runner import Runner
 from tests.gate.clone import Clone
 from tests.gate.planted import CHANGES, ROWS, Row
@@ -28,7 +28,7 @@ def versions(clone: Clone) -> Mapping[str, str]:
         sha = made["tolerant" if application == "payments" else "base"]
         clone.record(application, sha, "pilot")
     clone.record("customers", made["base"], "fresh")
-    history = History(clone.root)
+    history = GitHistory(clone.root)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in clone.environment().items():
             patch.setenv(name, value)
@@ -42,7 +42,7 @@ def versions(clone: Clone) -> Mapping[str, str]:
     return made
 
 
-def needs(history: History, made: Mapping[str, str]) -> Iterator[Need]:
+def needs(history: GitHistory, made: Mapping[str, str]) -> Iterator[Need]:
     """What all questions of this file come to, but the one whose state fails."""
     base = made["base"]
 

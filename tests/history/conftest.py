@@ -17,7 +17,7 @@ from cbs.accounts import main as accounts_main
 from cbs.accounts import service as accounts_connections
 from cbs.customers import main as customers_main
 from cbs.customers import service as customers_connections
-from cbs.customers.main import Settings as CustomersSettings
+from cbs.customers.main import CustomersSettings
 from cbs.ledger import main as ledger_main
 from cbs.ledger import service as ledger_connections
 from cbs.payments import main as payments_main

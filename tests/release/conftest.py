@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cbs.tools.release.gate.history import LOCK, PACTS, History
+from cbs.tools.release.gate.history import LOCK, PACTS, GitHistory
 from cbs.tools.release.layout import MARK, NOW, SOURCES
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
@@ -43,7 +43,7 @@ def history(tmp_path):
         (root / "README.md").write_text(text)
         subprocess.run([*git, "add", "."], check=True)
         subprocess.run([*git, "commit", "-qm", text], check=True)
-    return History(root)
+    return GitHistory(root)
 
 
 @pytest.fixture

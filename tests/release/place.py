@@ -9,9 +9,13 @@ from pathlib import Path
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.environments import There, environment
 from cbs.tools.release.gate.gate import Gate
-from cbs.tools.release.gate.history import PACTS, History, Pact
-from cbs.tools.release.gate.records import Deployment, Verdict, Way, now
-from cbs.tools.release.provider_verification.report import Outcome, Report, Verified
+from cbs.tools.release.gate.history import PACTS, GitHistory, Pact
+from cbs.tools.release.gate.records import Deployment, PutAs, Verdict, now
+from cbs.tools.release.provider_verification.report import (
+    InteractionOutcome,
+    VerificationReport,
+    Verified,
+)
 
 NOBODY = ("-c", "user.name=Asha", "-c", "user.email=asha@bank.example")
 SCHEMA = {
@@ -30,15 +34,15 @@ class Bank:
     unready: bool = False
     error: str = ""
 
-    def __call__(self, sha: str, pacts: Sequence[Pact]) -> Report:
+    def __call__(self, sha: str, pacts: Sequence[Pact]) -> VerificationReport:
         self.asked.append((sha, [f"{pact.consumer}-{pact.provider}" for pact in pacts]))
         if self.error:
-            return Report(error=self.error)
-        return Report(verified=[self._verified(pact) for pact in pacts])
+            return VerificationReport(error=self.error)
+        return VerificationReport(verified=[self._verified(pact) for pact in pacts])
 
     def _verified(self, pact: Pact) -> Verified:
         held = f"{pact.consumer}-{pact.provider}" not in self.breaks
-        outcome = Outcome(
+        outcome = InteractionOutcome(
             description="ask", held=held, unready=self.unready, why=[] if held else ["$.x is gone"]
         )
         return Verified(consumer=pact.consumer, provider=pact.provider, outcomes=[outcome])
@@ -80,7 +84,7 @@ class Place:
     def store(self) -> BlobStore:
         return BlobStore(FolderBlobs(self.root.with_name("store")))
 
-    def deploy(self, version: str, *applications: str, way: Way = Way.DEPLOYED) -> None:
+    def deploy(self, version: str, *applications: str, way: PutAs = PutAs.DEPLOYED) -> None:
         for application in applications:
             done = Deployment(
                 application=application,
@@ -100,7 +104,7 @@ class Place:
         run: bool = True,
         seen: list[There] | None = None,
     ) -> Verdict:
-        history = History(self.root)
+        history = GitHistory(self.root)
         prod = environment("prod", self.store.deployments("prod"), seen, history)
         run_ = self.bank if run else None
         gate = Gate(history=history, store=self.store, run=run_, say=lambda _: None)

@@ -10,8 +10,8 @@ from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.hal import BASE_URL, Hal
 from cbs.tools.release.gate.history import Pact
 from cbs.tools.release.gate.pact_broker import PactBroker
-from cbs.tools.release.gate.records import Deployment, Result, Signed, Way
-from cbs.tools.release.provider_verification.report import Outcome
+from cbs.tools.release.gate.records import Deployment, PutAs, Result, Signed
+from cbs.tools.release.provider_verification.report import InteractionOutcome
 
 AT = datetime.now(UTC).replace(microsecond=0)
 SECONDS_MAX = 1.0
@@ -37,14 +37,14 @@ def result(**changed) -> Result:
         provider="ledger",
         consumer_version="a1",
         provider_version="l1",
-        outcomes=[Outcome(description="opens a book", held=True)],
+        outcomes=[InteractionOutcome(description="opens a book", held=True)],
         at=AT,
         by="asha",
     )
     return msgspec.structs.replace(made, **changed)
 
 
-def deployment(version, way=Way.DEPLOYED, *, application="ledger", to="test", minutes=0):
+def deployment(version, way=PutAs.DEPLOYED, *, application="ledger", to="test", minutes=0):
     at = AT + timedelta(minutes=minutes)
     return Deployment(
         application=application, version=version, environment=to, way=way, at=at, by="asha"

@@ -13,7 +13,7 @@ from cbs.tools.release.gate.environments import APPLICATIONS, Environment, There
 from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.hal import BASE_URL, Hal
 from cbs.tools.release.gate.pact_broker import PactBroker
-from cbs.tools.release.gate.records import RESULT_DAYS_MAX, Answer, StoreUnreachable, Way
+from cbs.tools.release.gate.records import RESULT_DAYS_MAX, GateAnswer, PutAs, StoreUnreachable
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.promises import PACT, broker_store, deployment, result
@@ -109,15 +109,15 @@ def test_a_stale_result_is_looked_for_at_the_broker(fake, tmp_path):
 def test_the_broker_gives_an_opinion(fake, store):
     opinion = lambda: store.opinion("ledger", "l1", "test").answer
 
-    assert opinion() is Answer.UNKNOWN  # it knows neither
+    assert opinion() is GateAnswer.UNKNOWN  # it knows neither
     store.record(deployment("a1", application="accounts"))
     store.broker.publish("accounts", "a1", branch=None, pacts=[PACT])
     store.broker.know("ledger", "l1")
-    assert opinion() is Answer.UNKNOWN
+    assert opinion() is GateAnswer.UNKNOWN
     store.keep(result())
-    assert opinion() is Answer.YES
+    assert opinion() is GateAnswer.YES
     store.keep(result(error="it fell over"))
-    assert opinion() is Answer.NO
+    assert opinion() is GateAnswer.NO
 
 
 def test_a_provider_is_given_the_pacts_that_its_build_must_and_may_hold(fake, store):
@@ -213,7 +213,7 @@ def test_the_gate_notes_that_the_broker_agrees_of_versions_that_were_never_verif
 
     verdict = asked(history, store)
 
-    assert verdict.answer is Answer.YES
+    assert verdict.answer is GateAnswer.YES
     assert [version for _, version, *_ in fake.verified] == [history.first(), history.sha("HEAD")]
     (note,) = [note for note in verdict.notes if "Pact Broker" in note]
     assert note.startswith("the Pact Broker says yes, too")
@@ -227,7 +227,7 @@ def test_that_the_broker_disagrees_is_a_finding(fake, store, history):
 
     verdict = asked(history, store)
 
-    assert verdict.answer is Answer.YES
+    assert verdict.answer is GateAnswer.YES
     assert any("says no where the gate says yes" in note for note in verdict.notes)
 
 
@@ -240,7 +240,7 @@ def test_a_store_that_only_keeps_has_no_opinion(history, tmp_path):
 
 def test_what_is_there_in_two_ways_is_one_finding(history):
     first, head = history.first(), history.sha("HEAD")
-    recorded = [deployment(first), deployment(first, Way.RELEASED)]
+    recorded = [deployment(first), deployment(first, PutAs.RELEASED)]
 
     found = environment("test", recorded, [There("ledger", head)], history)
 
@@ -288,4 +288,4 @@ def test_record_tells_the_broker_and_an_explicit_store_wins(fake, history, monke
     assert run(*words, "--store", str(tmp_path / "own")).exit_code == 0
     assert len(fake.asked) == asked_before
     kept = BlobStore(FolderBlobs(tmp_path / "own")).deployments("test")
-    assert [each.way for each in kept] == [Way.DEPLOYED]
+    assert [each.way for each in kept] == [PutAs.DEPLOYED]

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cbs.tools.release.commands import app
-from cbs.tools.release.gate.records import Way
+from cbs.tools.release.gate.records import PutAs
 from tests.release.place import Place
 
 DONE, NO, USAGE, CANNOT_SAY = 0, 1, 2, 3
@@ -136,7 +136,7 @@ def test_a_key_that_others_can_read_is_refused(place: Place, base: str, tmp_path
 
 
 def test_what_is_not_there_cannot_be_undeployed(place: Place, base: str):
-    place.deploy(place.commit(), "ledger", way=Way.RELEASED)
+    place.deploy(place.commit(), "ledger", way=PutAs.RELEASED)
     other = place.commit()
 
     answer = release(place, "record", "ledger", "--to", "prod", "--undeployed")

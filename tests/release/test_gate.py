@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from cbs.tools.release.gate.environments import There, environment
-from cbs.tools.release.gate.history import PACTS, History, NotAPact
+from cbs.tools.release.gate.history import PACTS, GitHistory, NotAPact
 from cbs.tools.release.gate.records import (
     RESULT_DAYS_MAX,
-    Answer,
     Deployment,
+    GateAnswer,
+    PutAs,
     Verdict,
-    Way,
     current,
     now,
 )
@@ -21,20 +21,20 @@ from cbs.tools.release.layout import BEFORE, SOURCES
 from tests.release.place import SCHEMA, Bank, Place
 
 
-def why(verdict: Verdict, answer: Answer) -> str:
+def why(verdict: Verdict, answer: GateAnswer) -> str:
     return "; ".join(reason.why for reason in verdict.reasons if reason.answer is answer)
 
 
 def test_all_that_is_deployed_must_hold_and_is_verified_with_one_bank(place: Place, base: str):
     verdict = place.may("ledger", base)
 
-    assert verdict.answer is Answer.YES
+    assert verdict.answer is GateAnswer.YES
     assert place.bank.asked == [(base, ["payments-ledger", "partner-ledger"])]
 
 
 def test_nothing_is_verified_again_that_did_not_change(place: Place, base: str):
     for application in ("ledger", "payments", "partner"):
-        assert place.may(application, base).answer is Answer.YES
+        assert place.may(application, base).answer is GateAnswer.YES
     assert sorted(place.bank.pairs) == ["partner-ledger", "partner-payments", "payments-ledger"]
     place.bank.asked.clear()
     place.write("README.md", "Another commit, and the services are the same.\n")
@@ -43,15 +43,15 @@ def test_nothing_is_verified_again_that_did_not_change(place: Place, base: str):
     payments_changed = place.commit()
 
     for application in ("ledger", "payments", "partner"):
-        assert place.may(application, same).answer is Answer.YES
+        assert place.may(application, same).answer is GateAnswer.YES
     assert place.bank.asked == []
     for application in ("ledger", "payments", "partner"):
-        assert place.may(application, payments_changed).answer is Answer.YES
+        assert place.may(application, payments_changed).answer is GateAnswer.YES
     assert place.bank.asked == [(payments_changed, ["partner-payments"])]
 
 
 def test_what_a_provider_calls_answers_for_it_too(place: Place, base: str):
-    history = History(place.root)
+    history = GitHistory(place.root)
     place.write(f"{SOURCES}/ledger/main.py", "changed = True\n")
     changed = place.commit()
 
@@ -63,19 +63,19 @@ def test_a_no_names_who_breaks_whom_and_why(place: Place, base: str):
 
     verdict = place.may("ledger", base)
 
-    assert verdict.answer is Answer.NO
+    assert verdict.answer is GateAnswer.NO
     assert (
-        why(verdict, Answer.NO)
+        why(verdict, GateAnswer.NO)
         == f"ledger@{base[:10]} breaks partner@{base[:10]}, ask: $.x is gone"
     )
-    assert "expand" in next(r.todo for r in verdict.reasons if r.answer is Answer.NO)
+    assert "expand" in next(r.todo for r in verdict.reasons if r.answer is GateAnswer.NO)
 
 
 def test_without_a_run_what_was_never_verified_is_unknown(place: Place, base: str):
     verdict = place.may("ledger", base, run=False)
 
-    assert verdict.answer is Answer.UNKNOWN
-    assert "was never verified" in why(verdict, Answer.UNKNOWN)
+    assert verdict.answer is GateAnswer.UNKNOWN
+    assert "was never verified" in why(verdict, GateAnswer.UNKNOWN)
     assert place.bank.asked == []
 
 
@@ -86,34 +86,34 @@ def test_an_old_result_is_made_again(place: Place, base: str):
         place.store.keep(each)
     place.bank.breaks = ("payments-ledger",)
 
-    assert place.may("ledger", base, run=False).answer is Answer.UNKNOWN
-    assert place.may("ledger", base).answer is Answer.NO
+    assert place.may("ledger", base, run=False).answer is GateAnswer.UNKNOWN
+    assert place.may("ledger", base).answer is GateAnswer.NO
     assert len(place.bank.asked) == 2
 
 
 def test_a_state_that_fails_is_a_no_for_now_but_no_result_of_the_provider(place: Place, base: str):
     """Its fault may be another service's, which is none of the provider's content."""
     place.bank = Bank(breaks=("payments-ledger",), unready=True)
-    assert place.may("ledger", base).answer is Answer.NO
+    assert place.may("ledger", base).answer is GateAnswer.NO
     assert place.store.results() == []
 
     place.bank = Bank()
-    assert place.may("ledger", base).answer is Answer.YES
+    assert place.may("ledger", base).answer is GateAnswer.YES
 
 
 def test_two_versions_of_a_consumer_have_a_bank_each(place: Place, base: str):
     """They register the same people under the same keys."""
     place.pact("partner", "ledger", "ask", "ask for more")
     newer = place.commit()
-    place.deploy(newer, "partner", way=Way.RELEASED)
+    place.deploy(newer, "partner", way=PutAs.RELEASED)
 
-    assert place.may("ledger", newer).answer is Answer.YES
+    assert place.may("ledger", newer).answer is GateAnswer.YES
     assert [pairs.count("partner-ledger") for _, pairs in place.bank.asked] == [1, 1]
 
 
 def test_one_version_that_is_there_twice_is_verified_once(place: Place, base: str):
     place.write("README.md", "The same ledger.\n")
-    place.deploy(place.commit(), "ledger", way=Way.RELEASED)
+    place.deploy(place.commit(), "ledger", way=PutAs.RELEASED)
 
     place.may("partner", base)
 
@@ -123,8 +123,8 @@ def test_one_version_that_is_there_twice_is_verified_once(place: Place, base: st
 def test_a_version_that_does_not_come_up_is_a_no_of_its_own_and_unknown_of_anothers(place, base):
     place.bank.error = "the bank of this version does not come up"
 
-    assert place.may("ledger", base).answer is Answer.NO
-    assert place.may("partner", base).answer is Answer.UNKNOWN
+    assert place.may("ledger", base).answer is GateAnswer.NO
+    assert place.may("partner", base).answer is GateAnswer.UNKNOWN
     assert place.store.results() == []
 
 
@@ -133,9 +133,9 @@ def test_a_provider_that_is_not_deployed_is_a_no(place: Place):
 
     verdict = place.may("partner", sha)
 
-    assert verdict.answer is Answer.NO
-    assert "no ledger is deployed to prod" in why(verdict, Answer.NO)
-    assert "no payments is deployed to prod" in why(verdict, Answer.NO)
+    assert verdict.answer is GateAnswer.NO
+    assert "no ledger is deployed to prod" in why(verdict, GateAnswer.NO)
+    assert "no payments is deployed to prod" in why(verdict, GateAnswer.NO)
 
 
 def test_a_version_that_cannot_be_looked_up_is_no_yes(place: Place, base: str):
@@ -143,9 +143,9 @@ def test_a_version_that_cannot_be_looked_up_is_no_yes(place: Place, base: str):
 
     verdict = place.may("ledger", base)
 
-    assert verdict.answer is Answer.UNKNOWN
+    assert verdict.answer is GateAnswer.UNKNOWN
     assert "payments is in prod in a version that cannot be looked up" in why(
-        verdict, Answer.UNKNOWN
+        verdict, GateAnswer.UNKNOWN
     )
 
 
@@ -160,11 +160,11 @@ def test_a_consumer_without_pacts_is_judged_by_the_schemas(place: Place):
     broken = place.commit()
     place.deploy(without, "partner")
 
-    assert place.may("ledger", same).answer is Answer.YES
+    assert place.may("ledger", same).answer is GateAnswer.YES
     verdict = place.may("ledger", broken)
 
-    assert verdict.answer is Answer.UNKNOWN
-    assert "/v1/ledger/head" in why(verdict, Answer.UNKNOWN)
+    assert verdict.answer is GateAnswer.UNKNOWN
+    assert "/v1/ledger/head" in why(verdict, GateAnswer.UNKNOWN)
     assert place.bank.asked == []
 
 
@@ -173,8 +173,8 @@ def test_a_pact_without_interactions_promises_nothing(place: Place, base: str):
 
     verdict = place.may("partner", place.commit())
 
-    assert verdict.answer is Answer.UNKNOWN
-    assert "no interactions" in why(verdict, Answer.UNKNOWN)
+    assert verdict.answer is GateAnswer.UNKNOWN
+    assert "no interactions" in why(verdict, GateAnswer.UNKNOWN)
 
 
 def test_a_damaged_pact_is_named(place: Place):
@@ -182,14 +182,14 @@ def test_a_damaged_pact_is_named(place: Place):
     sha = place.commit()
 
     with pytest.raises(NotAPact, match=r"contracts/pacts/partner-ledger\.json of \w+ cannot be"):
-        History(place.root).pacts(sha)
+        GitHistory(place.root).pacts(sha)
 
 
 def test_what_is_seen_and_what_is_recorded_both_count(place: Place, base: str):
     other = place.commit()
     seen = [There("ledger", other), There("payments", f"{base[:12]}-dirty"), There("audit", "")]
 
-    found = environment("prod", place.store.deployments("prod"), seen, History(place.root))
+    found = environment("prod", place.store.deployments("prod"), seen, GitHistory(place.root))
 
     assert set(found.versions("ledger")) == {base, other}
     assert found.versions("payments") == [base]
@@ -203,14 +203,14 @@ def test_what_is_seen_and_what_is_recorded_both_count(place: Place, base: str):
 
 
 def test_a_recorded_service_that_does_not_run_is_found(place: Place, base: str):
-    found = environment("prod", place.store.deployments("prod"), [], History(place.root))
+    found = environment("prod", place.store.deployments("prod"), [], GitHistory(place.root))
 
     assert f"ledger@{base[:10]} is recorded in prod, but does not run there" in found.findings
 
 
-def deployments(*steps: tuple[Way, str]) -> list[str]:
+def deployments(*steps: tuple[PutAs, str]) -> list[str]:
     first = Deployment(
-        application="partner", version="", environment="prod", way=Way.DEPLOYED, at=now(), by="a"
+        application="partner", version="", environment="prod", way=PutAs.DEPLOYED, at=now(), by="a"
     )
     recorded = [
         msgspec.structs.replace(first, way=way, version=version, at=first.at + timedelta(seconds=n))
@@ -222,12 +222,12 @@ def deployments(*steps: tuple[Way, str]) -> list[str]:
 @pytest.mark.parametrize(
     ("steps", "there"),
     [
-        ([(Way.DEPLOYED, "1"), (Way.DEPLOYED, "2")], ["2"]),
-        ([(Way.DEPLOYED, "1"), (Way.RELEASED, "2"), (Way.RELEASED, "3")], ["1", "2", "3"]),
-        ([(Way.RELEASED, "1"), (Way.DEPLOYED, "2")], ["1", "2"]),
-        ([(Way.RELEASED, "1"), (Way.RELEASED, "2"), (Way.UNDEPLOYED, "1")], ["2"]),
-        ([(Way.DEPLOYED, "1"), (Way.UNDEPLOYED, "1")], []),
-        ([(Way.DEPLOYED, "1"), (Way.UNDEPLOYED, "2")], ["1"]),
+        ([(PutAs.DEPLOYED, "1"), (PutAs.DEPLOYED, "2")], ["2"]),
+        ([(PutAs.DEPLOYED, "1"), (PutAs.RELEASED, "2"), (PutAs.RELEASED, "3")], ["1", "2", "3"]),
+        ([(PutAs.RELEASED, "1"), (PutAs.DEPLOYED, "2")], ["1", "2"]),
+        ([(PutAs.RELEASED, "1"), (PutAs.RELEASED, "2"), (PutAs.UNDEPLOYED, "1")], ["2"]),
+        ([(PutAs.DEPLOYED, "1"), (PutAs.UNDEPLOYED, "1")], []),
+        ([(PutAs.DEPLOYED, "1"), (PutAs.UNDEPLOYED, "2")], ["1"]),
     ],
 )
 def test_what_is_there_after_all_that_was_recorded(steps, there):
@@ -241,5 +241,5 @@ def test_that_a_migration_keeps_a_busy_table_waiting_is_a_note(place: Place, bas
     verdict = place.may("ledger", place.commit())
 
     (note,) = [note for note in verdict.notes if "ledger_0002_faster.py" in note]
-    assert verdict.answer is Answer.YES
+    assert verdict.answer is GateAnswer.YES
     assert "CREATE INDEX posting_on" in note and "updates are blocked" in note

@@ -8,7 +8,7 @@ from cbs.bank import SERVICES
 from cbs.platform.declaration import Needs, declaration_of
 from cbs.tools.local.plan import SOURCE
 from cbs.tools.release.deploy.difference import difference
-from cbs.tools.release.gate.history import LOCK, PACTS, History, pact_of
+from cbs.tools.release.gate.history import LOCK, PACTS, GitHistory, pact_of
 from cbs.tools.release.gate.migrations import migrations
 from cbs.tools.release.gate.runner import Runner
 from cbs.tools.release.layout import BEFORE, MARK, NOW, SOURCES, Layout, calls_in, needs_in
@@ -56,7 +56,7 @@ def tree(tmp_path) -> Tree:
 @pytest.mark.parametrize(("old", "new"), WAYS)
 def test_a_migration_that_only_moved_is_the_one_that_ran(tree, old, new):
     deployed, next_ = (tree.lay_out(LAYOUTS[each]) for each in (old, new))
-    history = History(tree.root)
+    history = GitHistory(tree.root)
 
     assert migrations(history, "ledger", deployed, next_) == []
     assert difference(history, "ledger", "prod", deployed, next_).migrations == []
@@ -67,7 +67,7 @@ def test_one_that_was_changed_on_its_way_is_refused(tree, old, new):
     deployed = tree.lay_out(LAYOUTS[old])
     changed = tree.lay_out(LAYOUTS[new], {"ledger_0001_first.py": FIRST.replace("date", "text")})
 
-    (reason,) = migrations(History(tree.root), "ledger", deployed, changed)
+    (reason,) = migrations(GitHistory(tree.root), "ledger", deployed, changed)
 
     assert reason.answer == "no"
     assert "ledger_0001_first.py is not as ledger@" in reason.why
@@ -77,7 +77,7 @@ def test_one_that_was_changed_on_its_way_is_refused(tree, old, new):
 def test_what_takes_away_what_the_deployed_version_uses_is_refused(tree, old, new):
     deployed = tree.lay_out(LAYOUTS[old])
     less = tree.lay_out(LAYOUTS[new], {"ledger_0002_less.py": LESS})
-    history = History(tree.root)
+    history = GitHistory(tree.root)
 
     (reason,) = migrations(history, "ledger", deployed, less)
     (shown,) = difference(history, "ledger", "prod", deployed, less).migrations
@@ -89,7 +89,7 @@ def test_what_takes_away_what_the_deployed_version_uses_is_refused(tree, old, ne
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_what_a_service_calls_and_how_it_is_verified_answer_for_it(tree, name):
-    layout, history = LAYOUTS[name], History(tree.root)
+    layout, history = LAYOUTS[name], GitHistory(tree.root)
     sha = tree.lay_out(layout)
     content = {history.content("payments", sha)}
     for place in ("ledger/domain/day.py", f"{layout.verification}/states.py"):
@@ -105,7 +105,7 @@ def test_a_version_is_verified_by_its_own_program(tree, name):
     pact = pact_of((tree.root / PACTS / "payments-ledger.json").read_bytes())
     tree.lay_out(NOW)
 
-    report = Runner(history=History(tree.root), say=lambda _: None)(sha, [pact])
+    report = Runner(history=GitHistory(tree.root), say=lambda _: None)(sha, [pact])
 
     assert report.error == f"{LAYOUTS[name].program} of this tree"
 
@@ -121,7 +121,7 @@ def test_where_it_has_none_its_bank_is_brought_up_for_ours(tree, name):
     pact = pact_of((tree.root / PACTS / "payments-ledger.json").read_bytes())
     tree.lay_out(NOW)
 
-    report = Runner(history=History(tree.root), say=lambda _: None)(sha, [pact])
+    report = Runner(history=GitHistory(tree.root), say=lambda _: None)(sha, [pact])
 
     assert f"{layout.bank} is told up" in report.error
 

@@ -11,7 +11,7 @@ from cbs.tools.release.gate.hal import BASE_URL
 from cbs.tools.release.gate.history import PACTS, Pact
 from cbs.tools.release.gate.records import StoreUnreachable
 from cbs.tools.release.gate.selectors import selection, tell
-from cbs.tools.release.provider_verification.report import Outcome, Verified
+from cbs.tools.release.provider_verification.report import InteractionOutcome, Verified
 from tests.release.promises import PACT, result
 
 WISH = Pact("accounts", "ledger", PACT.body.replace(b"opens a book", b"closes a book"))
@@ -34,7 +34,7 @@ def published(history, store):
 
 
 def verified(held=True):
-    outcomes = [Outcome(description="opens a book", held=held)]
+    outcomes = [InteractionOutcome(description="opens a book", held=held)]
     return Verified(consumer="accounts", provider="ledger", outcomes=outcomes)
 
 

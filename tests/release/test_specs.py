@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cbs.tools.release.schema_diff.shapes import Unreadable
-from cbs.tools.release.schema_diff.specs import Change, asyncapi_changes, openapi_changes
+from cbs.tools.release.schema_diff.specs import SchemaChange, asyncapi_changes, openapi_changes
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 DOCUMENTS = sorted(CONTRACTS.glob("*api/*.json"))
@@ -347,7 +347,7 @@ def test_a_change_reads_as_a_sentence():
     put(money(after), maximum=100)
 
     assert openapi_changes(before, after) == [
-        Change(
+        SchemaChange(
             "POST /v1/payments/transfers body.amount_minor",
             "the value is at most 100, not 1000000000000000",
             True,

@@ -12,8 +12,8 @@ import pytest
 
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.objects import NatsBlobs
-from cbs.tools.release.gate.records import Store, StoreUnreachable, Way
-from cbs.tools.release.provider_verification.report import Outcome
+from cbs.tools.release.gate.records import PutAs, Store, StoreUnreachable
+from cbs.tools.release.provider_verification.report import InteractionOutcome
 from tests.release.listening import dead, mute, serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.promises import AT, PACT, SECONDS_MAX, broker_store, deployment, result, signed
@@ -87,7 +87,9 @@ def test_a_result_is_found_again_by_content_by_another(kept):
 
 
 def test_what_did_not_hold_is_kept_as_that_with_its_reasons(kept):
-    broken = result(outcomes=[Outcome(description="opens a book", held=False, why=["no number"])])
+    broken = result(
+        outcomes=[InteractionOutcome(description="opens a book", held=False, why=["no number"])]
+    )
 
     kept.open().keep(broken)
 
@@ -142,20 +144,20 @@ def test_a_deployment_takes_the_place_of_what_was_there(kept):
     store.record(deployment("a1", application="accounts", minutes=1))
     store.record(deployment("l2", minutes=2))
 
-    assert there(kept.open()) == [("a1", Way.DEPLOYED), ("l2", Way.DEPLOYED)]
+    assert there(kept.open()) == [("a1", PutAs.DEPLOYED), ("l2", PutAs.DEPLOYED)]
 
 
 def test_a_release_is_one_more_and_outlives_deployments(kept):
     store = kept.open()
-    store.record(deployment("l1", Way.RELEASED))
-    store.record(deployment("l2", Way.RELEASED, minutes=1))
+    store.record(deployment("l1", PutAs.RELEASED))
+    store.record(deployment("l2", PutAs.RELEASED, minutes=1))
     store.record(deployment("l1", minutes=2))
     store.record(deployment("l3", minutes=3))
 
     assert there(kept.open()) == [
-        ("l1", Way.RELEASED),
-        ("l2", Way.RELEASED),
-        ("l3", Way.DEPLOYED),
+        ("l1", PutAs.RELEASED),
+        ("l2", PutAs.RELEASED),
+        ("l3", PutAs.DEPLOYED),
     ]
 
 
@@ -163,29 +165,29 @@ def test_what_is_written_twice_is_there_once(kept):
     store = kept.open()
     for _ in range(2):
         store.record(deployment("l1"))
-        store.record(deployment("l2", Way.RELEASED, minutes=1))
+        store.record(deployment("l2", PutAs.RELEASED, minutes=1))
 
-    assert there(kept.open()) == [("l1", Way.DEPLOYED), ("l2", Way.RELEASED)]
+    assert there(kept.open()) == [("l1", PutAs.DEPLOYED), ("l2", PutAs.RELEASED)]
 
 
 def test_what_is_undeployed_is_gone_in_every_way_and_nothing_else(kept):
     store = kept.open()
     store.record(deployment("l1"))
-    store.record(deployment("l1", Way.RELEASED, minutes=1))
-    store.record(deployment("l2", Way.RELEASED, minutes=2))
+    store.record(deployment("l1", PutAs.RELEASED, minutes=1))
+    store.record(deployment("l2", PutAs.RELEASED, minutes=2))
     store.record(deployment("l1", application="payments", minutes=3))
 
-    store.record(deployment("l1", Way.UNDEPLOYED, minutes=4))
+    store.record(deployment("l1", PutAs.UNDEPLOYED, minutes=4))
 
-    assert there(kept.open()) == [("l2", Way.RELEASED), ("l1", Way.DEPLOYED)]
+    assert there(kept.open()) == [("l2", PutAs.RELEASED), ("l1", PutAs.DEPLOYED)]
 
 
 def test_without_a_version_all_of_an_application_is_undeployed(kept):
     store = kept.open()
     store.record(deployment("l1"))
-    store.record(deployment("l2", Way.RELEASED, minutes=1))
+    store.record(deployment("l2", PutAs.RELEASED, minutes=1))
 
-    store.record(deployment("", Way.UNDEPLOYED, minutes=2))
+    store.record(deployment("", PutAs.UNDEPLOYED, minutes=2))
 
     assert there(kept.open()) == []
 
@@ -197,7 +199,7 @@ def test_environments_are_apart(kept):
 
     other = kept.open()
     assert other.environments() == ["production", "test"]
-    assert there(other, "production") == [("l2", Way.DEPLOYED)]
+    assert there(other, "production") == [("l2", PutAs.DEPLOYED)]
     assert there(other, "elsewhere") == []
 
 

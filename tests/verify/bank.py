@@ -23,7 +23,7 @@ from cbs.payments.main import build as build_payments
 from cbs.payments.service import DECLARATION as PAYMENTS
 from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.settings import Settings
-from cbs.tools.ops.verify.snapshots import Place
+from cbs.tools.ops.verify.snapshots import DatabasePlace
 from cbs.tools.ops.verify.verify import Finding, findings
 from tests.conftest import Database
 from tests.serving import Served, described, serving
@@ -166,7 +166,7 @@ async def business(bank: Bank) -> None:
 async def verified(
     databases: Mapping[str, Database], *, fence_seconds_max: float = 10
 ) -> list[Finding]:
-    places = {service: Place(url=each.verify_url) for service, each in databases.items()}
+    places = {service: DatabasePlace(url=each.verify_url) for service, each in databases.items()}
     return await findings(
         places,
         say=lambda _: None,

@@ -4,7 +4,7 @@ import pytest
 
 from cbs.platform.declaration import declaration_of
 from cbs.platform.invariants import CannotSay
-from cbs.tools.ops.verify.snapshots import Place, Snapshots
+from cbs.tools.ops.verify.snapshots import DatabasePlace, Snapshots
 from cbs.tools.ops.verify.verify import (
     ROWS_SHOWN_MAX,
     checks_of,
@@ -47,7 +47,7 @@ def test_who_tells_is_read_before_who_is_told_and_that_before_who_hears_it():
     services = ("payments", "ledger", "accounts")
     hears = {service: declaration_of(service).hears for service in services}
     first = read_first(checks_of(services), hears)
-    places = {service: Place(url="") for service in hears}
+    places = {service: DatabasePlace(url="") for service in hears}
 
     order = Snapshots(places=places, hears=hears, read_first=first)._order()
 
@@ -141,14 +141,14 @@ async def test_one_check_that_fails_does_not_take_the_others_along(bank):
 
 
 async def test_a_server_that_may_lose_what_it_acknowledged_is_refused(bank):
-    places = {service: Place(url=each.verify_url) for service, each in bank.items()}
+    places = {service: DatabasePlace(url=each.verify_url) for service, each in bank.items()}
 
     with pytest.raises(CannotSay, match=r"fsync, full_page_writes is off .* restart"):
         await findings(places, say=lambda _: None, tell=lambda _: None)
 
 
 async def test_a_server_that_is_not_there_is_not_called_violated():
-    places = {"ledger": Place(url="postgresql://cbs_verify@127.0.0.1:9/cbs_ledger")}
+    places = {"ledger": DatabasePlace(url="postgresql://cbs_verify@127.0.0.1:9/cbs_ledger")}
 
     with pytest.raises(CannotSay, match="the database of ledger cannot be read"):
         await findings(places, say=lambda _: None, tell=lambda _: None, may_lose=True)

@@ -16,16 +16,16 @@ from cbs.customers.tasks import Expiry
 from cbs.platform.context import new_id, now
 from cbs.platform.process import run
 from cbs.platform.service import Runtime, ServiceSpec
-from cbs.platform.settings import Settings as PlatformSettings
+from cbs.platform.settings import Settings
 
 
-class Settings(PlatformSettings, frozen=True, kw_only=True):
+class CustomersSettings(Settings, frozen=True, kw_only=True):
     """The vault's key is a file of 64 hexadecimal digits; who has it can read every number."""
 
     vault_key_file: Path
 
 
-def build(runtime: Runtime[Settings]) -> ServiceSpec:
+def build(runtime: Runtime[CustomersSettings]) -> ServiceSpec:
     database = runtime.database
     vault = Vault(runtime.settings.vault_key_file)
     store = PostgresCustomers(database=database, outbox=runtime.outbox, vault=vault)
@@ -44,7 +44,7 @@ def build(runtime: Runtime[Settings]) -> ServiceSpec:
 
 
 def main() -> None:
-    run(DECLARATION, Settings, build)
+    run(DECLARATION, CustomersSettings, build)
 
 
 if __name__ == "__main__":

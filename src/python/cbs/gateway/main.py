@@ -22,7 +22,7 @@ from cbs.gateway.certificates import Certificates
 from cbs.gateway.following import Follower, tell_fixed
 from cbs.gateway.places import write_endpoints
 from cbs.gateway.readiness import answering
-from cbs.gateway.settings import Settings, settings_of
+from cbs.gateway.settings import GatewaySettings, settings_of
 from cbs.platform import telemetry
 from cbs.platform.child import CannotStart
 from cbs.platform.consul import Consul
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Gateway:
-    settings: Settings
+    settings: GatewaySettings
     admin: httpx.AsyncClient
     followers: list[Follower] = field(default_factory=list)
     certificates: list[Certificates] = field(default_factory=list)
@@ -143,7 +143,7 @@ class Gateway:
         return answer.text if answer.status_code == httpx.codes.OK else None
 
 
-def registry_of(settings: Settings) -> Registry | None:
+def registry_of(settings: GatewaySettings) -> Registry | None:
     if settings.registry_folder:
         return FolderRegistry(settings.registry_folder)
     if settings.consul_url:
@@ -160,7 +160,7 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         process.kill()
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: GatewaySettings) -> int:
     url = f"http://127.0.0.1:{settings.admin_port}"
     async with httpx.AsyncClient(base_url=url, timeout=2, trust_env=False) as admin:
         return await Gateway(settings, admin).run()

@@ -12,7 +12,7 @@ from cbs.gateway.places import Place
 from cbs.platform.settings import Misconfigured, load
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """`CBS_<NAME>` in the environment. `admin_port` is Envoy's own and stays on loopback.
 
     `health_port` answers /health/live and /health/ready, apart from the public port, which then
@@ -50,9 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return places
 
 
-def settings_of(environ: Mapping[str, str] = os.environ) -> Settings:
+def settings_of(environ: Mapping[str, str] = os.environ) -> GatewaySettings:
     """Raises Misconfigured, also where more or less than one way to services is named."""
-    settings = load(Settings, environ)
+    settings = load(GatewaySettings, environ)
     named = [settings.registry_folder, settings.consul_url, settings.upstreams]
     if len([each for each in named if each]) != 1:
         raise Misconfigured(

@@ -17,7 +17,7 @@ import cbs.customers.main
 import cbs.ledger.main
 import cbs.payments.main
 from cbs.bank import SERVICES
-from cbs.customers.main import Settings as CustomersSettings
+from cbs.customers.main import CustomersSettings
 from cbs.kernel.event import Event
 from cbs.kernel.principal import Kind, Principal
 from cbs.kernel.refusal import NotSignedIn, Refusal

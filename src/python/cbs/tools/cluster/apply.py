@@ -17,10 +17,10 @@ from cbs.tools.cluster import deployer, environments, variables
 from cbs.tools.cluster.api import Api
 from cbs.tools.cluster.artifacts import Artifact
 from cbs.tools.cluster.environments import ENVIRONMENTS
-from cbs.tools.cluster.jobs import Job, Jobs, assigned
+from cbs.tools.cluster.jobs import Jobs, NomadJob, assigned
 from cbs.tools.cluster.periodic import Upkeep
-from cbs.tools.cluster.rules import Change, Rules
-from cbs.tools.cluster.vault import Vault
+from cbs.tools.cluster.rules import ClusterChange, Rules
+from cbs.tools.cluster.vault import VaultServer
 from cbs.tools.local import databases, postgres, secrets
 from cbs.tools.local.folder import Folder
 from cbs.tools.ops.backup import manifest
@@ -69,14 +69,14 @@ class Settling:
     def rules(self) -> Rules:
         return Rules(self.consul, {"nomad_url": self.values.get("nomad_url", self.nomad.url)})
 
-    def secrets(self) -> Iterator[Change]:
+    def secrets(self) -> Iterator[ClusterChange]:
         """Of every job, where its templates read them."""
         wanted = variables.wanted(self.folder)
         if prefix := self.values.get("vault"):
-            return Vault.of(prefix).changes(wanted, self.say)
+            return VaultServer.of(prefix).changes(wanted, self.say)
         return variables.changes(self.nomad, wanted)
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[ClusterChange]:
         """Of what the jobs go by."""
         yield from self.rules().changes()
         yield from deployer.changes(self.consul, self.nomad, self.folder)
@@ -127,7 +127,7 @@ class Settling:
         done.append((what, how))
         self.say(f"{what}: {how}")
 
-    def _parsed(self, jobs: Jobs) -> Iterator[Job]:
+    def _parsed(self, jobs: Jobs) -> Iterator[NomadJob]:
         values = self.values
         for name in (*SERVERS, "migrate"):
             job = jobs.parse(name)
@@ -151,7 +151,7 @@ class Settling:
             raise Unsettled(f"nomad/env/{self.environment}.hcl says no artifacts_url")
         return f"{values['artifacts_url']}/{artifact.file}", artifact.sha256
 
-    def _registered(self, jobs: Jobs, wanted: list[Job], done: list[tuple[str, str]]) -> None:
+    def _registered(self, jobs: Jobs, wanted: list[NomadJob], done: list[tuple[str, str]]) -> None:
         for job in wanted:
             how, index = jobs.plan(job)
             if how:
@@ -178,7 +178,7 @@ class Settling:
             asyncio.run(note)
             self._note(done, f"database cbs_{service}", "migrated")
 
-    def _is_copied(self, jobs: list[Job]) -> bool:
+    def _is_copied(self, jobs: list[NomadJob]) -> bool:
         return any(job.id == "cbs-backup" for job in jobs)
 
     @property

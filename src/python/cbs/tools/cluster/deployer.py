@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cbs.tools.cluster.api import Api, NoCluster
-from cbs.tools.cluster.rules import ROOT, Change
+from cbs.tools.cluster.rules import ROOT, ClusterChange
 from cbs.tools.local.folder import Folder, write_whole
 
 NAME = "cbs-deployer"
@@ -12,14 +12,14 @@ TOKENS = {"consul": "consul-deployer.token", "nomad": "nomad-deployer.token"}
 POLICY = ROOT / "nomad" / "policies" / f"{NAME}.hcl"
 
 
-def changes(consul: Api, nomad: Api, folder: Folder) -> Iterator[Change]:
+def changes(consul: Api, nomad: Api, folder: Folder) -> Iterator[ClusterChange]:
     """Nomad's policy, and a token of each; Consul's policy is one of consul/policies. A token that
     works is left alone."""
     wanted = {"Name": NAME, "Description": "Who releases.", "Rules": POLICY.read_text()}
     found = nomad.get(f"/v1/acl/policy/{NAME}")
     if found is None or found["Rules"] != wanted["Rules"]:
         how = "new" if found is None else "differs"
-        yield Change(
+        yield ClusterChange(
             f"nomad policy {NAME}", how, lambda: nomad.put(f"/v1/acl/policy/{NAME}", wanted)
         )
     bodies = {
@@ -33,7 +33,7 @@ def changes(consul: Api, nomad: Api, folder: Folder) -> Iterator[Change]:
             def make(api: Api = api, file: Path = file) -> None:
                 write_whole(file, api.put("/v1/acl/token", bodies[api.name])["SecretID"])
 
-            yield Change(f"{api.name} token {NAME}", "new", make)
+            yield ClusterChange(f"{api.name} token {NAME}", "new", make)
 
 
 def _works(api: Api, file: Path) -> bool:

@@ -24,7 +24,7 @@ class NotConverged(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class NomadJob:
     """A job as Nomad parsed it."""
 
     body: dict[str, Any]
@@ -56,16 +56,16 @@ class Jobs:
     consul: Api | None = None
     say: Callable[[str], None] = field(default=print)
 
-    def parse(self, name: str, **more: str) -> Job:
+    def parse(self, name: str, **more: str) -> NomadJob:
         """Raises Declined with Nomad's own words if the file or the values make no sense."""
         body = {
             "JobHCL": (FOLDER / f"{name}.nomad.hcl").read_text(),
             "Variables": self.values + assigned(more),
             "Canonicalize": True,
         }
-        return Job(self.nomad.post("/v1/jobs/parse", body))
+        return NomadJob(self.nomad.post("/v1/jobs/parse", body))
 
-    def plan(self, job: Job) -> tuple[str, int]:
+    def plan(self, job: NomadJob) -> tuple[str, int]:
         """What registering it would change, in a line ("" for nothing), and against which index."""
         body = {"Job": job.body, "Diff": True}
         said = self.nomad.post(f"/v1/job/{job.id}/plan", body)
@@ -77,7 +77,7 @@ class Jobs:
         lines += [f"no place for {group}: {_why(why)}" for group, why in failed.items()]
         return ", ".join(lines), said["JobModifyIndex"]
 
-    def register(self, job: Job, index: int) -> str:
+    def register(self, job: NomadJob, index: int) -> str:
         """The evaluation's id; refused if the job has changed since it was planned."""
         said = self.nomad.post(
             "/v1/jobs", {"Job": job.body, "EnforceIndex": True, "JobModifyIndex": index}

@@ -16,7 +16,7 @@ PLAIN = SerializationOptions(strip_string_quotes=True, explicit_blocks=False, wi
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ClusterChange:
     """Something of the cluster that is not as our files say; `make` makes it so."""
 
     what: str
@@ -76,7 +76,7 @@ class Rules:
     values: Mapping[str, str]
     folder: Path = ROOT / "consul"
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[ClusterChange]:
         """In the order in which they are to be made."""
         yield from self._policies()
         yield from self._named("roles", "role", "/v1/acl/role")
@@ -92,19 +92,19 @@ class Rules:
         for path in self._files(kind):
             yield from ((path, wanted) for wanted in written(path.read_text(), self.values))
 
-    def _policies(self) -> Iterator[Change]:
+    def _policies(self) -> Iterator[ClusterChange]:
         for path in self._files("policies"):
             wanted = {"Name": path.stem, "Rules": path.read_text()}
             found = self.consul.get(f"/v1/acl/policy/name/{path.stem}")
             yield from self._written(f"policy {path.stem}", wanted, found, "/v1/acl/policy")
 
-    def _named(self, folder: str, kind: str, place: str) -> Iterator[Change]:
+    def _named(self, folder: str, kind: str, place: str) -> Iterator[ClusterChange]:
         for _, wanted in self._read(folder):
             by_name = f"{place}/name/{wanted['Name']}" if kind == "role" else None
             found = self.consul.get(by_name or f"{place}/{wanted['Name']}")
             yield from self._written(f"{kind} {wanted['Name']}", wanted, found, place)
 
-    def _bindings(self) -> Iterator[Change]:
+    def _bindings(self) -> Iterator[ClusterChange]:
         known = {
             (rule["AuthMethod"], rule["Description"]): rule
             for rule in self.consul.get("/v1/acl/binding-rules") or ()
@@ -116,7 +116,7 @@ class Rules:
 
     def _written(
         self, what: str, wanted: dict[str, Any], found: Any, place: str
-    ) -> Iterator[Change]:
+    ) -> Iterator[ClusterChange]:
         if not differs(wanted, found):
             return
         if found and "ID" in found:
@@ -124,9 +124,9 @@ class Rules:
         elif found:
             place = f"{place}/{wanted['Name']}"
         how = "differs" if found else "new"
-        yield Change(f"consul {what}", how, lambda: self.consul.put(place, wanted))
+        yield ClusterChange(f"consul {what}", how, lambda: self.consul.put(place, wanted))
 
-    def _entries(self) -> Iterator[Change]:
+    def _entries(self) -> Iterator[ClusterChange]:
         for _, wanted in self._read("config"):
             kind, name = wanted["Kind"], wanted["Name"]
             found = self.consul.get(f"/v1/config/{kind}/{name}")
@@ -135,9 +135,9 @@ class Rules:
                 def write(wanted: dict[str, Any] = wanted) -> None:
                     self.consul.put("/v1/config", wanted)
 
-                yield Change(f"consul {kind} {name}", "differs" if found else "new", write)
+                yield ClusterChange(f"consul {kind} {name}", "differs" if found else "new", write)
 
-    def _defaults(self) -> Iterator[Change]:
+    def _defaults(self) -> Iterator[ClusterChange]:
         text = (self.folder / "kv.hcl").read_text()
         wanted = [each["Defaults"] for each in written(text, self.values)]
         for key, value in ((k.strip('"'), v) for each in wanted for k, v in each.items()):
@@ -146,4 +146,4 @@ class Rules:
                 def write(key: str = key, value: str = value) -> None:
                     keep(self.consul, key, value)
 
-                yield Change(f"consul key {key}", f"new: {value}", write)
+                yield ClusterChange(f"consul key {key}", f"new: {value}", write)

@@ -6,7 +6,7 @@ from secrets import token_hex
 
 from cbs.bank import SERVICES
 from cbs.tools.cluster.api import Api
-from cbs.tools.cluster.rules import Change
+from cbs.tools.cluster.rules import ClusterChange
 from cbs.tools.local import databases, nats_server, postgres, secrets
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.parts import nats_users
@@ -53,7 +53,7 @@ def _cluster_password(folder: Folder) -> str:
     return path.read_text()
 
 
-def changes(nomad: Api, jobs: Mapping[str, Mapping[str, str]]) -> Iterator[Change]:
+def changes(nomad: Api, jobs: Mapping[str, Mapping[str, str]]) -> Iterator[ClusterChange]:
     """Nothing of a value is in what a change says. Another's write in between is refused."""
     for job, items in jobs.items():
         path = f"nomad/jobs/{job}"
@@ -67,4 +67,6 @@ def changes(nomad: Api, jobs: Mapping[str, Mapping[str, str]]) -> Iterator[Chang
             nomad.put(f"/v1/var/{path}", body, cas=index)
 
         said = ", ".join(sorted(items))
-        yield Change(f"nomad variable {path}", f"{'differs' if found else 'new'}: {said}", write)
+        yield ClusterChange(
+            f"nomad variable {path}", f"{'differs' if found else 'new'}: {said}", write
+        )

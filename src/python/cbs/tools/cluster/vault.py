@@ -8,7 +8,7 @@ from typing import Any
 
 from cbs.tools.cluster import rules
 from cbs.tools.cluster.api import Api, NoCluster
-from cbs.tools.cluster.rules import ROOT, Change
+from cbs.tools.cluster.rules import ROOT, ClusterChange
 
 FOLDER = ROOT / "nomad" / "vault"
 # Nomad's own defaults: where its tasks log in, and for whom their identities are.
@@ -18,14 +18,14 @@ PREFIX = re.compile(r"\w[\w/-]*/data/[\w/-]*\w")
 
 
 @dataclass(frozen=True, slots=True)
-class Vault:
+class VaultServer:
     """`prefix` is what templates are told, such as kv/data/cbs: a path of a KV of version 2."""
 
     api: Api
     prefix: str
 
     @classmethod
-    def of(cls, prefix: str, environ: Mapping[str, str] = os.environ) -> "Vault":
+    def of(cls, prefix: str, environ: Mapping[str, str] = os.environ) -> "VaultServer":
         """The one that VAULT_ADDR names. Raises NoCluster."""
         if "VAULT_ADDR" not in environ:
             raise NoCluster(
@@ -38,7 +38,7 @@ class Vault:
 
     def changes(
         self, wanted: Mapping[str, Mapping[str, str]], say: Callable[[str], None] = print
-    ) -> Iterator[Change]:
+    ) -> Iterator[ClusterChange]:
         """Job -> items. Nothing of a value is in what a change says, and another's write in
         between is refused. Policies and roles are left to others where the token may not."""
         self._check()
@@ -71,26 +71,26 @@ class Vault:
             text = text.replace(f"${{{name}}}", value)
         return text
 
-    def _policies(self, jobs: Mapping[str, object]) -> Iterator[Change]:
+    def _policies(self, jobs: Mapping[str, object]) -> Iterator[ClusterChange]:
         files = {**dict.fromkeys(jobs, "policy"), WRITER: WRITER}
         for name, file in files.items():
             place = f"/v1/sys/policies/acl/{name}"
             wanted = {"policy": self._filled((FOLDER / f"{file}.hcl").read_text(), name)}
             yield from self._written(f"policy {name}", place, wanted)
 
-    def _roles(self, jobs: Mapping[str, object]) -> Iterator[Change]:
+    def _roles(self, jobs: Mapping[str, object]) -> Iterator[ClusterChange]:
         for job in jobs:
             place = f"/v1/auth/{AUTH_METHOD}/role/{job}"
             wanted = rules.read(FOLDER / "role.hcl", {"job": job})
             yield from self._written(f"role {job}", place, wanted)
 
-    def _written(self, what: str, place: str, wanted: Mapping[str, Any]) -> Iterator[Change]:
+    def _written(self, what: str, place: str, wanted: Mapping[str, Any]) -> Iterator[ClusterChange]:
         found = self.api.get(place)
         if found is None or rules.differs(wanted, found["data"]):
             how = "new" if found is None else "differs"
-            yield Change(f"vault {what}", how, lambda: self.api.put(place, wanted))
+            yield ClusterChange(f"vault {what}", how, lambda: self.api.put(place, wanted))
 
-    def _secret(self, job: str, items: Mapping[str, str]) -> Iterator[Change]:
+    def _secret(self, job: str, items: Mapping[str, str]) -> Iterator[ClusterChange]:
         path = f"{self.prefix}/{job}"
         found = self.api.get(f"/v1/{path}")
         if found and found["data"]["data"] == items:
@@ -98,7 +98,7 @@ class Vault:
         version = found["data"]["metadata"]["version"] if found else self._last(path)
         body = {"options": {"cas": version}, "data": dict(items)}
         how = f"{'differs' if found else 'new'}: {', '.join(sorted(items))}"
-        yield Change(f"vault secret {path}", how, lambda: self.api.post(f"/v1/{path}", body))
+        yield ClusterChange(f"vault secret {path}", how, lambda: self.api.post(f"/v1/{path}", body))
 
     def _last(self, path: str) -> int:
         """The version of what was deleted, by which the next one is written; 0 if nothing was."""

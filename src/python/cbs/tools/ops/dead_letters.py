@@ -50,7 +50,7 @@ class Letter(msgspec.Struct, kw_only=True):
     fact: dict[str, Any] | None = None
 
 
-class Page(msgspec.Struct, kw_only=True):
+class LetterPage(msgspec.Struct, kw_only=True):
     items: list[Letter]
     next_cursor: str | None = None
 
@@ -139,7 +139,7 @@ async def letters_of(api: PublicApi, service: str) -> AsyncIterator[Letter]:
     cursor: str | None = ""
     while cursor is not None:
         place = f"?cursor={quote(cursor)}" if cursor else ""
-        page = await api.get(f"/v1/{service}/dead-letters{place}", Page)
+        page = await api.get(f"/v1/{service}/dead-letters{place}", LetterPage)
         for letter in page.items:
             yield letter
         cursor = page.next_cursor or None

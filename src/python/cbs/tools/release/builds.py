@@ -12,13 +12,13 @@ import typer
 from cbs.bank import SERVICES
 from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import Desk, StorePlace, cannot_say
+from cbs.tools.release.commands import ReleaseDesk, StorePlace, cannot_say
 from cbs.tools.release.contracts import ROOT, environment
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.broker import BrokerStore
-from cbs.tools.release.gate.history import PACTS, History, NoSuchVersion, Pact, pact_of
+from cbs.tools.release.gate.history import PACTS, GitHistory, NoSuchVersion, Pact, pact_of
 from cbs.tools.release.gate.selectors import Selection, selection, tell
-from cbs.tools.release.provider_verification.report import Report, Verified
+from cbs.tools.release.provider_verification.report import VerificationReport, Verified
 
 Providers = Annotated[list[str] | None, typer.Argument(help="Only these services; all by default.")]
 Branches = Annotated[
@@ -84,7 +84,7 @@ def _deployed(store: str | None, names: list[str], folder: Folder) -> list[Pact]
     """The pacts of every application as it is deployed in these environments."""
     if not names:
         return []
-    desk = Desk.at(ROOT, store)
+    desk = ReleaseDesk.at(ROOT, store)
     found = [there for name in names for there in desk.environment(name, None, folder).there]
     return [
         pact
@@ -94,18 +94,18 @@ def _deployed(store: str | None, names: list[str], folder: Folder) -> list[Pact]
     ]
 
 
-def _store(history: History) -> BrokerStore:
+def _store(history: GitHistory) -> BrokerStore:
     broker = stores.broker_of()
     return stores.brokered(broker, stores.own_folder(history.first()), pacts=history.pacts)
 
 
 def _selected(folder: Path, providers: set[str], own: list[Path]) -> Selection:
-    history = History(ROOT)
+    history = GitHistory(ROOT)
     return selection(_store(history), history, providers, own=own, folder=folder)
 
 
 def _tell(selected: Selection, verified: dict[Path, Verified]) -> None:
-    history = History(ROOT)
+    history = GitHistory(ROOT)
     typer.echo(tell(_store(history), history, selected, verified), err=True)
 
 
@@ -125,7 +125,7 @@ def _pact_files(
             file = folder / f"deployed-{len(known)}-{pact.consumer}-{pact.provider}.json"
             file.write_bytes(pact.body)
             files.append(file)
-    history, wished = History(ROOT), []
+    history, wished = GitHistory(ROOT), []
     for branch in branches:
         try:
             others = history.pacts(history.sha(branch))
@@ -139,7 +139,7 @@ def _pact_files(
     return files, wished
 
 
-def _verified(out: Path, files: list[Path], dist: Path | None) -> Report:
+def _verified(out: Path, files: list[Path], dist: Path | None) -> VerificationReport:
     argv = [sys.executable, "-P", "-m", "cbs.tools.release.provider_verification.program", str(out)]
     if dist is not None:
         argv += ["--from-pex", str(dist)]
@@ -147,11 +147,11 @@ def _verified(out: Path, files: list[Path], dist: Path | None) -> Report:
     if not out.exists():
         log = out.with_suffix(".log")
         said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-        return Report(error=f"the verification ended with {done.returncode}: {said}")
-    return msgspec.json.decode(out.read_bytes(), type=Report)
+        return VerificationReport(error=f"the verification ended with {done.returncode}: {said}")
+    return msgspec.json.decode(out.read_bytes(), type=VerificationReport)
 
 
-def _show(report: Report, wished: int) -> None:
+def _show(report: VerificationReport, wished: int) -> None:
     for n, each in enumerate(report.verified):
         only_wished = n >= len(report.verified) - wished
         held = sum(outcome.held for outcome in each.outcomes)

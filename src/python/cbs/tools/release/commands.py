@@ -26,22 +26,22 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.release.gate import audit, environments, matrix, page, signatures, stores
 from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment
 from cbs.tools.release.gate.gate import Gate
-from cbs.tools.release.gate.history import SHORT, History, NoSuchVersion, NotAPact
+from cbs.tools.release.gate.history import SHORT, GitHistory, NoSuchVersion, NotAPact
 from cbs.tools.release.gate.records import (
-    Answer,
     Deployment,
+    GateAnswer,
+    PutAs,
     Signed,
     Store,
     StoreUnreachable,
     Verdict,
-    Way,
     not_there,
     now,
 )
 from cbs.tools.release.gate.runner import Runner
 
 ROOT = Path(__file__).parents[5]
-EXIT = {Answer.YES: DONE, Answer.NO: NO, Answer.UNKNOWN: CANNOT_SAY}
+EXIT = {GateAnswer.YES: DONE, GateAnswer.NO: NO, GateAnswer.UNKNOWN: CANNOT_SAY}
 
 app = typer.Typer(help="Contracts gate each release.", no_args_is_help=True)
 Application = Annotated[str, typer.Argument(help="A service or a client of one.")]
@@ -72,16 +72,16 @@ RegistryPlace = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ReleaseDesk:
     """What every command of this module works with."""
 
-    history: History
+    history: GitHistory
     store: Store
     place: Path
 
     @classmethod
-    def at(cls, repository: Path | None, store: str | None) -> "Desk":
-        history = History.around(repository or ROOT)
+    def at(cls, repository: Path | None, store: str | None) -> "ReleaseDesk":
+        history = GitHistory.around(repository or ROOT)
         place = stores.own_folder(history.first())
         return cls(history, stores.store(store, place, pacts=history.pacts), place)
 
@@ -133,7 +133,7 @@ def can_i_deploy(
     known(application)
     named(to)
     with cannot_say():
-        desk, folder = Desk.at(repository, store), Folder.at(data)
+        desk, folder = ReleaseDesk.at(repository, store), Folder.at(data)
         sha = desk.history.sha(version)
         environment = desk.environment(to, registry, folder)
         verdict = desk.gate(run=run).can_i_deploy(
@@ -153,7 +153,7 @@ def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _sha256(history: History, application: str, sha: str, pex: Path | None) -> str:
+def _sha256(history: GitHistory, application: str, sha: str, pex: Path | None) -> str:
     """Of the very file that is to go; empty if there is none, as of a client. What lies in dist/
     was not made of another commit than HEAD."""
     file = pex or history.root / "dist" / "cbs" / f"{application}.pex"
@@ -180,7 +180,7 @@ def _shown(verdict: Verdict, signed: Signed) -> dict[str, Any]:
 def _show(verdict: Verdict) -> None:
     what = f"{verdict.application}@{verdict.version[:SHORT]} to {verdict.environment}"
     typer.echo(f"{verdict.answer.upper()}: {what}")
-    order = (Answer.NO, Answer.UNKNOWN, Answer.YES)
+    order = (GateAnswer.NO, GateAnswer.UNKNOWN, GateAnswer.YES)
     for reason in sorted(verdict.reasons, key=lambda reason: order.index(reason.answer)):
         typer.echo(f"  {reason.answer:8} {reason.why}")
         if reason.todo:
@@ -208,8 +208,8 @@ def record(
     if released and undeployed:
         raise typer.BadParameter("--released and --undeployed say opposite things")
     with cannot_say():
-        desk = Desk.at(repository, store)
-        way = Way.RELEASED if released else Way.UNDEPLOYED if undeployed else Way.DEPLOYED
+        desk = ReleaseDesk.at(repository, store)
+        way = PutAs.RELEASED if released else PutAs.UNDEPLOYED if undeployed else PutAs.DEPLOYED
         done = Deployment(
             application=application,
             version=desk.history.sha(version),
@@ -244,7 +244,7 @@ def show_matrix(
 ) -> None:
     """Show who was verified with whom, in which versions, and what is deployed where."""
     with cannot_say():
-        desk = Desk.at(repository, store)
+        desk = ReleaseDesk.at(repository, store)
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         there = [desk.environment(name, None, Folder.at(data)) for name in names]
         found = matrix.of(desk.history, desk.store, desk.history.sha(version), there)
@@ -276,7 +276,7 @@ def verdicts(
 ) -> None:
     """Show what the gate said, oldest first; exit 1 if one is not as it was signed."""
     with cannot_say():
-        kept = Desk.at(repository, store).store.verdicts()
+        kept = ReleaseDesk.at(repository, store).store.verdicts()
     read = [(each, signatures.checked(each)) for each in kept]
     if as_json:
         print_json(

@@ -12,7 +12,7 @@ import typer
 from cbs.bank import SERVICES
 from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, ends_with, print_json
 from cbs.tools.local.process import output_of
-from cbs.tools.release.gate.history import PACTS, History, NoSuchVersion
+from cbs.tools.release.gate.history import PACTS, GitHistory, NoSuchVersion
 from cbs.tools.release.gate.schemas import changes_between
 from cbs.tools.release.tables import all_written
 
@@ -98,7 +98,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show how OpenAPI and AsyncAPI changed between two versions; exit 1 if one change breaks."""
-    history = History(ROOT)
+    history = GitHistory(ROOT)
     with ends_with(CANNOT_SAY, NoSuchVersion):
         old, new = history.sha(before), history.sha(after)
     found = {service: changes_between(history, service, old, new) for service in SERVICES}

@@ -11,7 +11,7 @@ from cbs.tools.local.command_line import AsJson, print_json
 from cbs.tools.release.commands import ROOT, Repository, Version, cannot_say, progress
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.environments import APPLICATIONS
-from cbs.tools.release.gate.history import SHORT, History
+from cbs.tools.release.gate.history import SHORT, GitHistory
 
 
 class Published(msgspec.Struct, kw_only=True):
@@ -33,7 +33,7 @@ def publish(
     """Publish a commit's pacts and every application's version to PACT_BROKER_BASE_URL."""
     with cannot_say():
         broker = stores.broker_of()
-        history = History(repository or ROOT)
+        history = GitHistory(repository or ROOT)
         sha = history.sha(version)
         if branch is None and version == "HEAD":
             branch = history.branch()

@@ -10,11 +10,11 @@ import typer
 from cbs.bank import SERVICES
 from cbs.tools.local.command_line import AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import EXIT, Desk, Repository, Run, StorePlace, cannot_say
+from cbs.tools.release.commands import EXIT, ReleaseDesk, Repository, Run, StorePlace, cannot_say
 from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment, There
 from cbs.tools.release.gate.gate import Gate
-from cbs.tools.release.gate.history import SHORT, History
-from cbs.tools.release.gate.records import Answer, Verdict, worst
+from cbs.tools.release.gate.history import SHORT, GitHistory
+from cbs.tools.release.gate.records import GateAnswer, Verdict, worst
 from cbs.tools.release.gate.schemas import changes_between
 from cbs.tools.release.layout import SOURCES
 
@@ -44,7 +44,7 @@ class Review(msgspec.Struct, kw_only=True):
     compatible: int
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> GateAnswer:
         return worst(verdict.answer for verdict in self.verdicts)
 
 
@@ -63,7 +63,7 @@ def review(
     """Say what a change does to contracts and to every environment. Exit 0: nothing breaks. 1: it
     breaks somebody. 3: that cannot be said."""
     with cannot_say():
-        desk = Desk.at(repository, store)
+        desk = ReleaseDesk.at(repository, store)
         old, new = desk.history.sha(base), desk.history.sha(version)
         whole = Environment(
             f"all of {base}", [There(each, old) for each in APPLICATIONS], [], seen=True
@@ -83,7 +83,9 @@ def review(
     raise typer.Exit(EXIT[found.answer])
 
 
-def of(history: History, gate: Gate, old: str, new: str, environments: list[Environment]) -> Review:
+def of(
+    history: GitHistory, gate: Gate, old: str, new: str, environments: list[Environment]
+) -> Review:
     touched = [each for each in APPLICATIONS if _touches(history, each, old, new)]
     changes = [change for service in SERVICES for change in _named(history, service, old, new)]
     return Review(
@@ -101,7 +103,7 @@ def of(history: History, gate: Gate, old: str, new: str, environments: list[Envi
     )
 
 
-def _touches(history: History, application: str, old: str, new: str) -> bool:
+def _touches(history: GitHistory, application: str, old: str, new: str) -> bool:
     """A service by its sources, a client by its pacts."""
     if application in SERVICES:
         place = f"{SOURCES}/{application}"
@@ -112,16 +114,16 @@ def _touches(history: History, application: str, old: str, new: str) -> bool:
     return _pacts_of(history, application, old) != _pacts_of(history, application, new)
 
 
-def _pacts_of(history: History, application: str, sha: str) -> set[str]:
+def _pacts_of(history: GitHistory, application: str, sha: str) -> set[str]:
     return {pact.id for pact in history.pacts(sha) if pact.consumer == application}
 
 
-def _named(history: History, service: str, old: str, new: str) -> list[tuple[str, bool]]:
+def _named(history: GitHistory, service: str, old: str, new: str) -> list[tuple[str, bool]]:
     changes = changes_between(history, service, old, new)
     return [(f"{service} {each.where}: {each.what}", each.breaking) for each in changes]
 
 
-def _talks(history: History, old: str, new: str) -> list[Talk]:
+def _talks(history: GitHistory, old: str, new: str) -> list[Talk]:
     before, after = _interactions(history, old), _interactions(history, new)
     talks = []
     for pair in sorted(before.keys() | after.keys()):
@@ -138,7 +140,7 @@ def _talks(history: History, old: str, new: str) -> list[Talk]:
     return talks
 
 
-def _interactions(history: History, sha: str) -> dict[tuple[str, str], dict[str, object]]:
+def _interactions(history: GitHistory, sha: str) -> dict[tuple[str, str], dict[str, object]]:
     return {
         (pact.consumer, pact.provider): {
             each["description"]: each for each in json.loads(pact.body)["interactions"]
@@ -150,9 +152,9 @@ def _interactions(history: History, sha: str) -> dict[tuple[str, str], dict[str,
 def shown(review: Review) -> str:
     """As Markdown: the answer first, then what says no, then what else there is to know."""
     head = {
-        Answer.YES: "nobody breaks",
-        Answer.NO: "**somebody breaks**",
-        Answer.UNKNOWN: "**it cannot be said**",
+        GateAnswer.YES: "nobody breaks",
+        GateAnswer.NO: "**somebody breaks**",
+        GateAnswer.UNKNOWN: "**it cannot be said**",
     }[review.answer]
     lines = [f"### Contracts: {head}", ""]
     touched = ", ".join(review.applications) or "no application"
@@ -182,7 +184,7 @@ def shown(review: Review) -> str:
 
 
 def _row(verdict: Verdict) -> str:
-    against = [reason for reason in verdict.reasons if reason.answer is not Answer.YES]
+    against = [reason for reason in verdict.reasons if reason.answer is not GateAnswer.YES]
     why = "<br>".join(f"{reason.why}. {reason.todo}".replace("|", "\\|") for reason in against)
     why = why or f"{len(verdict.reasons)} reasons, all yes"
     return f"| {verdict.application} | {verdict.environment} | {verdict.answer} | {why} |"

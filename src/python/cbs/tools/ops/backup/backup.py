@@ -23,7 +23,7 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import with_database
 from cbs.tools.ops.backup import manifest
 from cbs.tools.ops.backup.backup_repository import WAL, AnothersShelf, Backup, Shelf
-from cbs.tools.ops.backup.base_backup import Server, own_major
+from cbs.tools.ops.backup.base_backup import BackupSource, own_major
 from cbs.tools.ops.backup.manifest import Damaged, Manifest
 
 KEPT_DEFAULT, KEPT_MAX = 7, 1000
@@ -47,7 +47,7 @@ class NotPossible(RuntimeError):
 class Subject:
     """What is backed up. `folder` is of a bank of this machine, whose server archives for us."""
 
-    server: Server
+    server: BackupSource
     bank: str
     vault_key: str
     folder: Folder | None = None
@@ -128,7 +128,7 @@ def _here(folder: Folder) -> Subject:
         )
     url = with_database(running.postgres_url, "postgres", postgres.ADMIN)
     return Subject(
-        server=Server(url=url, passfile=secrets.pgpass(folder, postgres.ADMIN)),
+        server=BackupSource(url=url, passfile=secrets.pgpass(folder, postgres.ADMIN)),
         bank=folder.id,
         vault_key=manifest.recognised(secrets.vault_key(folder).read_text()),
         folder=folder,
@@ -138,7 +138,7 @@ def _here(folder: Folder) -> Subject:
 def _elsewhere(postgres_url: str) -> Subject:
     """Which bank it is, and which key its customers need, its server itself knows."""
     url = with_database(postgres_url, databases.runtime_of("ledger"), databases.BACKUP)
-    server = Server(url=url)
+    server = BackupSource(url=url)
     theirs, ours = asyncio.run(server.major()), own_major()
     if theirs != ours:
         raise NotPossible(

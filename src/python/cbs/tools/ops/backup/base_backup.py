@@ -26,7 +26,7 @@ MAJOR = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class BackupSource:
     """`url` is of a role that may copy and read it; without `passfile` PGPASSFILE counts."""
 
     url: str

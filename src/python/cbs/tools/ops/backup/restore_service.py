@@ -16,7 +16,7 @@ from cbs.tools.local import databases, postgres
 from cbs.tools.local.databases import connected, number
 from cbs.tools.local.postgres import with_database
 from cbs.tools.local.process import output_of
-from cbs.tools.ops.verify.snapshots import Place
+from cbs.tools.ops.verify.snapshots import DatabasePlace
 from cbs.tools.ops.verify.verify import Finding, findings, line
 
 LOST_SHOWN_MAX = 20
@@ -160,9 +160,9 @@ class Move:
             return []  # it is lost: the others are asked all the same
         return lost
 
-    def _places(self) -> Mapping[str, Place]:
+    def _places(self) -> Mapping[str, DatabasePlace]:
         return {
-            service: Place(
+            service: DatabasePlace(
                 url=with_database(
                     self.source if service == self.service else self.target,
                     databases.runtime_of(service),

@@ -25,7 +25,7 @@ HEARD = "SELECT position FROM watermark WHERE source = $1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class DatabasePlace:
     """Where a service's database is, and the file with the password of who may read it."""
 
     url: str
@@ -40,7 +40,7 @@ class Snapshots:
     Each listener has `fence_seconds_max` to reach its fences.
     """
 
-    places: Mapping[str, Place]
+    places: Mapping[str, DatabasePlace]
     hears: Mapping[str, tuple[str, ...]]
     read_first: Mapping[str, Collection[str]] = field(default_factory=dict)
     fence_seconds_max: float = FENCE_SECONDS_MAX

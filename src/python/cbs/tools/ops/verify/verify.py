@@ -20,7 +20,7 @@ from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, Data
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import with_database
 from cbs.tools.ops.verify.every_service import checks_of_every
-from cbs.tools.ops.verify.snapshots import Place, Snapshots
+from cbs.tools.ops.verify.snapshots import DatabasePlace, Snapshots
 
 ROWS_SHOWN_MAX = 20
 
@@ -58,7 +58,7 @@ def read_first(checks: Sequence[Check], hears: Mapping[str, Sequence[str]]) -> d
 
 
 async def findings(
-    places: Mapping[str, Place],
+    places: Mapping[str, DatabasePlace],
     *,
     say: Callable[[str], None],
     tell: Callable[[Finding], None],
@@ -180,14 +180,14 @@ def verdict(found: Sequence[Finding]) -> int:
     return NO if "violated" in outcomes else CANNOT_SAY if outcomes != {"holds"} else DONE
 
 
-def places_of(folder: Folder) -> dict[str, Place]:
+def places_of(folder: Folder) -> dict[str, DatabasePlace]:
     """The databases of the bank that is up in this folder; raises CannotSay if none is."""
     running = state.read(folder.state)
     if running is None or not running.postgres_url:
         raise CannotSay(f"no bank is up in {folder.root}: ./cbs up")
     passfile = secrets.pgpass(folder, databases.VERIFY)
     return {
-        service: Place(
+        service: DatabasePlace(
             url=with_database(
                 running.postgres_url, databases.runtime_of(service), databases.VERIFY
             ),
@@ -197,10 +197,10 @@ def places_of(folder: Folder) -> dict[str, Place]:
     }
 
 
-def places_at(postgres_url: str) -> dict[str, Place]:
+def places_at(postgres_url: str) -> dict[str, DatabasePlace]:
     """The databases of a bank on one server; libpq's PGPASSFILE has the password."""
     return {
-        service: Place(
+        service: DatabasePlace(
             url=with_database(postgres_url, databases.runtime_of(service), databases.VERIFY)
         )
         for service in SERVICES

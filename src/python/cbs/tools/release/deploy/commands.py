@@ -8,21 +8,30 @@ import typer
 
 from cbs.bank import SERVICES
 from cbs.tools.local.command_line import DONE, NO, print_json
-from cbs.tools.release.commands import EXIT, Desk, To, Version, cannot_say, known, named, progress
+from cbs.tools.release.commands import (
+    EXIT,
+    ReleaseDesk,
+    To,
+    Version,
+    cannot_say,
+    known,
+    named,
+    progress,
+)
 from cbs.tools.release.deploy.composition import Outfit, alone, last_good
 from cbs.tools.release.deploy.options import Options, with_options
 from cbs.tools.release.deploy.releases import (
     Journal,
-    Kind,
-    Outcome,
     Release,
-    Step,
+    ReleaseKind,
+    ReleaseOutcome,
+    ReleaseStep,
     new_id,
     promoted,
 )
 from cbs.tools.release.deploy.steps import CannotGoOn
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.gate.records import Answer, now
+from cbs.tools.release.gate.records import GateAnswer, now
 
 Service = Annotated[str, typer.Argument(help="A service, or gateway.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the release under way.")]
@@ -72,7 +81,7 @@ def rollback(service: Service, to: To, options: Options) -> None:
             sha = earlier[0].version if earlier else desk.history.sha("HEAD")
             outfit = options.outfit(desk, to, sha)
             good = _good(outfit, earlier, outfit.environment.version(service))
-            release = _new(outfit, service, to, good, kind=Kind.ROLLBACK)
+            release = _new(outfit, service, to, good, kind=ReleaseKind.ROLLBACK)
             _go_on(outfit, release, abort=False, as_json=options.as_json)
 
 
@@ -92,9 +101,9 @@ def _still_may(outfit: Outfit, release: Release) -> bool:
     verdict = outfit.verdict(release)
     progress(f"{release}: the gate says {verdict.answer}")
     for reason in verdict.reasons:
-        if reason.answer is not Answer.YES:
+        if reason.answer is not GateAnswer.YES:
             progress(f"  {reason.answer:8} {reason.why}")
-    return verdict.answer is Answer.YES
+    return verdict.answer is GateAnswer.YES
 
 
 def _checked(service: str, to: str) -> None:
@@ -104,7 +113,7 @@ def _checked(service: str, to: str) -> None:
         raise typer.BadParameter(f"{service} is a client, and is deployed by whoever runs it")
 
 
-def _under_way(desk: Desk, service: str, to: str, wanted: bool) -> Release | None:
+def _under_way(desk: ReleaseDesk, service: str, to: str, wanted: bool) -> Release | None:
     """The one that waits to be gone on with; raises CannotGoOn if that is not what is wanted."""
     release = Journal.of(desk.store).under_way(to)
     if release is not None and (not wanted or release.application != service):
@@ -117,7 +126,9 @@ def _under_way(desk: Desk, service: str, to: str, wanted: bool) -> Release | Non
     return release
 
 
-def _new(outfit: Outfit, service: str, to: str, sha: str, *, kind: Kind = Kind.DEPLOY) -> Release:
+def _new(
+    outfit: Outfit, service: str, to: str, sha: str, *, kind: ReleaseKind = ReleaseKind.DEPLOY
+) -> Release:
     at = now()
     return Release(
         id=new_id(at),
@@ -134,7 +145,7 @@ def _new(outfit: Outfit, service: str, to: str, sha: str, *, kind: Kind = Kind.D
 
 def _go_on(outfit: Outfit, release: Release, *, abort: bool, as_json: bool) -> None:
     if abort:
-        if release.entry(Step.PROMOTE) is not None:
+        if release.entry(ReleaseStep.PROMOTE) is not None:
             raise CannotGoOn(
                 f"{release} is being promoted: --resume, and then ./cbs release rollback"
             )
@@ -150,7 +161,7 @@ def _go_on(outfit: Outfit, release: Release, *, abort: bool, as_json: bool) -> N
         print_json(release)
     else:
         typer.echo(line(release))
-    raise typer.Exit(DONE if release.outcome is Outcome.PROMOTED else EXIT[release.answer])
+    raise typer.Exit(DONE if release.outcome is ReleaseOutcome.PROMOTED else EXIT[release.answer])
 
 
 def line(release: Release) -> str:

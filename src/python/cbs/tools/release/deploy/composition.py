@@ -12,14 +12,14 @@ from cbs.platform.invariants import CannotSay
 from cbs.tools.cluster.api import Api
 from cbs.tools.local.folder import Folder
 from cbs.tools.ops.verify.verify import places_at, places_of
-from cbs.tools.release.commands import Desk, operators_key, progress
+from cbs.tools.release.commands import ReleaseDesk, operators_key, progress
 from cbs.tools.release.deploy.metrics_samples import sampled
-from cbs.tools.release.deploy.money import Money, looked
-from cbs.tools.release.deploy.releases import Done, Journal, Release, Step
-from cbs.tools.release.deploy.steps import CannotGoOn, Deploying, Environment
+from cbs.tools.release.deploy.money import BankLook, looked
+from cbs.tools.release.deploy.releases import Done, Journal, Release, ReleaseStep
+from cbs.tools.release.deploy.steps import CannotGoOn, Deploying, ReleaseTarget
 from cbs.tools.release.deploy.watch import Watch
 from cbs.tools.release.gate import audit, signatures
-from cbs.tools.release.gate.records import Deployment, Verdict, Way, now
+from cbs.tools.release.gate.records import Deployment, PutAs, Verdict, now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,9 @@ class Outfit:
     """As the options and the environment's variables say. `pex` is the operator's word on where the
     package is, `postgres` on where the bank's databases are; in `consul` it is seen what runs."""
 
-    desk: Desk
+    desk: ReleaseDesk
     folder: Folder
-    environment: Environment
+    environment: ReleaseTarget
     consul: Api | None
     key: Path | None
     pex: Path | None
@@ -75,12 +75,12 @@ class Outfit:
             requests_min=self.requests_min,
         )
 
-    def _look(self) -> Money:
+    def _look(self) -> BankLook:
         try:
             places = places_at(self.postgres) if self.postgres else places_of(self.folder)
         except CannotSay as error:
             why = f"{error}; or name the cluster's PostgreSQL with --postgres"
-            return Money(unknown={"the bank": why})
+            return BankLook(unknown={"the bank": why})
         return looked(places, say=lambda _: None)
 
     def _package(self, release: Release) -> Path | None:
@@ -97,7 +97,7 @@ class Outfit:
             application=release.application,
             version=release.version,
             environment=release.environment,
-            way=Way.DEPLOYED,
+            way=PutAs.DEPLOYED,
             # Of the release and not of this moment: written twice, it is there once.
             at=_promoted_at(release),
             by=release.by,
@@ -115,7 +115,7 @@ class Outfit:
 
 
 def _promoted_at(release: Release) -> datetime:
-    entry = release.entry(Step.PROMOTE)
+    entry = release.entry(ReleaseStep.PROMOTE)
     assert entry is not None, release
     assert entry.ended is not None, entry
     return entry.ended

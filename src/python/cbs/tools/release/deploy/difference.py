@@ -3,7 +3,7 @@
 import msgspec
 
 from cbs.bank import SERVICES
-from cbs.tools.release.gate.history import SHORT, History
+from cbs.tools.release.gate.history import SHORT, GitHistory
 from cbs.tools.release.gate.schemas import changes_between
 from cbs.tools.release.layout import SOURCES
 from cbs.tools.release.migration_lint.steps import statements_of
@@ -18,7 +18,7 @@ class Migration(msgspec.Struct, kw_only=True):
     statements: list[tuple[str, str]]
 
 
-class Difference(msgspec.Struct, kw_only=True):
+class ReleaseDifference(msgspec.Struct, kw_only=True):
     """`commits` touch the service or what all services are built on; `withdrawn` go, in a rollback.
 
     `before` is empty where nothing of it is there yet: then everything is new.
@@ -41,9 +41,11 @@ class Difference(msgspec.Struct, kw_only=True):
 
 
 def difference(
-    history: History, application: str, environment: str, before: str, after: str
-) -> Difference:
-    found = Difference(application=application, environment=environment, before=before, after=after)
+    history: GitHistory, application: str, environment: str, before: str, after: str
+) -> ReleaseDifference:
+    found = ReleaseDifference(
+        application=application, environment=environment, before=before, after=after
+    )
     if not before:
         return found
     place = f"{SOURCES}/{application}" if application in SERVICES else SOURCES
@@ -60,7 +62,7 @@ def difference(
     return found
 
 
-def _migrations(history: History, service: str, before: str, after: str) -> list[Migration]:
+def _migrations(history: GitHistory, service: str, before: str, after: str) -> list[Migration]:
     olds, news = (history.migrations(sha, service) for sha in (before, after))
     return [
         Migration(
@@ -74,7 +76,7 @@ def _migrations(history: History, service: str, before: str, after: str) -> list
     ]
 
 
-def told(found: Difference) -> str:
+def told(found: ReleaseDifference) -> str:
     what = f"{found.application} in {found.environment}"
     if not found.before:
         return f"{what}: nothing is there, all of {found.after[:SHORT]} is new"

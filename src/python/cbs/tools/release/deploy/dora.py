@@ -10,7 +10,7 @@ from statistics import median
 
 import msgspec
 
-from cbs.tools.release.deploy.releases import Kind, Outcome, Release, Step
+from cbs.tools.release.deploy.releases import Release, ReleaseKind, ReleaseOutcome, ReleaseStep
 
 DEFINITIONS = """
 Deployments: releases that were promoted, without rollbacks; their frequency is that by day.
@@ -46,9 +46,11 @@ def figures(
     changes = [
         each
         for each in there
-        if each.kind is Kind.DEPLOY and each.entry(Step.CANARY) and since <= _end(each) < until
+        if each.kind is ReleaseKind.DEPLOY
+        and each.entry(ReleaseStep.CANARY)
+        and since <= _end(each) < until
     ]
-    promoted = [each for each in changes if each.outcome is Outcome.PROMOTED]
+    promoted = [each for each in changes if each.outcome is ReleaseOutcome.PROMOTED]
     restored = {each.id: _restored(each, there) for each in changes}
     failed = [each for each in changes if restored[each.id] is not None]
     leads = [(_promoted_at(each) - each.committed).total_seconds() for each in promoted]
@@ -73,14 +75,14 @@ def figures(
 
 def _restored(change: Release, there: Sequence[Release]) -> datetime | None:
     """When what a change replaced was back; None of a change that stayed."""
-    if change.outcome is Outcome.REVERTED:
+    if change.outcome is ReleaseOutcome.REVERTED:
         return _end(change)
     after = (each for each in there if each.application == change.application)
     later = sorted((each for each in after if each.at > change.at), key=lambda each: each.at)
     for each in later:
-        if each.outcome is Outcome.PROMOTED:
+        if each.outcome is ReleaseOutcome.PROMOTED:
             # Only what comes next can be its rollback: after another change it is that one's.
-            return _promoted_at(each) if each.kind is Kind.ROLLBACK else None
+            return _promoted_at(each) if each.kind is ReleaseKind.ROLLBACK else None
     return None
 
 
@@ -90,13 +92,13 @@ def _end(release: Release) -> datetime:
 
 
 def _promoted_at(release: Release) -> datetime:
-    entry = release.entry(Step.PROMOTE)
+    entry = release.entry(ReleaseStep.PROMOTE)
     assert entry is not None, release
     return entry.ended or entry.began
 
 
 def _reached_at(release: Release) -> datetime:
-    entry = release.entry(Step.CANARY)
+    entry = release.entry(ReleaseStep.CANARY)
     assert entry is not None, release
     return entry.began
 

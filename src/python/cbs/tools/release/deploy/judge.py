@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, lgamma, log, log1p
 
-from cbs.tools.release.deploy.metrics_samples import Sample
+from cbs.tools.release.deploy.metrics_samples import InstanceSample
 from cbs.tools.release.deploy.releases import Done
 from cbs.tools.release.gate.records import Reason, no, unknown, worst, yes
 
@@ -36,16 +36,16 @@ REQUESTS_MIN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class CanaryWindow:
     """What canary and stable instances did since the canary took part, and for how long."""
 
-    canary: Sample
-    stable: Sample | None
+    canary: InstanceSample
+    stable: InstanceSample | None
     seconds: float
     requests_min: int = REQUESTS_MIN
 
 
-def health(state: str, window: Window) -> Reason:
+def health(state: str, window: CanaryWindow) -> Reason:
     """`state` is what the cluster says is wrong with the canary; "" if nothing is."""
     if state:
         return no(f"the canary is not healthy: {state}", "read its log (./cbs cluster status)")
@@ -54,7 +54,7 @@ def health(state: str, window: Window) -> Reason:
     return yes(f"the canary was ready for {window.seconds:.0f} s")
 
 
-def errors(window: Window) -> Reason:
+def errors(window: CanaryWindow) -> Reason:
     """Seen early if it is bad; a yes needs enough requests."""
     canary, stable = window.canary, window.stable
     told = _rate(canary.errors, canary.requests)
@@ -73,7 +73,7 @@ def errors(window: Window) -> Reason:
     return _enough(window) or yes(f"of the canary's requests {told} failed{beside}")
 
 
-def latency(window: Window) -> Reason:
+def latency(window: CanaryWindow) -> Reason:
     canary, stable = window.canary, window.stable
     if not canary.slower or not canary.requests:
         return _enough(window) or yes("no request of the canary was timed")
@@ -99,13 +99,13 @@ def judged(reasons: Sequence[Reason]) -> Done:
     return Done(answer=worst(reason.answer for reason in reasons), reasons=list(reasons))
 
 
-def _bound(stable: Sample) -> float:
+def _bound(stable: InstanceSample) -> float:
     """The least that no more than SLOW_SHARE of the stable requests exceed."""
     slow = (b for b, many in stable.slower.items() if many <= SLOW_SHARE * stable.requests)
     return min(slow, default=max(stable.slower))
 
 
-def _enough(window: Window) -> Reason | None:
+def _enough(window: CanaryWindow) -> Reason | None:
     if window.canary.requests >= window.requests_min:
         return None
     return unknown(

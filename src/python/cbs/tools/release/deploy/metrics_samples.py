@@ -13,7 +13,7 @@ FAILED_ON_THE_BUS = frozenset({"error", "timeout", "unavailable"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class InstanceSample:
     """Counters since the start of an instance. `slower` counts what took longer than a bound, by
     bound; `ready` is what it says of itself, and `why` what kept it from saying more."""
 
@@ -23,11 +23,11 @@ class Sample:
     slower: Mapping[float, int] = field(default_factory=dict)
     why: str = ""
 
-    def since(self, earlier: "Sample") -> "Sample":
+    def since(self, earlier: "InstanceSample") -> "InstanceSample":
         """What happened between two samples; all of it, if the instance began anew between."""
         if self.requests < earlier.requests:
             return self
-        return Sample(
+        return InstanceSample(
             ready=self.ready,
             requests=self.requests - earlier.requests,
             errors=self.errors - earlier.errors,
@@ -35,9 +35,9 @@ class Sample:
             why=self.why,
         )
 
-    def __add__(self, other: "Sample") -> "Sample":
+    def __add__(self, other: "InstanceSample") -> "InstanceSample":
         bounds = self.slower.keys() | other.slower.keys()
-        return Sample(
+        return InstanceSample(
             ready=self.ready and other.ready,
             requests=self.requests + other.requests,
             errors=self.errors + other.errors,
@@ -46,7 +46,7 @@ class Sample:
         )
 
 
-def sample_of(text: str) -> Sample:
+def sample_of(text: str) -> InstanceSample:
     """Of what `/metrics` answered. Raises ValueError if it is no Prometheus text."""
     requests = errors = timed = 0
     within: dict[float, int] = {}
@@ -61,7 +61,7 @@ def sample_of(text: str) -> Sample:
                 bound = float(labels["le"])
                 within[bound] = within.get(bound, 0) + int(value)
     slower = {bound: timed - many for bound, many in sorted(within.items())}
-    return Sample(requests=requests, errors=errors, slower=slower)
+    return InstanceSample(requests=requests, errors=errors, slower=slower)
 
 
 def _failed(labels: Mapping[str, str]) -> bool:
@@ -73,7 +73,7 @@ def _failed(labels: Mapping[str, str]) -> bool:
     )
 
 
-class Place(NamedTuple):
+class InstanceUrls(NamedTuple):
     """Where an instance says how it is: URLs, which behind a sidecar are two."""
 
     ready: str
@@ -83,7 +83,7 @@ class Place(NamedTuple):
         return self.ready
 
 
-def sampled(place: Place) -> Sample:
+def sampled(place: InstanceUrls) -> InstanceSample:
     """Of the instance there, now; one that does not answer is not ready."""
     try:
         with httpx.Client(timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
@@ -92,9 +92,9 @@ def sampled(place: Place) -> Sample:
         metrics.raise_for_status()
         sample = sample_of(metrics.text)
     except (httpx.HTTPError, ValueError) as error:
-        return Sample(ready=False, why=f"{place} does not tell: {error}")
+        return InstanceSample(ready=False, why=f"{place} does not tell: {error}")
     why = "" if ready.is_success else f"{place}/health/ready says {ready.status_code}"
-    return Sample(
+    return InstanceSample(
         ready=ready.is_success,
         requests=sample.requests,
         errors=sample.errors,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from cbs.tools.ops.verify.snapshots import Place, Snapshots
+from cbs.tools.ops.verify.snapshots import DatabasePlace, Snapshots
 from cbs.tools.ops.verify.verify import UNANSWERED, Finding, findings
 from cbs.tools.release.gate.records import Reason, no, unknown, yes
 
@@ -25,7 +25,7 @@ STUCK = """
     WHERE step <> 'done' AND begun_at < now() - make_interval(secs => $1)"""
 
 
-class Money(msgspec.Struct, kw_only=True, frozen=True):
+class BankLook(msgspec.Struct, kw_only=True, frozen=True):
     """A look at the bank. `violated` has the rows that break a check, by check, as text; those of
     dead letters are counted instead, by service. `stuck` are sagas unfinished for too long."""
 
@@ -37,22 +37,22 @@ class Money(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def looked(
-    places: Mapping[str, Place], *, say: Callable[[str], None], may_lose: bool = False
-) -> Money:
+    places: Mapping[str, DatabasePlace], *, say: Callable[[str], None], may_lose: bool = False
+) -> BankLook:
     """At a bank that is working. What cannot be looked at is `unknown`, and why."""
     try:
         return asyncio.run(look(places, say=say, may_lose=may_lose))
     except UNANSWERED as error:
-        return Money(unknown={"the bank": str(error) or repr(error)})
+        return BankLook(unknown={"the bank": str(error) or repr(error)})
 
 
 async def look(
-    places: Mapping[str, Place],
+    places: Mapping[str, DatabasePlace],
     *,
     say: Callable[[str], None],
     stuck_seconds_max: float = STUCK_SECONDS_MAX,
     may_lose: bool = False,
-) -> Money:
+) -> BankLook:
     """Raises what `cbs verify` cannot answer with: UNANSWERED."""
     found = await findings(places, say=say, tell=lambda _: None, may_lose=may_lose)
     # Only counted, and now: nobody needs to have heard anything for it.
@@ -66,7 +66,7 @@ async def look(
             if (await snapshots.now(service, HAS_SAGAS))[0]["has"]:
                 stuck += (await snapshots.now(service, STUCK, stuck_seconds_max))[0]["count"]
     book = [each for each in found if each.check != LETTERS_CHECK]
-    return Money(
+    return BankLook(
         violated={_name(each): _rows(each) for each in book if each.outcome == "violated"},
         unknown={_name(each): each.why for each in book if each.outcome == "unknown"},
         letters=letters,
@@ -75,7 +75,7 @@ async def look(
     )
 
 
-def money(before: Money, after: Money) -> list[Reason]:
+def money(before: BankLook, after: BankLook) -> list[Reason]:
     """What became worse, each with its numbers; else that nothing did."""
     reasons = [reason for name in after.violated for reason in _broken(name, before, after)]
     for service, many in after.letters.items():
@@ -90,7 +90,7 @@ def money(before: Money, after: Money) -> list[Reason]:
     return reasons or [yes(_well(after))]
 
 
-def _broken(name: str, before: Money, after: Money) -> list[Reason]:
+def _broken(name: str, before: BankLook, after: BankLook) -> list[Reason]:
     rows, known = after.violated[name], before.violated.get(name, [])
     new = [row for row in rows if row not in known]
     if not new and MORE in known:
@@ -104,7 +104,7 @@ def _broken(name: str, before: Money, after: Money) -> list[Reason]:
     return [no(why, "block what it wrote and reverse it; ./cbs verify shows all rows")]
 
 
-def _well(after: Money) -> str:
+def _well(after: BankLook) -> str:
     broken = f", {len(after.violated)} violated as before" if after.violated else ""
     return (
         f"{after.checks} invariants checked{broken}; {sum(after.letters.values())} dead letters, no"

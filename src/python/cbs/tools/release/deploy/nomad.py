@@ -11,7 +11,7 @@ from cbs.tools.local.waiting import wait_until
 from cbs.tools.release.deploy.nomad_api import RELEASE, SHA, NomadApi, sha_of
 from cbs.tools.release.deploy.releases import Release
 from cbs.tools.release.deploy.routes import Routes
-from cbs.tools.release.deploy.steps import Canary, CannotGoOn, Failed, State
+from cbs.tools.release.deploy.steps import Canary, CanaryState, CannotGoOn, StepFailed
 
 MIGRATE = "cbs-migrate"
 CONVERGE_SECONDS_MAX, MIGRATE_SECONDS_MAX, POLL_SECONDS = 600.0, 3_600.0, 0.5
@@ -80,7 +80,9 @@ class Nomad:
             allocs = self.api.ask("GET", f"/v1/job/{job_id}/allocations") or []
             states = {each["ClientStatus"] for each in allocs}
             if states & {"failed", "lost"}:
-                raise Failed(f"{job_id} failed: nomad alloc logs {allocs[0]['ID'][:8]} tells why")
+                raise StepFailed(
+                    f"{job_id} failed: nomad alloc logs {allocs[0]['ID'][:8]} tells why"
+                )
             return states == {"complete"}
 
         if wait_until(is_complete, seconds=MIGRATE_SECONDS_MAX, every=POLL_SECONDS):
@@ -115,16 +117,16 @@ class Nomad:
         allocs = self.api.allocations(job_id)
         canaries = [each for each in allocs if each["JobVersion"] == job["Version"]]
         stable = [each for each in allocs if each["JobVersion"] != job["Version"]]
-        state, why = State.STARTING, ""
+        state, why = CanaryState.STARTING, ""
         if deployment is not None and deployment["Status"] in OVER:
-            state = State.FAILED
+            state = CanaryState.FAILED
             why = f"{deployment['StatusDescription']}; {self.api.wrong_with(job_id, job)}"
         elif deployment is not None and _unhealthy(deployment):
             # Nomad would start it elsewhere again and again, until its progress deadline.
-            state = State.FAILED
+            state = CanaryState.FAILED
             why = f"it did not become healthy in time; {self.api.wrong_with(job_id, job)}"
         elif deployment is not None and _healthy(deployment):
-            state = State.HEALTHY
+            state = CanaryState.HEALTHY
         return Canary(
             state=state,
             why=why,
@@ -142,7 +144,7 @@ class Nomad:
             status = deployment["Status"] if deployment else ""
             if status in OVER:
                 why = self.api.wrong_with(job_id, job)
-                raise Failed(f"{deployment['StatusDescription']}; {why}")
+                raise StepFailed(f"{deployment['StatusDescription']}; {why}")
             if status == "running" and _waits(deployment) and _healthy(deployment):
                 body = {"DeploymentID": deployment["ID"], "All": True}
                 self.api.ask("PUT", f"/v1/deployment/promote/{deployment['ID']}", body)

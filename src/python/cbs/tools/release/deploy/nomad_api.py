@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cbs.tools.cluster.api import Api, Declined, NoCluster
-from cbs.tools.release.deploy.metrics_samples import Place
+from cbs.tools.release.deploy.metrics_samples import InstanceUrls
 from cbs.tools.release.deploy.steps import CannotGoOn
 
 NOT_FOUND = 404
@@ -64,7 +64,7 @@ class NomadApi:
         found = self.ask("GET", f"/v1/job/{job_id}/allocations") or []
         return [each for each in found if each["DesiredStatus"] == "run"]
 
-    def places(self, allocations: Sequence[Body]) -> tuple[Place, ...]:
+    def places(self, allocations: Sequence[Body]) -> tuple[InstanceUrls, ...]:
         """Where those that run tell of themselves: their port `http`, or what a sidecar gives."""
         found = []
         for each in allocations:
@@ -74,7 +74,9 @@ class NomadApi:
                 ports = (shared.get("Shared") or {}).get("Ports") or []
                 at = {p["Label"]: f"http://{p['HostIP']}:{p['Value']}" for p in ports}
                 if "http" in at:
-                    found.append(Place(*(at.get(name, at["http"]) for name in Place._fields)))
+                    found.append(
+                        InstanceUrls(*(at.get(name, at["http"]) for name in InstanceUrls._fields))
+                    )
         return tuple(found)
 
     def wrong_with(self, job_id: str, job: Body) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from cbs.tools.local.command_line import AsJson, Data
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import Desk, Key, Repository, Run, StorePlace
+from cbs.tools.release.commands import Key, ReleaseDesk, Repository, Run, StorePlace
 from cbs.tools.release.deploy import judge, routes, watch
 from cbs.tools.release.deploy.composition import Outfit
 from cbs.tools.release.deploy.targets import site
@@ -84,10 +84,10 @@ class Options:
     data: Data = None
     as_json: AsJson = False
 
-    def desk(self) -> Desk:
-        return Desk.at(self.repository, self.store)
+    def desk(self) -> ReleaseDesk:
+        return ReleaseDesk.at(self.repository, self.store)
 
-    def outfit(self, desk: Desk, to: str, sha: str) -> Outfit:
+    def outfit(self, desk: ReleaseDesk, to: str, sha: str) -> Outfit:
         """For a version in its environment. Raises CannotGoOn."""
         folder = Folder.at(self.data)
         place = site(

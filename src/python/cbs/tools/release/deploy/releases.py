@@ -15,12 +15,12 @@ import msgspec
 from cbs.tools.release.gate.blobs import Blobs, BlobStore
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.gate.records import Answer, Reason, Store, StoreUnreachable
+from cbs.tools.release.gate.records import GateAnswer, Reason, Store, StoreUnreachable
 
 PLACE = "releases/"
 
 
-class Step(StrEnum):
+class ReleaseStep(StrEnum):
     PACKAGE = "package"
     GATE = "gate"
     ARTIFACT = "artifact"
@@ -34,22 +34,22 @@ class Step(StrEnum):
 
 
 FORWARD = (
-    Step.PACKAGE,
-    Step.GATE,
-    Step.ARTIFACT,
-    Step.MIGRATIONS,
-    Step.BASELINE,
-    Step.CANARY,
-    Step.JUDGE,
+    ReleaseStep.PACKAGE,
+    ReleaseStep.GATE,
+    ReleaseStep.ARTIFACT,
+    ReleaseStep.MIGRATIONS,
+    ReleaseStep.BASELINE,
+    ReleaseStep.CANARY,
+    ReleaseStep.JUDGE,
 )
 
 
-class Kind(StrEnum):
+class ReleaseKind(StrEnum):
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
 
 
-class Outcome(StrEnum):
+class ReleaseOutcome(StrEnum):
     """`refused` never got as far as a canary; `reverted` did, and is gone again."""
 
     UNDER_WAY = "under way"
@@ -61,16 +61,16 @@ class Outcome(StrEnum):
 class Done(msgspec.Struct, kw_only=True, frozen=True):
     """What came of a step. `facts` is what later steps need of it; `notes` change nothing."""
 
-    answer: Answer
+    answer: GateAnswer
     reasons: list[Reason]
     notes: list[str] = []
     facts: dict[str, str] = {}
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class JournalEntry(msgspec.Struct, kw_only=True):
     """A step that began; it may have happened, and has if it is `done`. `told`: to the audit."""
 
-    step: Step
+    step: ReleaseStep
     began: datetime
     tries: int = 1
     ended: datetime | None = None
@@ -82,7 +82,7 @@ class Release(msgspec.Struct, kw_only=True):
     """`before` is the version that it takes the place of, if any; `committed` when its own was."""
 
     id: str
-    kind: Kind = Kind.DEPLOY
+    kind: ReleaseKind = ReleaseKind.DEPLOY
     application: str
     version: str
     environment: str
@@ -91,12 +91,12 @@ class Release(msgspec.Struct, kw_only=True):
     at: datetime
     by: str
     aborted: str = ""
-    steps: list[Entry] = []
+    steps: list[JournalEntry] = []
 
-    def entry(self, step: Step) -> Entry | None:
+    def entry(self, step: ReleaseStep) -> JournalEntry | None:
         return next((each for each in self.steps if each.step is step), None)
 
-    def done(self, step: Step) -> Done | None:
+    def done(self, step: ReleaseStep) -> Done | None:
         entry = self.entry(step)
         return entry.done if entry else None
 
@@ -106,32 +106,32 @@ class Release(msgspec.Struct, kw_only=True):
         return next((each[name] for each in facts if name in each), "")
 
     @property
-    def next(self) -> Step | None:
+    def next(self) -> ReleaseStep | None:
         """What is to be done now; None when all is."""
-        promoting = self.entry(Step.PROMOTE)
+        promoting = self.entry(ReleaseStep.PROMOTE)
         if promoting is not None and promoting.done is None:
-            return Step.PROMOTE
+            return ReleaseStep.PROMOTE
         if self.is_promoted:
-            return None if self.done(Step.RECORD) else Step.RECORD
-        if self.done(Step.REVERT):
+            return None if self.done(ReleaseStep.RECORD) else ReleaseStep.RECORD
+        if self.done(ReleaseStep.REVERT):
             return None
-        failed = any(each.done and each.done.answer is not Answer.YES for each in self.steps)
+        failed = any(each.done and each.done.answer is not GateAnswer.YES for each in self.steps)
         if failed or self.aborted:
-            return Step.REVERT if self.entry(Step.CANARY) else None
-        return next((each for each in FORWARD if not self.done(each)), Step.PROMOTE)
+            return ReleaseStep.REVERT if self.entry(ReleaseStep.CANARY) else None
+        return next((each for each in FORWARD if not self.done(each)), ReleaseStep.PROMOTE)
 
     @property
     def is_promoted(self) -> bool:
-        done = self.done(Step.PROMOTE)
-        return done is not None and done.answer is Answer.YES
+        done = self.done(ReleaseStep.PROMOTE)
+        return done is not None and done.answer is GateAnswer.YES
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> ReleaseOutcome:
         if self.next is not None:
-            return Outcome.UNDER_WAY
+            return ReleaseOutcome.UNDER_WAY
         if self.is_promoted:
-            return Outcome.PROMOTED
-        return Outcome.REVERTED if self.entry(Step.CANARY) else Outcome.REFUSED
+            return ReleaseOutcome.PROMOTED
+        return ReleaseOutcome.REVERTED if self.entry(ReleaseStep.CANARY) else ReleaseOutcome.REFUSED
 
     @property
     def ended(self) -> datetime | None:
@@ -145,16 +145,16 @@ class Release(msgspec.Struct, kw_only=True):
     def why(self) -> list[str]:
         """What stopped it, in sentences; nothing if nothing did."""
         against = [each.done for each in self.steps if each.done]
-        said = [r.why for done in against for r in done.reasons if r.answer is not Answer.YES]
+        said = [r.why for done in against for r in done.reasons if r.answer is not GateAnswer.YES]
         return [*said, self.aborted] if self.aborted else said
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> GateAnswer:
         """The worst that a step said; an abort is a no."""
         answers = {each.done.answer for each in self.steps if each.done}
-        if Answer.NO in answers or self.aborted:
-            return Answer.NO
-        return Answer.UNKNOWN if Answer.UNKNOWN in answers else Answer.YES
+        if GateAnswer.NO in answers or self.aborted:
+            return GateAnswer.NO
+        return GateAnswer.UNKNOWN if GateAnswer.UNKNOWN in answers else GateAnswer.YES
 
     def __str__(self) -> str:
         return f"{self.application}@{self.version[:SHORT]} to {self.environment}"
@@ -189,7 +189,7 @@ class Journal:
     def under_way(self, environment: str) -> Release | None:
         """One at a time in an environment: the gate asks what is there, and that must hold."""
         there = (each for each in self.releases() if each.environment == environment)
-        return next((each for each in there if each.outcome is Outcome.UNDER_WAY), None)
+        return next((each for each in there if each.outcome is ReleaseOutcome.UNDER_WAY), None)
 
     def _read(self, name: str) -> Release:
         body = self.blobs.get(name)
@@ -205,5 +205,5 @@ def promoted(releases: Sequence[Release], application: str, environment: str) ->
         each
         for each in reversed(releases)
         if (each.application, each.environment) == (application, environment)
-        and each.outcome is Outcome.PROMOTED
+        and each.outcome is ReleaseOutcome.PROMOTED
     ]

@@ -8,7 +8,7 @@ import typer
 from cbs.tools.local.command_line import AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
 from cbs.tools.release.commands import (
-    Desk,
+    ReleaseDesk,
     Repository,
     StorePlace,
     To,
@@ -36,7 +36,7 @@ def history(
 ) -> None:
     """Show every release, oldest first: what came of it and why, when, and who did it."""
     with cannot_say():
-        found = _releases(Desk.at(repository, store), service, environment)
+        found = _releases(ReleaseDesk.at(repository, store), service, environment)
     if as_json:
         print_json([shown(each) for each in found])
         return
@@ -66,7 +66,7 @@ def diff(
     known(service)
     named(to)
     with cannot_say():
-        desk = Desk.at(repository, store)
+        desk = ReleaseDesk.at(repository, store)
         sha = desk.history.sha(version)
         there = desk.environment(to, None, Folder.at(data)).versions(service)
         found = [
@@ -88,7 +88,7 @@ def metrics(
 ) -> None:
     """Compute the four keys of delivery from the releases."""
     with cannot_say():
-        releases = _releases(Desk.at(repository, store), None, environment)
+        releases = _releases(ReleaseDesk.at(repository, store), None, environment)
     found = dora.figures(releases, environment, until=now(), days=days)
     if as_json:
         print_json(found)
@@ -99,7 +99,7 @@ def metrics(
 metrics.__doc__ = f"{metrics.__doc__}\n\n{dora.DEFINITIONS}".replace("\n", "\n\n")
 
 
-def _releases(desk: Desk, service: str | None, environment: str | None) -> list[Release]:
+def _releases(desk: ReleaseDesk, service: str | None, environment: str | None) -> list[Release]:
     return [
         each
         for each in Journal.of(desk.store).releases()

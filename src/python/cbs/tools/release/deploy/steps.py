@@ -12,24 +12,24 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from cbs.tools.release.deploy.metrics_samples import Place
-from cbs.tools.release.deploy.releases import Done, Entry, Journal, Release, Step
+from cbs.tools.release.deploy.metrics_samples import InstanceUrls
+from cbs.tools.release.deploy.releases import Done, Journal, JournalEntry, Release, ReleaseStep
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.gate.records import Answer, Verdict, no, yes
+from cbs.tools.release.gate.records import GateAnswer, Verdict, no, yes
 
 
 class CannotGoOn(Exception):
     """A step could not be done, and nothing was decided: the release waits to be resumed."""
 
 
-class Failed(Exception):
+class StepFailed(Exception):
     """A step was done and did not work: the release goes back."""
 
 
-class Environment(Protocol):
+class ReleaseTarget(Protocol):
     """Where releases go. All of it can be asked twice for the same release, and is done once.
 
-    Raises CannotGoOn, with what to do. To migrate or to promote may raise Failed.
+    Raises CannotGoOn, with what to do. To migrate or to promote may raise StepFailed.
     """
 
     def version(self, application: str) -> str:
@@ -63,7 +63,7 @@ class Environment(Protocol):
         ...
 
 
-class State(StrEnum):
+class CanaryState(StrEnum):
     STARTING = "starting"
     HEALTHY = "healthy"
     FAILED = "failed"
@@ -73,10 +73,10 @@ class State(StrEnum):
 class Canary:
     """`canaries` and `stable` are where instances are; `why` tells what failed."""
 
-    state: State
+    state: CanaryState
     why: str = ""
-    canaries: tuple[Place, ...] = ()
-    stable: tuple[Place, ...] = ()
+    canaries: tuple[InstanceUrls, ...] = ()
+    stable: tuple[InstanceUrls, ...] = ()
 
 
 Say = Callable[[str], None]
@@ -88,7 +88,7 @@ class Deploying:
     compares with; `record` and `tell` (of the audit trail) bear being asked twice."""
 
     journal: Journal
-    environment: Environment
+    environment: ReleaseTarget
     pex: Callable[[Release], Path | None]
     gate: Callable[[Release], Done]
     before_canary: Callable[[Release], dict[str, str]]
@@ -107,10 +107,10 @@ class Deploying:
             self._tell(release)
         return release
 
-    def _do(self, release: Release, step: Step) -> None:
+    def _do(self, release: Release, step: ReleaseStep) -> None:
         entry = release.entry(step)
         if entry is None:
-            entry = Entry(step=step, began=self.now())
+            entry = JournalEntry(step=step, began=self.now())
             release.steps.append(entry)
         else:
             entry.tries += 1
@@ -118,38 +118,38 @@ class Deploying:
         self.say(f"{step}: {release}" + (" (again)" if entry.tries > 1 else ""))
         try:
             done = self._done(release, step)
-        except Failed as failed:
-            done = Done(answer=Answer.NO, reasons=[no(str(failed))])
+        except StepFailed as failed:
+            done = Done(answer=GateAnswer.NO, reasons=[no(str(failed))])
         entry.done, entry.ended = done, self.now()
         self.journal.keep(release)
         for reason in done.reasons:
             self.say(f"  {reason.answer:8} {reason.why}")
 
-    def _done(self, release: Release, step: Step) -> Done:
+    def _done(self, release: Release, step: ReleaseStep) -> Done:
         match step:
-            case Step.PACKAGE:
+            case ReleaseStep.PACKAGE:
                 return self._package(release)
-            case Step.GATE:
+            case ReleaseStep.GATE:
                 return self.gate(release)
-            case Step.ARTIFACT:
+            case ReleaseStep.ARTIFACT:
                 pex, sha256 = self._packaged(release)
                 url = self.environment.upload(release, pex, sha256)
                 return done(f"{url} has SHA-256 {sha256}", artifact_url=url)
-            case Step.MIGRATIONS:
+            case ReleaseStep.MIGRATIONS:
                 return done(self.environment.migrate(release))
-            case Step.BASELINE:
+            case ReleaseStep.BASELINE:
                 # A step of its own: looked at again with a canary at work, it would be no baseline.
                 facts = self.before_canary(release) | self.environment.before(release)
                 return done("what the canary is held against is known", **facts)
-            case Step.CANARY:
+            case ReleaseStep.CANARY:
                 return done(self.environment.start_canary(release))
-            case Step.JUDGE:
+            case ReleaseStep.JUDGE:
                 return self.judge(release)
-            case Step.PROMOTE:
+            case ReleaseStep.PROMOTE:
                 return done(self.environment.promote(release))
-            case Step.REVERT:
+            case ReleaseStep.REVERT:
                 return done(self.environment.revert(release))
-            case Step.RECORD:
+            case ReleaseStep.RECORD:
                 self.record(release)
                 return done(f"{release} is recorded")
 
@@ -183,7 +183,7 @@ class Deploying:
                 self.journal.keep(release)
 
 
-def verdict_of(release: Release, entry: Entry) -> Verdict:
+def verdict_of(release: Release, entry: JournalEntry) -> Verdict:
     """What came of a step, as it is signed."""
     assert entry.done is not None, entry
     assert entry.ended is not None, entry
@@ -203,4 +203,4 @@ def verdict_of(release: Release, entry: Entry) -> Verdict:
 
 
 def done(why: str, **facts: str) -> Done:
-    return Done(answer=Answer.YES, reasons=[yes(why)], facts=facts)
+    return Done(answer=GateAnswer.YES, reasons=[yes(why)], facts=facts)

@@ -19,7 +19,7 @@ from cbs.tools.release.deploy.releases import Release
 from cbs.tools.release.deploy.routes import Routes
 from cbs.tools.release.deploy.steps import CannotGoOn
 from cbs.tools.release.gate.environments import CLUSTER, LAPTOP
-from cbs.tools.release.gate.history import History
+from cbs.tools.release.gate.history import GitHistory
 from cbs.tools.release.layout import needs_in
 
 JOBS, ENVIRONMENTS = "nomad/jobs", "nomad/env"
@@ -37,7 +37,7 @@ class Site:
     environment: str
     own: Mapping[str, Any]
 
-    def nomad_for(self, history: History, sha: str, *, percent: int) -> Nomad:
+    def nomad_for(self, history: GitHistory, sha: str, *, percent: int) -> Nomad:
         """Job file and values as the commit has them, and the site's own. Raises CannotGoOn."""
         known = history.file(sha, f"{ENVIRONMENTS}/{self.environment}.hcl")
         if known is None and not self.own:

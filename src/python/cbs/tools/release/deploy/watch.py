@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import msgspec
 
 from cbs.tools.release.deploy import judge
-from cbs.tools.release.deploy.judge import LOOKS_MAX, REQUESTS_MIN, Window
-from cbs.tools.release.deploy.metrics_samples import Place, Sample
-from cbs.tools.release.deploy.money import Money, money
+from cbs.tools.release.deploy.judge import LOOKS_MAX, REQUESTS_MIN, CanaryWindow
+from cbs.tools.release.deploy.metrics_samples import InstanceSample, InstanceUrls
+from cbs.tools.release.deploy.money import BankLook, money
 from cbs.tools.release.deploy.releases import Done, Release
-from cbs.tools.release.deploy.steps import Canary, Environment, State
-from cbs.tools.release.gate.records import Answer
+from cbs.tools.release.deploy.steps import Canary, CanaryState, ReleaseTarget
+from cbs.tools.release.gate.records import GateAnswer
 
 HEALTHY_SECONDS_MAX, WINDOW_SECONDS, POLL_SECONDS = 300.0, 120.0, 1.0
 # With too few requests it looks on for this many windows.
@@ -23,9 +23,9 @@ MONEY = "money"
 class Watch:
     """`sample` asks an instance, `look` the bank's money; `sleep` and `clock` are the time's."""
 
-    environment: Environment
-    sample: Callable[[Place], Sample]
-    look: Callable[[], Money]
+    environment: ReleaseTarget
+    sample: Callable[[InstanceUrls], InstanceSample]
+    look: Callable[[], BankLook]
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     say: Callable[[str], None]
@@ -40,20 +40,20 @@ class Watch:
     def __call__(self, release: Release) -> Done:
         """Raises CannotGoOn."""
         canary = self._healthy(release)
-        if canary.state is not State.HEALTHY:
+        if canary.state is not CanaryState.HEALTHY:
             why = canary.why or f"not healthy after {self.healthy_seconds_max:.0f} s"
-            return judge.judged([judge.health(why, self._window(Sample(), None, 0.0))])
+            return judge.judged([judge.health(why, self._window(InstanceSample(), None, 0.0))])
         done = self._watched(release, canary)
-        if done.answer is Answer.NO:
+        if done.answer is GateAnswer.NO:
             return done
-        before = msgspec.json.decode(release.fact(MONEY), type=Money)
+        before = msgspec.json.decode(release.fact(MONEY), type=BankLook)
         return judge.judged([*done.reasons, *money(before, self.look())])
 
     def _healthy(self, release: Release) -> Canary:
         until = self.clock() + self.healthy_seconds_max
         while True:
             canary = self.environment.canary(release)
-            if canary.state is not State.STARTING or self.clock() >= until:
+            if canary.state is not CanaryState.STARTING or self.clock() >= until:
                 return canary
             self.sleep(POLL_SECONDS)
 
@@ -67,32 +67,38 @@ class Watch:
             now = self.environment.canary(release)
             looks, seconds = looks - 1, self.clock() - began
             window = self._window(
-                self._since(first, now.canaries or canary.canaries) or Sample(ready=False),
+                self._since(first, now.canaries or canary.canaries) or InstanceSample(ready=False),
                 self._since(first, now.stable),
                 seconds,
             )
-            wrong = now.why if now.state is State.FAILED else _restarted(first, now)
+            wrong = now.why if now.state is CanaryState.FAILED else _restarted(first, now)
             reasons = [judge.health(wrong, window), judge.errors(window), judge.latency(window)]
             done = judge.judged(reasons)
             self.say(f"  {seconds:.0f} s: {window.canary.requests} requests, {done.answer}")
-            enough = done.answer is Answer.YES and seconds >= self.window_seconds
-            if done.answer is Answer.NO or enough or looks <= 0:
+            enough = done.answer is GateAnswer.YES and seconds >= self.window_seconds
+            if done.answer is GateAnswer.NO or enough or looks <= 0:
                 return done
 
-    def _since(self, first: dict[Place, Sample], places: Sequence[Place]) -> Sample | None:
+    def _since(
+        self, first: dict[InstanceUrls, InstanceSample], places: Sequence[InstanceUrls]
+    ) -> InstanceSample | None:
         """Of all these instances together; one that came later is counted from then on."""
-        total: Sample | None = None
+        total: InstanceSample | None = None
         for place in places:
             sample = self.sample(place)
             each = sample.since(first.setdefault(place, sample))
             total = each if total is None else total + each
         return total
 
-    def _window(self, canary: Sample, stable: Sample | None, seconds: float) -> Window:
-        return Window(canary=canary, stable=stable, seconds=seconds, requests_min=self.requests_min)
+    def _window(
+        self, canary: InstanceSample, stable: InstanceSample | None, seconds: float
+    ) -> CanaryWindow:
+        return CanaryWindow(
+            canary=canary, stable=stable, seconds=seconds, requests_min=self.requests_min
+        )
 
 
-def _restarted(first: dict[Place, Sample], now: Canary) -> str:
+def _restarted(first: dict[InstanceUrls, InstanceSample], now: Canary) -> str:
     """A canary that crashed comes back elsewhere, as if it were another."""
     new = [str(place) for place in now.canaries if place not in first]
     return f"it began anew at {', '.join(new)}" if new else ""

@@ -9,7 +9,7 @@ from msgspec import field
 from cbs.tools.release.gate.records import StoreUnreachable
 
 
-class Environment(msgspec.Struct):
+class BrokerEnvironment(msgspec.Struct):
     uuid: str
     name: str
 
@@ -22,7 +22,7 @@ class Numbered(msgspec.Struct):
     number: str
 
 
-class There(msgspec.Struct):
+class BrokerVersion(msgspec.Struct):
     pacticipant: Named
     version: Numbered
 
@@ -32,7 +32,7 @@ class Put(msgspec.Struct):
 
     uuid: str
     created: datetime = field(name="createdAt")
-    there: There = field(name="_embedded")
+    there: BrokerVersion = field(name="_embedded")
 
 
 class Pair(msgspec.Struct):
@@ -41,14 +41,14 @@ class Pair(msgspec.Struct):
 
 
 class Lists(msgspec.Struct):
-    environments: list[Environment] = []
+    environments: list[BrokerEnvironment] = []
     deployed: list[Put] = field(default=[], name="deployedVersions")
     released: list[Put] = field(default=[], name="releasedVersions")
     integrations: list[Pair] = []
-    pacts: list["Wanted"] = []
+    pacts: list["PactToVerify"] = []
 
 
-class Listed(msgspec.Struct):
+class ListPage(msgspec.Struct):
     lists: Lists = field(name="_embedded")
 
 
@@ -57,7 +57,7 @@ class Properties(msgspec.Struct):
     wip: bool = False
 
 
-class Wanted(msgspec.Struct):
+class PactToVerify(msgspec.Struct):
     links: dict[str, Any] = field(name="_links")
     properties: Properties = field(name="verificationProperties", default_factory=Properties)
 
@@ -66,15 +66,15 @@ class Link(msgspec.Struct):
     href: str
 
 
-class Verified(msgspec.Struct):
+class ResultLinks(msgspec.Struct):
     links: dict[str, Link] = field(name="_links")
 
 
 class Row(msgspec.Struct):
-    verified: Verified | None = field(name="verificationResult", default=None)
+    verified: ResultLinks | None = field(name="verificationResult", default=None)
 
 
-class Matrix(msgspec.Struct):
+class MatrixRows(msgspec.Struct):
     matrix: list[Row]
 
 
@@ -92,10 +92,10 @@ class Tested(msgspec.Struct):
     results: Any = field(name="testResults", default=None)
 
 
-class Summary(msgspec.Struct):
+class DeployableSummary(msgspec.Struct):
     deployable: bool | None = None
     reason: str = ""
 
 
 class Said(msgspec.Struct):
-    summary: Summary
+    summary: DeployableSummary

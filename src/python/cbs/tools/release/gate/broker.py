@@ -12,19 +12,19 @@ from cbs.tools.release.gate.blobs import Blobs, BlobStore
 from cbs.tools.release.gate.history import Pact
 from cbs.tools.release.gate.pact_broker import PactBroker
 from cbs.tools.release.gate.records import (
-    Answer,
     Deployment,
+    GateAnswer,
     Opinion,
+    PutAs,
     Result,
     Signed,
     StoreUnreachable,
-    Way,
     now,
 )
 
 SEEN = "broker/seen.json"
 RECORDED_BY = "the Pact Broker"
-OPINIONS = {True: Answer.YES, False: Answer.NO, None: Answer.UNKNOWN}
+OPINIONS = {True: GateAnswer.YES, False: GateAnswer.NO, None: GateAnswer.UNKNOWN}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,8 +116,8 @@ class BrokerStore:
 
     def record(self, deployment: Deployment) -> None:
         name, version = deployment.application, deployment.version
-        if deployment.way is not Way.UNDEPLOYED:
-            is_release = deployment.way is Way.RELEASED
+        if deployment.way is not PutAs.UNDEPLOYED:
+            is_release = deployment.way is PutAs.RELEASED
             self.broker.put(name, version, deployment.environment, released=is_release)
         elif uuid := self.broker.environments().get(deployment.environment):
             for released in (False, True):
@@ -131,8 +131,8 @@ class BrokerStore:
         uuid = self.broker.environments().get(environment)
         if uuid is None:
             return []
-        listed = [(put, Way.DEPLOYED) for put in self.broker.deployed(uuid)]
-        listed += [(put, Way.RELEASED) for put in self.broker.released(uuid)]
+        listed = [(put, PutAs.DEPLOYED) for put in self.broker.deployed(uuid)]
+        listed += [(put, PutAs.RELEASED) for put in self.broker.released(uuid)]
         found = [
             Deployment(
                 application=put.there.pacticipant.name,

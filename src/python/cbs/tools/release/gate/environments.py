@@ -10,7 +10,7 @@ from cbs.tools.cluster.laptop import Laptop, NotUp
 from cbs.tools.local import state
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.plan import DIRTY
-from cbs.tools.release.gate.history import SHORT, History, NoSuchVersion
+from cbs.tools.release.gate.history import SHORT, GitHistory, NoSuchVersion
 from cbs.tools.release.gate.records import Deployment
 
 # The bank of `cbs up`, and that of `cbs cluster dev`.
@@ -47,7 +47,7 @@ class Environment:
 
 
 def environment(
-    name: str, recorded: list[Deployment], observed: list[There] | None, history: History
+    name: str, recorded: list[Deployment], observed: list[There] | None, history: GitHistory
 ) -> Environment:
     """Both views of it put together."""
     noted = list(dict.fromkeys(There(each.application, each.version) for each in recorded))
@@ -80,7 +80,7 @@ def _disagreements(name: str, seen: list[There], noted: list[There]) -> list[str
 
 
 def _versioned(
-    there: list[There], history: History, findings: list[str], unknown: set[str]
+    there: list[There], history: GitHistory, findings: list[str], unknown: set[str]
 ) -> list[There]:
     """With whole SHAs; what is no commit of this repository is a finding, and unknown."""
     known = []

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from cbs.bank import SERVICES
 from cbs.tools.release.gate.environments import Environment, There
-from cbs.tools.release.gate.history import SHORT, History, Pact
+from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.migrations import lock_notes, migrations
 from cbs.tools.release.gate.records import (
-    Answer,
+    GateAnswer,
     Reason,
     Result,
     Store,
@@ -23,9 +23,9 @@ from cbs.tools.release.gate.records import (
 )
 from cbs.tools.release.gate.runner import same
 from cbs.tools.release.gate.schemas import breaking_between
-from cbs.tools.release.provider_verification.report import Report
+from cbs.tools.release.provider_verification.report import VerificationReport
 
-Run = Callable[[str, Sequence[Pact]], Report]
+Run = Callable[[str, Sequence[Pact]], VerificationReport]
 # A verdict has to fit into the audit log.
 WHY_SHOWN_MAX, WHY_CHARACTERS_MAX = 3, 300
 
@@ -43,7 +43,7 @@ class Need:
 class Gate:
     """`run` makes a missing verification; without it, what was never verified is unknown."""
 
-    history: History
+    history: GitHistory
     store: Store
     run: Run | None
     say: Callable[[str], None]
@@ -85,7 +85,7 @@ class Gate:
             by=getpass.getuser(),
         )
 
-    def _other_opinion(self, application: str, sha: str, to: str, answer: Answer) -> list[str]:
+    def _other_opinion(self, application: str, sha: str, to: str, answer: GateAnswer) -> list[str]:
         other = self.store.opinion(application, sha, to)
         if other is None:
             return []
@@ -182,7 +182,7 @@ class Gate:
         for version, needed in _banks(missing.values()):
             self._keep(needed, self.run(version, [need.pact for need in needed]))
 
-    def _keep(self, needs: Sequence[Need], report: Report) -> None:
+    def _keep(self, needs: Sequence[Need], report: VerificationReport) -> None:
         """What could not be verified, or not brought into the state for it, is known for this time
         only: whose fault it was cannot be told, so it is tried again."""
         verified = list(report.verified)

@@ -19,7 +19,7 @@ SAID_CHARACTERS_SHOWN = 300
 T = TypeVar("T")
 
 
-class Refused(StoreUnreachable):
+class BrokerRefused(StoreUnreachable):
     """The broker is there, and did not do it."""
 
     def __init__(self, status: int, said: str, message: str) -> None:
@@ -29,7 +29,7 @@ class Refused(StoreUnreachable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hal:
-    """`base` is the broker's own URL. Raises StoreUnreachable, Refused among it."""
+    """`base` is the broker's own URL. Raises StoreUnreachable, BrokerRefused among it."""
 
     base: str
     http: httpx.Client = field(repr=False)
@@ -60,7 +60,7 @@ class Hal:
         """As `get`, for a query that names a thing more than once."""
         try:
             return self._decoded(place, self._call("GET", place, None, {}, query), type_)
-        except Refused as error:
+        except BrokerRefused as error:
             if error.status == httpx.codes.NOT_FOUND:
                 return None
             raise
@@ -121,14 +121,14 @@ class Hal:
             )
         return place
 
-    def _refused(self, status: int, what: str, answer: bytes) -> Refused:
+    def _refused(self, status: int, what: str, answer: bytes) -> BrokerRefused:
         said = _said(answer)
         message = f"the Pact Broker at {self.base} answers {status} to {what}: {said}"
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             message += f"; set {TOKEN}, or {USERNAME} and {PASSWORD}, of one who may"
         elif status == httpx.codes.NOT_FOUND:
             message += f"; {BASE_URL} is a broker's, of version 2.86 or later?"
-        return Refused(status, said, message)
+        return BrokerRefused(status, said, message)
 
     def _decoded(self, place: str, answer: bytes, type_: type[T]) -> T:
         try:

@@ -41,13 +41,13 @@ class Pact:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class GitHistory:
     """The repository at `root`; nothing in its work tree is changed."""
 
     root: Path
 
     @classmethod
-    def around(cls, folder: Path) -> "History":
+    def around(cls, folder: Path) -> "GitHistory":
         """Of the clone that the folder lies in. Raises NoSuchVersion."""
         try:
             top = cls(folder)._text("rev-parse", "--show-toplevel")

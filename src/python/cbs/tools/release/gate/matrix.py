@@ -8,7 +8,7 @@ from rich.table import Table
 
 from cbs.tools.local.command_line import print_table
 from cbs.tools.release.gate.environments import Environment
-from cbs.tools.release.gate.history import SHORT, History, Pact
+from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.records import Result, Store, now
 
 HOLDS, BROKEN, UNKNOWN = "holds", "broken", "never verified"
@@ -46,7 +46,7 @@ class Matrix(msgspec.Struct, kw_only=True):
     findings: list[str]
 
 
-def of(history: History, store: Store, sha: str, environments: list[Environment]) -> Matrix:
+def of(history: GitHistory, store: Store, sha: str, environments: list[Environment]) -> Matrix:
     """Of a version and all that is deployed: every pair that has a pact."""
     deployed: dict[tuple[str, str], list[str]] = {}
     for environment in environments:
@@ -80,7 +80,7 @@ def of(history: History, store: Store, sha: str, environments: list[Environment]
 
 
 def _cell(
-    history: History, store: Store, pact: Pact, consumer_version: str, provider_version: str
+    history: GitHistory, store: Store, pact: Pact, consumer_version: str, provider_version: str
 ) -> Cell:
     found = store.result(pact.id, history.content(pact.provider, provider_version))
     return Cell(

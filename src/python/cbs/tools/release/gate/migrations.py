@@ -1,6 +1,6 @@
 """A migration that takes away what a deployed version uses comes too early."""
 
-from cbs.tools.release.gate.history import SHORT, History
+from cbs.tools.release.gate.history import SHORT, GitHistory
 from cbs.tools.release.gate.records import Reason, no, unknown, yes
 from cbs.tools.release.layout import SOURCES
 from cbs.tools.release.migration_lint.locks import locks
@@ -11,7 +11,7 @@ from cbs.tools.release.migration_lint.verdicts import Step
 USES_SHOWN_MAX = 3
 
 
-def migrations(history: History, service: str, deployed: str, new: str) -> list[Reason]:
+def migrations(history: GitHistory, service: str, deployed: str, new: str) -> list[Reason]:
     """Of the migrations that a version adds to a deployed one: may they run beside it?"""
     before = history.migrations(deployed, service)
     after = history.migrations(new, service)
@@ -34,7 +34,7 @@ def migrations(history: History, service: str, deployed: str, new: str) -> list[
     return reasons
 
 
-def lock_notes(history: History, service: str, deployed: str, new: str) -> list[str]:
+def lock_notes(history: GitHistory, service: str, deployed: str, new: str) -> list[str]:
     """What the new migrations keep waiting while they run: how long depends on how many rows
     there are, so it is for a person to judge."""
     before, after = history.migrations(deployed, service), history.migrations(new, service)

@@ -12,17 +12,17 @@ from typing import Any
 import msgspec
 
 from cbs.tools.release.gate.answers import (
-    Environment,
+    BrokerEnvironment,
     Linked,
-    Listed,
-    Matrix,
+    ListPage,
+    MatrixRows,
     Properties,
     Put,
     Row,
     Said,
     Tested,
 )
-from cbs.tools.release.gate.hal import Hal, Refused, path
+from cbs.tools.release.gate.hal import BrokerRefused, Hal, path
 from cbs.tools.release.gate.history import Pact
 from cbs.tools.release.gate.records import Result, StoreUnreachable
 
@@ -95,8 +95,8 @@ class PactBroker:
         }
         where = path("pacts", "provider", provider, "for-verification")
         try:
-            found = self.hal.send("POST", where, body, Listed).lists.pacts
-        except Refused as error:
+            found = self.hal.send("POST", where, body, ListPage).lists.pacts
+        except BrokerRefused as error:
             if error.status == 404:
                 return  # nobody has a pact with it
             raise
@@ -138,7 +138,7 @@ class PactBroker:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Every consumer with each of its providers."""
-        listed = self.hal.get("/integrations", Listed)
+        listed = self.hal.get("/integrations", ListPage)
         found = listed.lists.integrations if listed else []
         return [(pair.consumer.name, pair.provider.name) for pair in found]
 
@@ -150,7 +150,7 @@ class PactBroker:
         return list(dict.fromkeys(re.sub("/metadata/[^/]+", "", link) for link in links))
 
     def _rows(self, query: list[tuple[str, str]]) -> list[Row]:
-        found = self.hal.ask("/matrix", Matrix, query)
+        found = self.hal.ask("/matrix", MatrixRows, query)
         return found.matrix if found else []
 
     def result_at(self, place: str) -> Result | None:
@@ -167,7 +167,7 @@ class PactBroker:
 
     def environments(self) -> dict[str, str]:
         """By name, the id that paths have."""
-        listed = self.hal.get("/environments", Listed)
+        listed = self.hal.get("/environments", ListPage)
         return {each.name: each.uuid for each in listed.lists.environments} if listed else {}
 
     def environment(self, name: str) -> str:
@@ -176,8 +176,8 @@ class PactBroker:
             return known
         body = {"name": name, "displayName": name, "production": name in PRODUCTION}
         try:
-            return self.hal.send("POST", "/environments", body, Environment).uuid
-        except Refused:
+            return self.hal.send("POST", "/environments", body, BrokerEnvironment).uuid
+        except BrokerRefused:
             if (made := self.environments().get(name)) is not None:
                 return made  # by somebody else, meanwhile
             raise
@@ -191,12 +191,12 @@ class PactBroker:
 
     def deployed(self, uuid: str) -> list[Put]:
         place = path("environments", uuid, "deployed-versions", "currently-deployed")
-        listed = self.hal.get(place, Listed)
+        listed = self.hal.get(place, ListPage)
         return listed.lists.deployed if listed else []
 
     def released(self, uuid: str) -> list[Put]:
         place = path("environments", uuid, "released-versions", "currently-supported")
-        listed = self.hal.get(place, Listed)
+        listed = self.hal.get(place, ListPage)
         return listed.lists.released if listed else []
 
     def take_away(self, there: Put, *, released: bool) -> None:
@@ -209,7 +209,7 @@ class PactBroker:
         query = {"pacticipant": application, "version": version, "environment": to}
         try:
             said = self.hal.get("/can-i-deploy", Said, **query)
-        except Refused as error:
+        except BrokerRefused as error:
             if error.status not in (400, 422):
                 raise
             return None, error.said

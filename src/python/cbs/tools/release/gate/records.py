@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.provider_verification.report import Outcome
+from cbs.tools.release.provider_verification.report import InteractionOutcome
 
 RESULT_DAYS_MAX, SHORT_KEY = 90, 40
 
@@ -22,7 +22,7 @@ class Result(msgspec.Struct, kw_only=True):
     provider: str
     consumer_version: str
     provider_version: str
-    outcomes: list[Outcome] = []
+    outcomes: list[InteractionOutcome] = []
     error: str = ""
     at: datetime
     by: str
@@ -36,11 +36,11 @@ class Result(msgspec.Struct, kw_only=True):
         return (at - self.at).days >= RESULT_DAYS_MAX
 
     @property
-    def broken(self) -> list[Outcome]:
+    def broken(self) -> list[InteractionOutcome]:
         return [each for each in self.outcomes if not each.held]
 
 
-class Way(StrEnum):
+class PutAs(StrEnum):
     """`deployed` takes the place of what was there; `released` (a client out in the world) is one
     more; `undeployed` takes it away."""
 
@@ -53,12 +53,12 @@ class Deployment(msgspec.Struct, kw_only=True):
     application: str
     version: str
     environment: str
-    way: Way
+    way: PutAs
     at: datetime
     by: str
 
 
-class Answer(StrEnum):
+class GateAnswer(StrEnum):
     YES = "yes"
     NO = "no"
     UNKNOWN = "unknown"
@@ -67,27 +67,29 @@ class Answer(StrEnum):
 class Reason(msgspec.Struct, kw_only=True):
     """Why, in a sentence; `todo` says what would change it, and is empty for a yes."""
 
-    answer: Answer
+    answer: GateAnswer
     why: str
     todo: str = ""
 
 
 def yes(why: str) -> Reason:
-    return Reason(answer=Answer.YES, why=why)
+    return Reason(answer=GateAnswer.YES, why=why)
 
 
 def no(why: str, todo: str = "") -> Reason:
-    return Reason(answer=Answer.NO, why=why, todo=todo)
+    return Reason(answer=GateAnswer.NO, why=why, todo=todo)
 
 
 def unknown(why: str, todo: str) -> Reason:
-    return Reason(answer=Answer.UNKNOWN, why=why, todo=todo)
+    return Reason(answer=GateAnswer.UNKNOWN, why=why, todo=todo)
 
 
-def worst(answers: Iterable[Answer]) -> Answer:
+def worst(answers: Iterable[GateAnswer]) -> GateAnswer:
     """A no counts before an unknown, and that before a yes."""
     found = set(answers)
-    return next((each for each in (Answer.NO, Answer.UNKNOWN) if each in found), Answer.YES)
+    return next(
+        (each for each in (GateAnswer.NO, GateAnswer.UNKNOWN) if each in found), GateAnswer.YES
+    )
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -100,7 +102,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     application: str
     version: str
     environment: str
-    answer: Answer
+    answer: GateAnswer
     reasons: list[Reason]
     notes: list[str]
     pex_sha256: str = ""
@@ -127,7 +129,7 @@ class Opinion(msgspec.Struct, kw_only=True):
     """What another gate says that keeps the same books."""
 
     whose: str
-    answer: Answer
+    answer: GateAnswer
     why: str
 
 
@@ -171,7 +173,7 @@ def current(recorded: list[Deployment]) -> list[Deployment]:
     there: list[Deployment] = []
     for each in sorted(recorded, key=lambda deployment: deployment.at):
         there = [deployment for deployment in there if not _ends(each, deployment)]
-        if each.way is not Way.UNDEPLOYED:
+        if each.way is not PutAs.UNDEPLOYED:
             there.append(each)
     return there
 
@@ -179,9 +181,9 @@ def current(recorded: list[Deployment]) -> list[Deployment]:
 def _ends(new: Deployment, old: Deployment) -> bool:
     if new.application != old.application:
         return False
-    if new.way is Way.UNDEPLOYED:
+    if new.way is PutAs.UNDEPLOYED:
         return new.version in (old.version, "")
-    return new.way is old.way and (new.way is Way.DEPLOYED or new.version == old.version)
+    return new.way is old.way and (new.way is PutAs.DEPLOYED or new.version == old.version)
 
 
 def not_there(gone: Deployment, there: Sequence[Deployment]) -> str:

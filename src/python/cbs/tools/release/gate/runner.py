@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 
 from cbs.tools.local.plan import SOURCE
-from cbs.tools.release.gate.history import LOCK, SHORT, History, Pact
+from cbs.tools.release.gate.history import LOCK, SHORT, GitHistory, Pact
 from cbs.tools.release.layout import NOW, SOURCES, Layout, layout_of
-from cbs.tools.release.provider_verification.report import Report, Verified
+from cbs.tools.release.provider_verification.report import VerificationReport, Verified
 
 VERIFY_SECONDS_MAX = 900
 LOG_CHARACTERS_SHOWN = 600
@@ -27,10 +27,10 @@ LOG_CHARACTERS_SHOWN = 600
 class Runner:
     """`say` is told how far it is."""
 
-    history: History
+    history: GitHistory
     say: Callable[[str], None]
 
-    def __call__(self, sha: str, pacts: Sequence[Pact]) -> Report:
+    def __call__(self, sha: str, pacts: Sequence[Pact]) -> VerificationReport:
         """Hold pacts against the provider as it is in a commit."""
         names = ", ".join(f"{pact.consumer}-{pact.provider}" for pact in pacts)
         self.say(f"verifying at {sha[:SHORT]}: {names}")
@@ -50,7 +50,7 @@ class Runner:
             with self.history.tree(sha) as tree:
                 yield tree
 
-    def _run(self, tree: Path, out: Path, files: list[Path]) -> Report:
+    def _run(self, tree: Path, out: Path, files: list[Path]) -> VerificationReport:
         layout = layout_of(lambda path: (tree / path).exists())
         has_program = (tree / SOURCES / layout.verification / "program.py").exists()
         command = self._command(tree, layout) if has_program else _program(NOW)
@@ -64,12 +64,14 @@ class Runner:
                 argv, env=environment, cwd=tree, timeout=VERIFY_SECONDS_MAX, check=False
             )
         except subprocess.TimeoutExpired:
-            return Report(error=f"it took more than {VERIFY_SECONDS_MAX} s")
+            return VerificationReport(error=f"it took more than {VERIFY_SECONDS_MAX} s")
         if not out.exists():
             log = out.with_suffix(".log")
             said = log.read_text(errors="replace")[-LOG_CHARACTERS_SHOWN:] if log.exists() else ""
-            return Report(error=f"the verification ended with {done.returncode}: {said}")
-        return msgspec.json.decode(out.read_bytes(), type=Report)
+            return VerificationReport(
+                error=f"the verification ended with {done.returncode}: {said}"
+            )
+        return msgspec.json.decode(out.read_bytes(), type=VerificationReport)
 
     def _command(self, tree: Path, layout: Layout) -> list[str]:
         """With our own packages if it wants the same, else with those that its lock file names."""

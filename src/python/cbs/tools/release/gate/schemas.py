@@ -5,14 +5,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from cbs.tools.release.gate.history import History
-from cbs.tools.release.schema_diff.specs import Change, asyncapi_changes, openapi_changes
+from cbs.tools.release.gate.history import GitHistory
+from cbs.tools.release.schema_diff.specs import SchemaChange, asyncapi_changes, openapi_changes
 
-Compare = Callable[[dict[str, Any], dict[str, Any]], list[Change]]
+Compare = Callable[[dict[str, Any], dict[str, Any]], list[SchemaChange]]
 KINDS: dict[str, Compare] = {"openapi": openapi_changes, "asyncapi": asyncapi_changes}
 
 
-def changes_between(history: History, service: str, before: str, after: str) -> list[Change]:
+def changes_between(
+    history: GitHistory, service: str, before: str, after: str
+) -> list[SchemaChange]:
     """All differences of both documents; none for a document that either version lacks."""
     found = []
     for kind, compare in KINDS.items():
@@ -23,6 +25,6 @@ def changes_between(history: History, service: str, before: str, after: str) -> 
     return found
 
 
-def breaking_between(history: History, service: str, before: str, after: str) -> list[str]:
+def breaking_between(history: GitHistory, service: str, before: str, after: str) -> list[str]:
     changes = changes_between(history, service, before, after)
     return [f"{service} {each.where}: {each.what}" for each in changes if each.breaking]

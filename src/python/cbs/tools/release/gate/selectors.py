@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbs.tools.release.gate.broker import BrokerStore
-from cbs.tools.release.gate.history import LOCK, PACTS, SHORT, History, NoSuchVersion
+from cbs.tools.release.gate.history import LOCK, PACTS, SHORT, GitHistory, NoSuchVersion
 from cbs.tools.release.gate.pact_broker import Selected
 from cbs.tools.release.gate.records import Result, StoreUnreachable, now
 from cbs.tools.release.layout import SOURCES
@@ -29,7 +29,7 @@ class Selection:
 
 def selection(
     store: BrokerStore,
-    history: History,
+    history: GitHistory,
     providers: Collection[str],
     *,
     own: Collection[Path],
@@ -58,7 +58,7 @@ def selection(
 
 
 def tell(
-    store: BrokerStore, history: History, selected: Selection, verified: dict[Path, Verified]
+    store: BrokerStore, history: GitHistory, selected: Selection, verified: dict[Path, Verified]
 ) -> str:
     """Tell the broker of all that was verified; says how much that was."""
     sha = history.sha("HEAD")
@@ -72,7 +72,7 @@ def tell(
     return f"the broker is told of {told} of {len(selected.pacts)} that it selected"
 
 
-def _result(history: History, sha: str, pact: Selected, found: Verified) -> Result:
+def _result(history: GitHistory, sha: str, pact: Selected, found: Verified) -> Result:
     return Result(
         pact=pact.id,
         provider_content=history.content(pact.provider, sha),
@@ -86,7 +86,7 @@ def _result(history: History, sha: str, pact: Selected, found: Verified) -> Resu
     )
 
 
-def _as_committed(history: History, pact: Selected) -> bytes:
+def _as_committed(history: GitHistory, pact: Selected) -> bytes:
     """The bytes of the commit, by which results are found: a broker writes them in its own way."""
     try:
         pacts = history.pacts(history.sha(pact.consumer_version))

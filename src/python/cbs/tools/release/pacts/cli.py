@@ -11,7 +11,7 @@ from cbs.kernel.account_number import account_number
 from cbs.tools.lab.demo.onboarding import Account, Customer
 from cbs.tools.lab.demo.replay import Posted
 from cbs.tools.local.public_api import PublicApi
-from cbs.tools.ops.dead_letters import Letter, Page, letters_of
+from cbs.tools.ops.dead_letters import Letter, LetterPage, letters_of
 from cbs.tools.release.pacts.conversation import (
     SOME_ID,
     Conversation,
@@ -166,6 +166,6 @@ def _dead_letters(service: str, conversation: Conversation) -> None:
         _as_client(read),
         request=("GET", f"/v1/{service}/dead-letters"),
         reply={"items": some_of(letter), "next_cursor": None},
-        reads=Page,
+        reads=LetterPage,
         given=[State("a fact was set aside")],
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from cbs.tools.local.process import CannotStart
-from cbs.tools.release.provider_verification.report import Report
+from cbs.tools.release.provider_verification.report import VerificationReport
 from cbs.tools.release.provider_verification.verification import NothingToVerify, verify
 from cbs.tools.release.provider_verification.world import world
 
@@ -32,7 +32,7 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return USAGE
     out, *pacts = map(Path, words)
-    report = Report()
+    report = VerificationReport()
     with _quietly(out.with_suffix(".log")) as say:
         try:
             say("bringing up the bank of this version")

@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Outcome(msgspec.Struct, kw_only=True):
+class InteractionOutcome(msgspec.Struct, kw_only=True):
     """Of one interaction; `why` is empty if it held. `pending`: its consumer only wishes for it.
     `unready`: its state could not be brought about, perhaps for the fault of another service."""
 
@@ -27,7 +27,7 @@ class Verified(msgspec.Struct, kw_only=True):
 
     consumer: str
     provider: str
-    outcomes: list[Outcome]
+    outcomes: list[InteractionOutcome]
     messages: list[Heard] = []
 
     @property
@@ -41,7 +41,7 @@ class Verified(msgspec.Struct, kw_only=True):
         return all(each.held for each in self.outcomes)
 
 
-class Report(msgspec.Struct, kw_only=True):
+class VerificationReport(msgspec.Struct, kw_only=True):
     """`error`: why nothing, or not all, could be verified."""
 
     verified: list[Verified] = []

@@ -10,11 +10,11 @@ from typing import Any
 
 from cbs.bank import SERVICES
 from cbs.tools.release.provider_verification import provider_states
-from cbs.tools.release.provider_verification.world import WITHOUT, NotAsAsked, World
+from cbs.tools.release.provider_verification.world import WITHOUT, BankUnderTest, NotAsAsked
 
 Params = Mapping[str, Any]
 Values = dict[str, Any]
-Bring = Callable[[World, str, Params], Values | None]
+Bring = Callable[[BankUnderTest, str, Params], Values | None]
 
 STATES: dict[str, Bring] = {}
 BRANCH = 77
@@ -29,7 +29,7 @@ class UnknownState(NotAsAsked):
     """No function brings this state about: write one in provider_states."""
 
 
-def bring_about(world: World, provider: str, name: str, params: Params) -> Values:
+def bring_about(world: BankUnderTest, provider: str, name: str, params: Params) -> Values:
     """Returns what the provider made (ids), by name. Raises NotAsAsked."""
     for module in iter_modules(provider_states.__path__):
         import_module(f"{provider_states.__name__}.{module.name}")
@@ -50,13 +50,13 @@ def state(name: str) -> Callable[[Bring], Bring]:
 
 
 @state("permission-refused happened")
-def _somebody_is_refused(world: World, provider: str, _params: Params) -> None:
+def _somebody_is_refused(world: BankUnderTest, provider: str, _params: Params) -> None:
     answer = world.ask("GET", f"/v1/{provider}/dead-letters", user=WITHOUT)
     if answer.status_code != 403:
         raise NotAsAsked(f"{WITHOUT} was not refused: {answer.status_code}")
 
 
 @state("a fact was set aside")
-def _set_aside(world: World, provider: str, _params: Params) -> None:
+def _set_aside(world: BankUnderTest, provider: str, _params: Params) -> None:
     assert provider in SERVICES, provider
     world.execute(provider, SET_ASIDE, 2**40 + world.serial())

@@ -21,9 +21,9 @@ os.environ["PACT_DO_NOT_TRACK"] = "true"  # read when pact is imported
 from pact import Verifier
 from pact.types import Message
 
-from cbs.tools.release.provider_verification.report import Heard, Outcome, Verified
+from cbs.tools.release.provider_verification.report import Heard, InteractionOutcome, Verified
 from cbs.tools.release.provider_verification.states import bring_about
-from cbs.tools.release.provider_verification.world import NotAsAsked, World
+from cbs.tools.release.provider_verification.world import BankUnderTest, NotAsAsked
 
 REQUEST_MILLISECONDS_MAX = 20_000
 OWN_TOKEN = re.compile(r"^the token of (\w+)$")
@@ -49,7 +49,7 @@ class NothingToVerify(Exception):
     """A pact without interactions: a verification of it would say yes to anything."""
 
 
-def verify(world: World, pact: Path) -> Verified:
+def verify(world: BankUnderTest, pact: Path) -> Verified:
     """Raises NothingToVerify."""
     document = json.loads(pact.read_text())
     consumer, provider = document["consumer"]["name"], document["provider"]["name"]
@@ -88,7 +88,7 @@ def _outcomes(
     results: Mapping[str, Any],
     interactions: Mapping[str, Mapping[str, Any]],
     provided: "_Provider",
-) -> list[Outcome]:
+) -> list[InteractionOutcome]:
     why: dict[str, list[str]] = {}
     for error in [*results["errors"], *results["pendingErrors"]]:
         told = error["interaction"]
@@ -97,7 +97,7 @@ def _outcomes(
         said = [told_by_us] if told_by_us else _said(error)
         why.setdefault(description, []).extend(said)
     return [
-        Outcome(
+        InteractionOutcome(
             description=each["description"],
             held=each["result"] == "OK",
             pending=bool(interactions[each["description"]].get("pending")),
@@ -122,7 +122,7 @@ def _said(error: Mapping[str, Any]) -> list[str]:
 class _Provider:
     """Answers pact's verifier for a provider that it cannot ask by itself: states and messages."""
 
-    world: World
+    world: BankUnderTest
     consumer: str
     provider: str
     interactions: Mapping[str, Mapping[str, Any]]

@@ -42,7 +42,7 @@ class NotAsAsked(AssertionError):
 
 
 @dataclass(slots=True)
-class World:
+class BankUnderTest:
     folder: Folder
     state: state.State
     http: httpx.Client
@@ -178,7 +178,7 @@ class World:
 
 
 @contextmanager
-def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[World]:
+def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[BankUnderTest]:
     """A bank in a folder of its own, erased at the end: of this tree, or of another commit's that
     has no verification of its own. Raises CannotStart, with the log's end."""
     place = scratch_folder("verify")
@@ -190,7 +190,7 @@ def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[Wo
         argv += ["--from-pex", str(from_pex.resolve())]
     try:
         with brought_up(folder, argv) as now, _loop() as loop:
-            made = World(folder, now, httpx.Client(trust_env=False), loop, people("verify"))
+            made = BankUnderTest(folder, now, httpx.Client(trust_env=False), loop, people("verify"))
             try:
                 yield made
             finally:

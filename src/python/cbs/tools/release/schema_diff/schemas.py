@@ -30,7 +30,7 @@ ANYTHING = Schemas({}).shapes(True)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SchemaChange:
     """`where` in the document, `what` as a fragment of a sentence."""
 
     where: str
@@ -42,7 +42,7 @@ class Comparison:
     """Of schemas before and after a change, for one who sends (`taken`) or one who reads."""
 
     def __init__(self, before: Schemas, after: Schemas, *, taken: bool) -> None:
-        self.found: list[Change] = []
+        self.found: list[SchemaChange] = []
         self._before = before
         self._after = after
         self._taken = taken
@@ -75,7 +75,7 @@ class Comparison:
 
     def _say(self, where: str, what: str, narrower: bool, wider: bool) -> None:
         breaking = narrower if self._taken else wider
-        self.found.append(Change(where.strip(), what, breaking))
+        self.found.append(SchemaChange(where.strip(), what, breaking))
 
     @contextmanager
     def _once(self, where: str, pair: tuple[int, int]) -> Iterator[bool]:
@@ -220,12 +220,12 @@ class Versions:
     def __init__(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         self.before, self.after = before, after
         self.old, self.new = Schemas(before), Schemas(after)
-        self.found: list[Change] = []
+        self.found: list[SchemaChange] = []
 
     def say(self, where: str, what: str, breaking: bool) -> None:
-        self.found.append(Change(where, what, breaking))
+        self.found.append(SchemaChange(where, what, breaking))
 
-    def schema(self, where: str, before: Any, after: Any, *, taken: bool) -> list[Change]:
+    def schema(self, where: str, before: Any, after: Any, *, taken: bool) -> list[SchemaChange]:
         comparison = Comparison(self.old, self.new, taken=taken)
         comparison.compare(where, before, after)
         return comparison.found

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cbs.tools.release.schema_diff.schemas import Change, Comparison, Versions
+from cbs.tools.release.schema_diff.schemas import Comparison, SchemaChange, Versions
 from cbs.tools.release.schema_diff.shapes import Schemas, canonical
 
-__all__ = ["Change", "asyncapi_changes", "openapi_changes"]
+__all__ = ["SchemaChange", "asyncapi_changes", "openapi_changes"]
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 JSON = "application/json"
@@ -25,18 +25,18 @@ STYLE = ("style", "explode", "allowReserved", "content")
 Document = Mapping[str, Any]
 
 
-def openapi_changes(before: Document, after: Document) -> list[Change]:
+def openapi_changes(before: Document, after: Document) -> list[SchemaChange]:
     """In the order of the paths. Raises Unreadable if a `$ref` leads nowhere."""
     return _OpenApi(before, after).changes()
 
 
-def asyncapi_changes(before: Document, after: Document) -> list[Change]:
+def asyncapi_changes(before: Document, after: Document) -> list[SchemaChange]:
     """Facts that are sent, then requests that are answered. Raises Unreadable, as above."""
     return _AsyncApi(before, after).changes()
 
 
 class _OpenApi(Versions):
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[SchemaChange]:
         olds, news = _operations(self.before, self.old), _operations(self.after, self.new)
         for (path, method), old in olds.items():
             where = f"{method.upper()} {old['path']}"
@@ -105,15 +105,15 @@ class _OpenApi(Versions):
             self.say(f"{where} body", "must be sent" if must else "may be left out", must)
         self.found += self._content(where, old, new, taken=True)
 
-    def _content(self, where: str, old: Any, new: Any, *, taken: bool) -> list[Change]:
-        found: list[Change] = []
+    def _content(self, where: str, old: Any, new: Any, *, taken: bool) -> list[SchemaChange]:
+        found: list[SchemaChange] = []
         olds, news = old.get("content", {}), new.get("content", {})
         for media in sorted(olds.keys() | news.keys()):
             place = f"{where} body" if media.endswith("json") else f"{where} body ({media})"
             if media not in news:
-                found.append(Change(place, f"{media} is gone", True))
+                found.append(SchemaChange(place, f"{media} is gone", True))
             elif media not in olds:
-                found.append(Change(place, f"{media} is new", False))
+                found.append(SchemaChange(place, f"{media} is new", False))
             else:
                 before, after = (each[media].get("schema", True) for each in (olds, news))
                 found += self.schema(place, before, after, taken=taken)
@@ -163,7 +163,7 @@ class _OpenApi(Versions):
             elif (status in olds) != (status in news) and status not in told:
                 self.say(place, "is new" if status in news else "can no longer come", False)
         # One problem document serves all refusals of an operation: what changed is said once.
-        bodies: dict[Change, None] = {}
+        bodies: dict[SchemaChange, None] = {}
         for status in sorted(olds.keys() & news.keys()):
             found = self._content(f"{where} refusal", olds[status], news[status], taken=False)
             bodies |= dict.fromkeys(found)
@@ -171,7 +171,7 @@ class _OpenApi(Versions):
 
 
 class _AsyncApi(Versions):
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[SchemaChange]:
         olds, news = _spoken(self.before, self.old), _spoken(self.after, self.new)
         for place, old, new in self.presence("", olds[0], news[0], "the fact"):
             self._message(place, old, new, taken=False)

@@ -12,35 +12,35 @@ from cbs.tools.release.provider_verification.states import (
     Values,
     state,
 )
-from cbs.tools.release.provider_verification.world import NotAsAsked, World
+from cbs.tools.release.provider_verification.world import BankUnderTest, NotAsAsked
 
 
-def _opened(world: World) -> Any:
+def _opened(world: BankUnderTest) -> Any:
     wanted = {"customer_id": verified(world)["id"], "product": "SAVINGS-INR"}
     return world.change("/v1/accounts", wanted)
 
 
-def _frozen(world: World) -> Any:
+def _frozen(world: BankUnderTest) -> Any:
     account = _opened(world)
     world.change(f"/v1/accounts/{account['id']}/freeze", {"scope": "all", **REASON})
     return account
 
 
 @state("an open account")
-def _an_open_account(world: World, _provider: str, _params: Params) -> Values:
+def _an_open_account(world: BankUnderTest, _provider: str, _params: Params) -> Values:
     account = _opened(world)
     return {"account_id": account["id"], "number": account["number"]}
 
 
-def _of_an_account(make: Callable[[World], Any], verb: str, body: object) -> Bring:
-    def bring(world: World, _provider: str, _params: Params) -> None:
+def _of_an_account(make: Callable[[BankUnderTest], Any], verb: str, body: object) -> Bring:
+    def bring(world: BankUnderTest, _provider: str, _params: Params) -> None:
         world.change(f"/v1/accounts/{make(world)['id']}/{verb}", body)
 
     return bring
 
 
 @state("account-opening-refused happened")
-def _opening_is_refused(world: World, _provider: str, _params: Params) -> None:
+def _opening_is_refused(world: BankUnderTest, _provider: str, _params: Params) -> None:
     wanted = {"customer_id": registered(world)["id"], "product": "SAVINGS-INR"}
     answer = world.ask("POST", "/v1/accounts", wanted)
     if answer.status_code != 409:
@@ -48,7 +48,7 @@ def _opening_is_refused(world: World, _provider: str, _params: Params) -> None:
 
 
 @state("product-added happened")
-def _product_is_added(world: World, _provider: str, _params: Params) -> None:
+def _product_is_added(world: BankUnderTest, _provider: str, _params: Params) -> None:
     code = f"CONTRACT-{world.serial()}"
     product = {"code": code, "name": "Of a contract", "kind": "current", "currency": "INR"}
     world.change("/v1/accounts/products", product)

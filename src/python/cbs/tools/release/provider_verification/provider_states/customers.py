@@ -12,14 +12,14 @@ from cbs.tools.release.provider_verification.states import (
     Values,
     state,
 )
-from cbs.tools.release.provider_verification.world import World
+from cbs.tools.release.provider_verification.world import BankUnderTest
 
 
-def registered(world: World) -> Any:
+def registered(world: BankUnderTest) -> Any:
     return world.change("/v1/customers", registration(next(world.people)))
 
 
-def verified(world: World) -> Any:
+def verified(world: BankUnderTest) -> Any:
     customer = registered(world)
     for document in customer["documents"]:
         path = f"/v1/customers/{customer['id']}/documents/{document['id']}/verify"
@@ -27,31 +27,31 @@ def verified(world: World) -> Any:
     return customer
 
 
-def _suspended(world: World) -> Any:
+def _suspended(world: BankUnderTest) -> Any:
     customer = verified(world)
     return world.change(f"/v1/customers/{customer['id']}/suspend", REASON)
 
 
 @state("a customer")
-def _a_customer(world: World, _provider: str, _params: Params) -> Values:
+def _a_customer(world: BankUnderTest, _provider: str, _params: Params) -> Values:
     return {"customer_id": verified(world)["id"]}
 
 
 @state("a customer without papers")
-def _without_papers(world: World, _provider: str, _params: Params) -> Values:
+def _without_papers(world: BankUnderTest, _provider: str, _params: Params) -> Values:
     customer = registered(world)
     return {"customer_id": customer["id"], "document_id": customer["documents"][0]["id"]}
 
 
 @state("a suspended customer")
-def _a_suspended_customer(world: World, _provider: str, _params: Params) -> Values:
+def _a_suspended_customer(world: BankUnderTest, _provider: str, _params: Params) -> Values:
     return {"customer_id": _suspended(world)["id"]}
 
 
 def _of_a_customer(
-    make: Callable[[World], Any], path: str, body: object, method: str = "POST"
+    make: Callable[[BankUnderTest], Any], path: str, body: object, method: str = "POST"
 ) -> Bring:
-    def bring(world: World, _provider: str, _params: Params) -> None:
+    def bring(world: BankUnderTest, _provider: str, _params: Params) -> None:
         customer = make(world)
         place = path.format(document=customer["documents"][0]["id"])
         world.change(f"/v1/customers/{customer['id']}{place}", body, method=method)

@@ -4,11 +4,16 @@ from typing import Any
 
 from cbs.kernel.account_number import account_number
 from cbs.tools.release.provider_verification.states import BRANCH, Params, state
-from cbs.tools.release.provider_verification.world import NotAsAsked, World
+from cbs.tools.release.provider_verification.world import BankUnderTest, NotAsAsked
 
 
 def held(
-    world: World, number: str, *, balance_minor: int = 0, currency: str = "INR", **terms: Any
+    world: BankUnderTest,
+    number: str,
+    *,
+    balance_minor: int = 0,
+    currency: str = "INR",
+    **terms: Any,
 ) -> str:
     terms = {"version": 1, **terms}
     wanted = {"number": number, "kind": "customer", "currency": currency, "terms": terms}
@@ -25,11 +30,11 @@ def held(
 
 
 @state("an account with money")
-def _with_money(world: World, _provider: str, params: Params) -> None:
+def _with_money(world: BankUnderTest, _provider: str, params: Params) -> None:
     terms = dict(params)
     held(world, terms.pop("number"), **terms)
 
 
 @state("account-set happened")
-def _set(world: World, _provider: str, _params: Params) -> None:
+def _set(world: BankUnderTest, _provider: str, _params: Params) -> None:
     held(world, account_number(branch=BRANCH, serial=world.serial()))
