@@ -23,7 +23,7 @@ nats_cluster_port = 6222
 gateway_port = 8080
 
 # Of each service that has no `count` here. Sizes are from measurement, with headroom:
-# docs/runbooks/production.md says what was measured. What is not here is as the service declares it.
+# docs/how-to/production.md says what was measured. What is not here is as the service declares it.
 instances = 2
 
 services = {

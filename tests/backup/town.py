@@ -30,7 +30,7 @@ from cbs.tools.local.postgres import with_database
 from cbs.tools.local.public_api import PublicApi
 from cbs.tools.ops.verify.verify import places_of
 
-RUNBOOK = Path(__file__).parents[2] / "docs" / "runbooks" / "backup-and-restore.md"
+RUNBOOK = Path(__file__).parents[2] / "docs" / "how-to" / "backup-and-restore.md"
 BALANCES = "SELECT number, balance_minor, postings FROM account ORDER BY number"
 HEAD = "SELECT position FROM outbox_head"
 KEYS = "SELECT principal, key, fingerprint, status, body FROM request ORDER BY principal, key"

@@ -20,7 +20,7 @@ from cbs.tools.local.folder import Folder
 from tests.cluster.conftest import found
 
 ROOT = Path(__file__).parents[2]
-RUNBOOK = ROOT / "docs" / "runbooks" / "cluster.md"
+RUNBOOK = ROOT / "docs" / "how-to" / "cluster.md"
 SECONDS_MAX = 600
 assert program  # run as `python -m cbs.tools.cli` below
 

@@ -1,4 +1,4 @@
-"""What docs/contracts.md tells a reader to type does what it says there."""
+"""What docs/how-to/contracts.md tells a reader to type does what it says there."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from cbs.tools.release.layout import SOURCES
 from tests.gate.clone import Clone
 
-PAGE = Path(__file__).parents[2] / "docs" / "contracts.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "contracts.md"
 BLOCK = re.compile(r"^```sh\n(.*?)^```\n+(?:\*\*(\w+)\*\*)?", re.S | re.M)
 CODES = {"": 0, "YES": 0, "NO": 1}
 
