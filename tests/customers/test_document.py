@@ -13,6 +13,7 @@ from cbs.customers.domain.document import (
     NotADocumentNumber,
     NotAnIssuer,
     Number,
+    issuer_of,
     number_of,
 )
 from tests.customers.people import aadhaar, presented
@@ -30,6 +31,7 @@ AT = datetime(2026, 11, 23, 6, tzinfo=UTC)
         ("driving-licence", "MH12 20110012345", "MH1220110012345"),
         ("voter-id", "AP/12/123/123456", "AP12123123456"),
         ("foreign-client-number", "7", "7"),
+        ("passport", "x" * 32, "X" * 32),
     ],
 )
 def test_a_number_has_one_form_however_it_is_typed(type, typed, kept):
@@ -43,6 +45,7 @@ def test_a_number_has_one_form_however_it_is_typed(type, typed, kept):
         ("pan", "ACUXA7085R"),
         ("pan", "ACUCA7085R"),
         ("pan", "ACUPA0000R"),
+        ("pan", "ACUPA\u096d\u0966\u096e\u096bR"),
         ("aadhaar", "234123412347"),
         ("aadhaar", "123412341234"),
         ("aadhaar", "٢٣٤١٢٣٤١٢٣٤٦"),
@@ -76,9 +79,35 @@ def test_a_document_shows_its_number_masked():
     assert number not in repr(presented(type=DocumentType.AADHAAR, number=number))
 
 
-def test_pan_and_aadhaar_have_one_issuer():
+@pytest.mark.parametrize(
+    ("type", "issuer", "kept"),
+    [
+        ("pan", " in ", "IN"),
+        ("aadhaar", "IN", "IN"),
+        ("voter-id", "election commission", "ELECTION COMMISSION"),
+        ("voter-id", "x" * 40, "X" * 40),
+        ("voter-id", "R2", "R2"),
+    ],
+)
+def test_an_issuer_has_one_form_however_it_is_typed(type, issuer, kept):
+    assert issuer_of(DocumentType(type), issuer) == kept
+
+
+@pytest.mark.parametrize(
+    ("type", "issuer"),
+    [
+        ("pan", "CZ"),
+        ("aadhaar", "CZ"),
+        ("voter-id", ""),
+        ("voter-id", "X"),
+        ("voter-id", "-X"),
+        ("voter-id", "x" * 41),
+        ("voter-id", "a\nb"),
+    ],
+)
+def test_pan_and_aadhaar_have_one_issuer_and_others_a_short_name(type, issuer):
     with pytest.raises(NotAnIssuer):
-        presented(issuer="CZ")
+        issuer_of(DocumentType(type), issuer)
 
 
 @pytest.mark.parametrize("type", [DocumentType.PASSPORT, DocumentType.DRIVING_LICENCE])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -12,6 +13,7 @@ from cbs.customers.domain.person import (
     NotAnAddress,
     NotAnEmail,
     NotOfAge,
+    Person,
     Unreachable,
     line,
 )
@@ -29,6 +31,34 @@ def test_a_person_is_written_down_without_white_space_around():
     assert checked(given_name="  Asha ", family_name=None).name == "Asha"
 
 
+def test_a_person_is_written_down_whole():
+    written = checked(email=" asha@example.in ", address=replace(HOME, city=" Pune "))
+
+    assert written == person()
+    assert Person(given_name="Asha", date_of_birth=date(1990, 4, 1), address=HOME) == person(
+        family_name=None, email=None, mobile=None
+    )
+
+
+@pytest.mark.parametrize(
+    "longest",
+    [
+        {"given_name": "x" * 100, "family_name": "x" * 100},
+        {"email": "a" * 242 + "@example.com"},
+        {"address": replace(HOME, lines=("x" * 100,) * 3, city="x" * 100, state="x" * 100)},
+        {"mobile": "+1234567"},
+        {"mobile": "+123456789012345"},
+        {"date_of_birth": date(1900, 1, 1)},
+    ],
+)
+def test_what_just_fits_is_kept(longest):
+    assert checked(**longest) == person(**longest)
+
+
+def test_who_is_imported_may_be_born_today():
+    assert checked(imported=True, date_of_birth=TODAY)
+
+
 @pytest.mark.parametrize(
     ("wrong", "refusal"),
     [
@@ -36,6 +66,10 @@ def test_a_person_is_written_down_without_white_space_around():
         ({"given_name": "x" * 101}, NotALine),
         ({"family_name": "Ra\x00o"}, NotALine),
         ({"family_name": "Ra\no"}, NotALine),
+        ({"family_name": "x" * 101}, NotALine),
+        ({"given_name": "Asha\ud800"}, NotALine),
+        ({"given_name": "Asha\u2028R"}, NotALine),
+        ({"given_name": "Asha\u2029R"}, NotALine),
         ({"mobile": "9876543210"}, NotAMobile),
         ({"mobile": "+0123456789"}, NotAMobile),
         ({"mobile": "+91987654321९"}, NotAMobile),
@@ -44,9 +78,13 @@ def test_a_person_is_written_down_without_white_space_around():
         ({"email": "asha"}, NotAnEmail),
         ({"email": "asha@example"}, NotAnEmail),
         ({"email": "as ha@example.in"}, NotAnEmail),
+        ({"email": "a" * 243 + "@example.com"}, NotALine),
         ({"date_of_birth": date(2026, 11, 24)}, NotADateOfBirth),
         ({"date_of_birth": date(1899, 12, 31)}, NotADateOfBirth),
-        ({"address": Address(lines=(), city="Pune")}, NotAnAddress),
+        ({"address": replace(HOME, lines=())}, NotAnAddress),
+        ({"address": replace(HOME, lines=("1",) * 4)}, NotAnAddress),
+        ({"address": replace(HOME, lines=("x" * 101,))}, NotALine),
+        ({"address": replace(HOME, country="CZ", postal_code="?")}, NotAnAddress),
         ({"address": Address(lines=("1",), city="Pune", state="Goa")}, NotAnAddress),
         (
             {"address": Address(lines=("1",), city="Pune", state="Goa", postal_code="011001")},
@@ -59,6 +97,30 @@ def test_a_person_is_written_down_without_white_space_around():
 def test_what_is_wrong_is_refused(wrong, refusal):
     with pytest.raises(refusal):
         checked(**wrong)
+
+
+def test_what_is_wrong_with_a_person_is_said_in_this_order():
+    everything = {
+        "date_of_birth": date(2027, 1, 1),
+        "mobile": "9876543210",
+        "email": "asha",
+        "given_name": " ",
+        "address": replace(HOME, lines=()),
+    }
+    minor = date(2020, 1, 1)
+
+    for right, refusal in (
+        ({}, NotADateOfBirth),
+        ({"date_of_birth": minor}, NotAMobile),
+        ({"mobile": None}, NotAnEmail),
+        ({"email": None}, Unreachable),
+        ({"mobile": "+919876543210"}, NotOfAge),
+        ({"date_of_birth": date(2000, 1, 1)}, NotALine),
+        ({"given_name": "Asha"}, NotAnAddress),
+    ):
+        everything |= right
+        with pytest.raises(refusal):
+            checked(**everything)
 
 
 def test_an_address_abroad_needs_neither_state_nor_pin_code():

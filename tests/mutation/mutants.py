@@ -224,7 +224,7 @@ def _statement(node: ast.stmt, place: Place) -> Iterator[Change]:
         if isinstance(other, ast.If) and _refuses(other):
             yield "checks swapped", _but(other, orelse=[_but(node, orelse=other.orelse)])
     after = place.container[place.key + 1 :] if isinstance(place.container, list) else []
-    if after and _checks(node) and _checks(after[0]):
+    if after and _checks(node) and _checks(after[0]) and not _same_refusal(node, after[0]):
         yield "checks swapped", after[0], node
 
 
@@ -271,6 +271,11 @@ def _one_less(items: list[Any]) -> list[list[Any]]:
 
 def _refuses(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and len(node.body) == 1 and isinstance(node.body[0], ast.Raise)
+
+
+def _same_refusal(one: Any, other: Any) -> bool:
+    both = _refuses(one) and _refuses(other)
+    return both and ast.unparse(one.body) == ast.unparse(other.body)
 
 
 def _checks(node: ast.AST) -> bool:

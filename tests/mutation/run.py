@@ -120,7 +120,7 @@ def judged(modules: Sequence[str], *, until: float) -> list[Report]:
         tests = baseline(
             {each: path_of(each).resolve() for each in modules},
             f"tests/{room}",
-            without={BUS} if is_stored(modules[0]) else {BUS, DATABASE},
+            without=frozenset({BUS} if is_stored(modules[0]) else {BUS, DATABASE}),
             url=urls[0],
         )
         reports, trials = {}, []

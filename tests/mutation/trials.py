@@ -65,6 +65,7 @@ class Baseline:
     sources: list[Source]
     seconds: dict[str, float]
     imported: list[str]
+    without: frozenset[str]
 
     def tests_of(self, source: Source, mutant: Mutant) -> list[str]:
         """Those that reach it, the quickest first."""
@@ -74,17 +75,24 @@ class Baseline:
         return sorted(filter(None, chosen), key=lambda test: self.seconds[test])
 
 
+@dataclass(frozen=True)
+class _Without:
+    """Skips what needs one of these fixtures."""
+
+    fixtures: frozenset[str]
+
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        if fixturedef.argname in self.fixtures:
+            pytest.skip("needs a server")
+
+
 @dataclass
 class _Watch:
-    """A plugin that leaves out tests by their fixtures, and notes which lines the rest reach."""
+    """Notes which lines each test reaches, and how long it takes."""
 
-    without: set[str]
     reached: dict[str, dict[int, set[str | None]]]
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     test: str | None = None
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
-        items[:] = [each for each in items if not self.without & set(each.fixturenames)]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -125,7 +133,9 @@ class _Importer:
         exec(marshal.loads(self.code), vars(module))
 
 
-def baseline(paths: dict[str, Path], *words: str, without: set[str], url: str | None) -> Baseline:
+def baseline(
+    paths: dict[str, Path], *words: str, without: frozenset[str], url: str | None
+) -> Baseline:
     """Runs the tests with nothing wrong, then imports what they import; raises CannotSay."""
     with ProcessPoolExecutor(1, mp_context=FORK) as other:
         tests = other.submit(_baseline, paths, words, without, url).result()
@@ -142,12 +152,12 @@ def baseline(paths: dict[str, Path], *words: str, without: set[str], url: str | 
 
 
 def _baseline(
-    paths: dict[str, Path], words: Sequence[str], without: set[str], url: str | None
+    paths: dict[str, Path], words: Sequence[str], without: frozenset[str], url: str | None
 ) -> Baseline:
     _settle(url)
-    watch = _Watch(without, {str(path): {} for path in paths.values()})
+    watch = _Watch({str(path): {} for path in paths.values()})
     sys.settrace(watch.trace)
-    ended = pytest.main([*PYTEST, *words], plugins=[watch])
+    ended = pytest.main([*PYTEST, *words], plugins=[watch, _Without(without)])
     sys.settrace(None)
     if ended != pytest.ExitCode.OK:
         raise CannotSay(
@@ -162,7 +172,12 @@ def _baseline(
         )
         for name, path in paths.items()
     ]
-    return Baseline(sources=sources, seconds=dict(watch.seconds), imported=[*sys.modules])
+    return Baseline(
+        sources=sources,
+        seconds=dict(watch.seconds),
+        imported=[*sys.modules],
+        without=without,
+    )
 
 
 def tried(
@@ -185,8 +200,7 @@ def tried(
         while free and waiting:
             source, mutant = waiting.popleft()
             if chosen := tests.tests_of(source, mutant):
-                seconds = sum(tests.seconds[each] for each in chosen)
-                running.append(_Trial(source, mutant, chosen, free.pop(), seconds))
+                running.append(_Trial(source, mutant, chosen, free.pop(), tests))
             else:
                 yield source, mutant, Verdict.SURVIVED
         wait([each.process.sentinel for each in running], timeout=1)
@@ -208,11 +222,13 @@ def _nothing_wrong(source: Source) -> Mutant:
 
 class _Trial:
     def __init__(
-        self, source: Source, mutant: Mutant, tests: list[str], url: str | None, seconds: float
+        self, source: Source, mutant: Mutant, chosen: list[str], url: str | None, tests: Baseline
     ) -> None:
         self.source, self.mutant, self.url = source, mutant, url
-        self.process = FORK.Process(target=_try, args=(source, mutant.code, tests, url))
+        asked = (source, mutant.code, chosen, tests.without, url)
+        self.process = FORK.Process(target=_try, args=asked)
         self.process.start()
+        seconds = sum(tests.seconds[each] for each in chosen)
         self.deadline = time.monotonic() + SECONDS_MIN + SECONDS_PER_TEST_SECOND * seconds
 
     def has_ended(self) -> bool:
@@ -230,13 +246,15 @@ class _Trial:
         return Verdict.SURVIVED if code in alive else Verdict.CAUGHT
 
 
-def _try(source: Source, code: bytes, tests: list[str], url: str | None) -> None:
+def _try(
+    source: Source, code: bytes, tests: list[str], without: frozenset[str], url: str | None
+) -> None:
     ended = BROKEN
     try:
         _settle(url)
         importer: Any = _Importer(source, code)
         sys.meta_path.insert(0, importer)
-        ended = int(pytest.main([*PYTEST, "-x", *tests]))
+        ended = int(pytest.main([*PYTEST, "-x", *tests], plugins=[_Without(without)]))
         ended = ended if importer.loaded else NOT_PLANTED
     finally:
         os._exit(ended)

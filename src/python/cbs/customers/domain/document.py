@@ -21,8 +21,8 @@ NUMBER_CHARACTERS_MAX, ISSUER_CHARACTERS_MAX = 32, 40
 SHOWN_CHARACTERS_MAX = 4
 INDIVIDUAL = "P"
 SEPARATORS = re.compile(r"[\s./-]+")
-NUMBER = re.compile(r"[A-Z0-9]{1,32}", re.ASCII)
-ISSUER = re.compile(r"[A-Z0-9][A-Z0-9 -]{1,39}", re.ASCII)
+NUMBER = re.compile(rf"[A-Z0-9]{{1,{NUMBER_CHARACTERS_MAX}}}", re.ASCII)
+ISSUER = re.compile(rf"[A-Z0-9][A-Z0-9 -]{{1,{ISSUER_CHARACTERS_MAX - 1}}}", re.ASCII)
 
 
 class DocumentType(StrEnum):

@@ -133,3 +133,18 @@ def test_proofs_of_large_logs_need_few_hashes(size, data):
     index = data.draw(st.integers(0, size - 1))
     parts = [*merkle.inclusion(index, size), *merkle.consistency(index + 1, size)]
     assert sum(len(merkle.subtrees(part)) for part in parts) <= 4 * size.bit_length()
+
+
+def test_a_tree_is_what_its_peaks_say_and_a_proof_is_of_what_it_holds():
+    leaf = merkle.leaf_hash(b"")
+    for size, peaks in ((0, (leaf,)), (1, ()), (2, (leaf, leaf)), (3, (leaf,))):
+        with pytest.raises(AssertionError):
+            Tree(size, peaks)
+    for index, size in ((-1, 1), (1, 1), (0, 0)):
+        with pytest.raises(AssertionError):
+            merkle.inclusion(index, size)
+    for first, second in ((0, 1), (2, 1), (-1, 1)):
+        with pytest.raises(AssertionError):
+            merkle.consistency(first, second)
+    with pytest.raises(AssertionError, match="no part"):
+        merkle.subtrees(range(1, 3))
