@@ -35,6 +35,7 @@ PRODUCT = Product(
     overdraft_max_minor=90,
     limit_per_transaction_minor=300,
     limit_per_day_minor=500,
+    active=True,
 )
 TERMS = Terms(overdraft_minor=40, limit_per_transaction_minor=300, limit_per_day_minor=500)
 OPENING = Account(
@@ -193,19 +194,8 @@ def test_a_freeze_has_a_scope_and_a_reason_may_be_missing():
         change.to_event(OPEN)
 
 
-def test_a_product_is_told_and_is_sold_without_overdraft_and_limits_unless_it_says_so():
+def test_a_product_is_told():
     assert PRODUCT.to_event() == ProductAdded(code="CURRENT-CZK", kind="current", currency="CZK")
-    assert Product(code="S", name="S", kind=ProductKind.SAVINGS, currency=Currency.INR) == Product(
-        code="S",
-        name="S",
-        kind=ProductKind.SAVINGS,
-        currency=Currency.INR,
-        overdraft_min_minor=0,
-        overdraft_max_minor=0,
-        limit_per_transaction_minor=None,
-        limit_per_day_minor=None,
-        active=True,
-    )
 
 
 def test_an_overdraft_is_agreed_between_least_and_most():

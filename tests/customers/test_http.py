@@ -184,6 +184,8 @@ async def test_what_only_an_import_may_do(clerk, importer, facts):
         ({"given_name": ""}, (400, "malformed")),
         ({"given_name": "x" * 101}, (400, "malformed")),
         ({"mobile": "98765"}, (400, "malformed")),
+        ({"mobile": "+0123456789"}, (400, "malformed")),
+        ({"mobile": "+91987654321९"}, (400, "malformed")),
         ({"extra": 1}, (400, "malformed")),
         ({"documents": [{"type": "library-card", "number": "1"}]}, (400, "malformed")),
         ({"given_name": "A\x00"}, (409, "not-a-line")),

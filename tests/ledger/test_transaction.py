@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -9,12 +10,12 @@ import pytest
 from cbs.kernel.event import Origin
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Malformed, NotPermitted
+from cbs.ledger.bus.endpoints import LegWanted, Post
 from cbs.ledger.domain import transaction as domain
 from cbs.ledger.domain.account import Account, AccountKind, Terms
 from cbs.ledger.domain.transaction import (
     LIMITED,
     AccountsNotDistinct,
-    Leg,
     NotBalanced,
     Order,
     PostedLeg,
@@ -32,21 +33,19 @@ YESTERDAY, TOMORROW = date(2026, 3, 31), date(2026, 4, 2)
 
 
 def order(*amounts: tuple[str, int], **changed) -> Order:
-    legs = [Leg(account=account, amount_minor=minor) for account, minor in amounts]
+    """As tara's counter sends it; `changed` are fields of what is wanted."""
+    wanted: dict[str, Any] = {"kind": "transfer", "value_on": None, "narrative": "rent", **changed}
     return Order(
-        **{
-            "principal": "upi",
-            "key": "k",
-            "fingerprint": b"f",
-            "kind": "transfer",
-            "currency": Currency.CZK,
-            "legs": legs,
-            "value_on": None,
-            "narrative": "rent",
-            "may_backdate": False,
-            "origin": Origin(actor="upi", on_behalf_of="tara"),
-            **changed,
-        }
+        principal="upi",
+        key="k",
+        fingerprint=b"f",
+        wanted=Post(
+            currency=Currency.CZK,
+            legs=[LegWanted(account=account, amount_minor=minor) for account, minor in amounts],
+            **wanted,
+        ),
+        may_backdate=False,
+        origin=Origin(actor="upi", on_behalf_of="tara"),
     )
 
 
@@ -67,7 +66,8 @@ BOOK = {
     "bob": account("bob", balance_minor=10, postings=2),
     "carol": account("carol"),
 }
-TRANSFER = order(("alice", -30), ("bob", 20), ("carol", 10))
+AMOUNTS = (("alice", -30), ("bob", 20), ("carol", 10))
+TRANSFER = order(*AMOUNTS)
 
 
 def posted(wanted: Order) -> Transaction:
@@ -119,13 +119,13 @@ def test_a_service_that_acts_for_somebody_is_not_the_actor():
 
 
 def test_a_value_date_in_the_past_needs_a_permission_and_one_in_the_future_is_none():
-    assert posted(replace(TRANSFER, value_on=TODAY)).value_on == TODAY
-    backdated = replace(TRANSFER, value_on=YESTERDAY)
+    assert posted(order(*AMOUNTS, value_on=TODAY)).value_on == TODAY
+    backdated = order(*AMOUNTS, value_on=YESTERDAY)
     assert posted(replace(backdated, may_backdate=True)).value_on == YESTERDAY
     with pytest.raises(NotPermitted):
         posted(backdated)
     with pytest.raises(ValueDateInFuture):
-        posted(replace(TRANSFER, value_on=TOMORROW, may_backdate=True))
+        posted(replace(order(*AMOUNTS, value_on=TOMORROW), may_backdate=True))
 
 
 @pytest.mark.parametrize("count", [2, 20])
@@ -160,7 +160,7 @@ def test_what_is_wrong_with_the_form_is_said_in_this_order():
     ],
 )
 def test_limits_bind_what_a_customer_sends_and_takes_out(kind, limited):
-    transaction, after = decide(replace(TRANSFER, kind=kind), BOOK, id=ID, at=AT)
+    transaction, after = decide(order(*AMOUNTS, kind=kind), BOOK, id=ID, at=AT)
 
     assert transaction.limited is limited is (kind in LIMITED)
     assert after["alice"].debited_minor == (30 if limited else 0)

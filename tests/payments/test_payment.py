@@ -1,76 +1,62 @@
-"""What a payment is made of, and what is said of one that is malformed."""
+"""What is said of a payment that is malformed, and the names that callers read."""
 
 from typing import Any
 
 import pytest
 
+from cbs.kernel.account_number import account_number
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 from cbs.kernel.refusal import Malformed
+from cbs.payments.application.payments import Payments
 from cbs.payments.domain import transfer as domain
-from cbs.payments.domain.transfer import AccountsNotDistinct, Kind, Order
+from cbs.payments.domain.transfer import AccountsNotDistinct, Kind
 from tests import published
+from tests.payments.fakes import InMemoryTransfers, NotedLedger
 
-ONE, OTHER, TILL = "00010000000017", "00010000000025", "CZK-CASH"
-SUM: dict[str, Any] = {"amount_minor": 5, "currency": Currency.CZK, "text": "rent"}
+ONE, OTHER = (account_number(branch=1, serial=serial) for serial in (1, 2))
+WANTED: dict[str, Any] = {"currency": Currency.CZK, "narrative": "rent", "key": "k"}
 
 
-@pytest.mark.parametrize(
-    ("order", "kind", "remitter", "beneficiary"),
-    [
-        (Order.transfer(remitter=ONE, beneficiary=OTHER, **SUM), "transfer", ONE, OTHER),
-        (Order.cash_deposit(account=ONE, **SUM), "cash-deposit", TILL, ONE),
-        (Order.cash_withdrawal(account=ONE, **SUM), "cash-withdrawal", ONE, TILL),
-    ],
-    ids=["transfer", "deposit", "withdrawal"],
-)
-def test_a_payment_says_who_pays_whom_how_much_and_why(order, kind, remitter, beneficiary):
-    assert order == Order(
-        kind=Kind(kind),
-        remitter_account=remitter,
-        beneficiary_account=beneficiary,
-        amount_minor=5,
-        currency=Currency.CZK,
-        narrative="rent",
-    )
+@pytest.fixture
+def payments() -> Payments:
+    return Payments(ledger=NotedLedger(), transfers=InMemoryTransfers())
 
 
 @pytest.mark.parametrize(
-    ("make", "accounts", "field"),
+    ("operation", "accounts", "field"),
     [
-        (Order.transfer, {"remitter": "1", "beneficiary": "1"}, "remitter_account"),
-        (Order.transfer, {"remitter": ONE, "beneficiary": "1"}, "beneficiary_account"),
-        (Order.cash_deposit, {"account": "1"}, "account"),
-        (Order.cash_withdrawal, {"account": "1"}, "account"),
+        ("transfer", {"remitter_account": "1", "beneficiary_account": "1"}, "remitter_account"),
+        ("transfer", {"remitter_account": ONE, "beneficiary_account": "1"}, "beneficiary_account"),
+        ("deposit", {"account": "1"}, "account"),
+        ("withdraw", {"account": "1"}, "account"),
     ],
 )
-def test_what_is_malformed_is_named_as_the_caller_named_it(make, accounts, field):
+async def test_what_is_malformed_is_named_as_the_caller_named_it(
+    payments, operation, accounts, field
+):
     with pytest.raises(Malformed) as refused:
-        make(**accounts, **SUM)
+        await getattr(payments, operation)(**accounts, amount_minor=5, **WANTED)
 
     assert refused.value.detail == f"{field}: not an account number of this bank"
 
 
-def test_an_amount_is_looked_at_before_the_accounts_are_compared():
+async def test_an_amount_is_looked_at_before_the_accounts_are_compared(payments):
+    same = {"remitter_account": ONE, "beneficiary_account": ONE}
     with pytest.raises(Malformed, match="amount_minor"):
-        Order.transfer(remitter=ONE, beneficiary=ONE, **{**SUM, "amount_minor": 0})
+        await payments.transfer(**same, amount_minor=0, **WANTED)
     with pytest.raises(AccountsNotDistinct):
-        Order.transfer(remitter=ONE, beneficiary=ONE, **SUM)
+        await payments.transfer(**same, amount_minor=5, **WANTED)
 
 
-@pytest.mark.parametrize(("amount_minor", "fits"), [(0, False), (1, True), (MINOR_UNITS_MAX, True)])
-def test_the_smallest_payment_is_one_minor_unit_and_the_largest_what_the_books_take(
-    amount_minor, fits
+@pytest.mark.parametrize("amount_minor", [1, MINOR_UNITS_MAX])
+async def test_the_smallest_payment_is_one_minor_unit_and_the_largest_what_the_books_take(
+    payments, amount_minor
 ):
-    def make(amount_minor: int) -> Order:
-        return Order.cash_deposit(account=ONE, **{**SUM, "amount_minor": amount_minor})
-
-    if fits:
-        assert make(amount_minor).amount_minor == amount_minor
-    else:
+    accounts = {"remitter_account": ONE, "beneficiary_account": OTHER}
+    assert await payments.transfer(**accounts, amount_minor=amount_minor, **WANTED)
+    for wrong in (0, MINOR_UNITS_MAX + 1):
         with pytest.raises(Malformed):
-            make(amount_minor)
-    with pytest.raises(Malformed):
-        make(MINOR_UNITS_MAX + 1)
+            await payments.transfer(**accounts, amount_minor=wrong, **WANTED)
 
 
 def test_names_that_are_kept_or_published_do_not_change():

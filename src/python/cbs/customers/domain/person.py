@@ -28,12 +28,6 @@ class NotALine(Refusal):
     code = "not-a-line"
 
 
-class NotAMobile(Refusal):
-    """A mobile number is written as in E.164: a plus sign, the country code and the number."""
-
-    code = "not-a-mobile"
-
-
 class NotAnEmail(Refusal):
     """An email address has a name, an @ and a domain."""
 
@@ -85,6 +79,13 @@ class Address:
     country: str = HOME
 
     def checked(self) -> "Address":
+        address = Address(
+            lines=tuple(line(each) for each in self.lines),
+            city=line(self.city),
+            state=None if self.state is None else line(self.state),
+            postal_code=self.postal_code,
+            country=self.country,
+        )
         if not 0 < len(self.lines) <= ADDRESS_LINES_MAX or not COUNTRY.fullmatch(self.country):
             raise NotAnAddress
         if self.country == HOME and (
@@ -93,13 +94,7 @@ class Address:
             raise NotAnAddress
         if self.postal_code is not None and not POSTAL_CODE.fullmatch(self.postal_code):
             raise NotAnAddress
-        return Address(
-            lines=tuple(line(each) for each in self.lines),
-            city=line(self.city),
-            state=None if self.state is None else line(self.state),
-            postal_code=self.postal_code,
-            country=self.country,
-        )
+        return address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,27 +117,27 @@ class Person:
 
         Raises what is wrong with it.
         """
-        if not BORN_AFTER < self.date_of_birth <= today:
-            raise NotADateOfBirth
-        if self.mobile is not None and not MOBILE.fullmatch(self.mobile):
-            raise NotAMobile
-        email = self.email and line(self.email, characters_max=EMAIL_CHARACTERS_MAX)
-        if email is not None and not EMAIL.fullmatch(email):
-            raise NotAnEmail
-        if self.mobile is None and not imported:
-            raise Unreachable
-        if _years(self.date_of_birth, today) < FULL_AGE_YEARS and not imported:
-            raise NotOfAge
-        return Person(
+        email, family_name = self.email, self.family_name
+        person = Person(
             given_name=line(self.given_name, characters_max=NAME_CHARACTERS_MAX),
             family_name=None
-            if self.family_name is None
-            else line(self.family_name, characters_max=NAME_CHARACTERS_MAX),
+            if family_name is None
+            else line(family_name, characters_max=NAME_CHARACTERS_MAX),
             date_of_birth=self.date_of_birth,
-            email=email,
+            email=None if email is None else line(email, characters_max=EMAIL_CHARACTERS_MAX),
             mobile=self.mobile,
             address=self.address.checked(),
         )
+        assert person.mobile is None or MOBILE.fullmatch(person.mobile), "who reads it checks it"
+        if not BORN_AFTER < person.date_of_birth <= today:
+            raise NotADateOfBirth
+        if person.email is not None and not EMAIL.fullmatch(person.email):
+            raise NotAnEmail
+        if person.mobile is None and not imported:
+            raise Unreachable
+        if _years(person.date_of_birth, today) < FULL_AGE_YEARS and not imported:
+            raise NotOfAge
+        return person
 
     def is_who(self, other: "Person") -> bool:
         """Whether the papers of the one are those of the other."""

@@ -15,7 +15,6 @@ from cbs.customers.domain.document import (
 from cbs.customers.domain.person import (
     NotADateOfBirth,
     NotALine,
-    NotAMobile,
     NotAnAddress,
     NotAnEmail,
     NotOfAge,
@@ -32,7 +31,6 @@ OF_A_PERSON = (
     NotALine,
     NotAnAddress,
     NotADateOfBirth,
-    NotAMobile,
     NotAnEmail,
     Unreachable,
     NotOfAge,

@@ -79,8 +79,8 @@ class Payments:
         narrative: str,
         key: str,
     ) -> Transfer:
-        check_customers(remitter_account=remitter_account, beneficiary_account=beneficiary_account)
         check_amount(amount_minor)
+        check_customers(remitter_account=remitter_account, beneficiary_account=beneficiary_account)
         return await self.ledger.post(
             kind=Kind.TRANSFER,
             remitter_account=remitter_account,
