@@ -66,6 +66,12 @@ def another_fact(document):
     found["metadata"]["subject"] = "cbs.ledger.events.account-changed"
 
 
+def newcomer(document):
+    found = interaction(document, "the facts after a position")
+    document["consumer"]["name"] = "newcomer"
+    found["request"]["contents"]["content"]["token"] = "the token of newcomer"
+
+
 def nothing(document):
     document["interactions"] = []
 
@@ -74,7 +80,7 @@ PLANTED = {
     "payments-ledger.json": [rename_subject, ask_for_more, wish_for_more],
     "accounts-customers.json": [rename_state],
     "partner-payments.json": [another_status],
-    "audit-ledger.json": [another_fact],
+    "audit-ledger.json": [another_fact, newcomer],
 }
 
 
@@ -126,6 +132,13 @@ def test_what_is_not_kept_is_said(report, place, why):
     assert not planted.held
     assert not outcome.held
     assert why in " ".join(outcome.why)
+
+
+def test_a_consumer_that_this_version_does_not_know_yet_is_answered(report):
+    planted = report.verified[-1]
+
+    assert planted.consumer == "newcomer"
+    assert [(each.held, each.why) for each in planted.outcomes] == [(True, [])]
 
 
 def asyncapi(service: str) -> dict:

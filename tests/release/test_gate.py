@@ -6,7 +6,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from cbs.tools.release import review
 from cbs.tools.release.gate.environments import There, environment
+from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import PACTS, GitHistory, NotAPact
 from cbs.tools.release.gate.records import (
     RESULT_DAYS_MAX,
@@ -17,7 +19,7 @@ from cbs.tools.release.gate.records import (
     current,
     now,
 )
-from cbs.tools.release.layout import BEFORE, SOURCES
+from cbs.tools.release.layout import NOW, SOURCES
 from tests.release.place import SCHEMA, Bank, Place
 
 
@@ -236,10 +238,28 @@ def test_what_is_there_after_all_that_was_recorded(steps, there):
 
 def test_that_a_migration_keeps_a_busy_table_waiting_is_a_note(place: Place, base: str):
     text = "sql_migration(script='CREATE INDEX posting_on ON posting (posted_on)')\n"
-    place.write(f"{SOURCES}/ledger/{BEFORE.migrations}/ledger_0002_faster.py", text)
+    place.write(f"{SOURCES}/ledger/{NOW.migrations}/ledger_0002_faster.py", text)
 
     verdict = place.may("ledger", place.commit())
 
     (note,) = [note for note in verdict.notes if "ledger_0002_faster.py" in note]
     assert verdict.answer is GateAnswer.YES
     assert "CREATE INDEX posting_on" in note and "updates are blocked" in note
+
+
+def test_a_change_that_brings_a_service_is_reviewed_as_if_that_were_deployed_first(
+    place: Place, base: str
+):
+    place.write(f"{SOURCES}/accounts/{NOW.declaration}", "DECLARATION = Declaration(calls=())\n")
+    place.pact("accounts", "ledger", "ask")
+    place.pact("partner", "accounts", "ask")
+    new, history = place.commit(), GitHistory(place.root)
+    gate = Gate(history=history, store=place.store, run=place.bank, say=lambda _: None)
+
+    found = review.of(history, gate, base, new, [review.whole(history, "main", base)])
+
+    assert {"accounts", "partner"} <= set(found.applications)
+    assert found.answer is GateAnswer.YES, found.verdicts
+    assert place.may("partner", new).answer is GateAnswer.NO
+    # Of the deployed ledger it is asked whether it gives what the new service asks for.
+    assert (base, ["accounts-ledger"]) in place.bank.asked

@@ -290,7 +290,7 @@ def fields(d, name):
 
 
 def own_leg(d):
-    d["components"]["schemas"]["Mine"] = copy.deepcopy(schema(d, "PostedLeg"))
+    d["components"]["schemas"]["Mine"] = copy.deepcopy(schema(d, "LegView"))
     fields(d, "TransactionPosted")["legs"]["items"] = {"$ref": "#/components/schemas/Mine"}
     return schema(d, "Mine")
 

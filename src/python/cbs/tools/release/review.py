@@ -1,6 +1,7 @@
 """What a change would do to the matrix, before it is merged: for whoever reads a pull request."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.release.commands import EXIT, ReleaseDesk, Repository, Run, StorePlace, cannot_say
 from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment, There
 from cbs.tools.release.gate.gate import Gate
-from cbs.tools.release.gate.history import SHORT, GitHistory
+from cbs.tools.release.gate.history import NONE, SHORT, GitHistory
 from cbs.tools.release.gate.records import GateAnswer, Verdict, worst
 from cbs.tools.release.gate.schemas import changes_between
 from cbs.tools.release.layout import SOURCES
@@ -33,7 +34,8 @@ class Talk(msgspec.Struct, kw_only=True):
 
 class Review(msgspec.Struct, kw_only=True):
     """`applications` are those that the change touches; a verdict for each and each environment,
-    of which one is the base itself, as if all of it were deployed."""
+    of which one is the base itself, as if all of it were deployed. A service that comes with the
+    change is deployed first."""
 
     base: str
     version: str
@@ -65,12 +67,9 @@ def review(
     with cannot_say():
         desk = ReleaseDesk.at(repository, store)
         old, new = desk.history.sha(base), desk.history.sha(version)
-        whole = Environment(
-            f"all of {base}", [There(each, old) for each in APPLICATIONS], [], seen=True
-        )
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         others = [desk.environment(name, None, Folder.at(data)) for name in names]
-        environments = [whole, *(each for each in others if each.there)]
+        environments = [whole(desk.history, base, old), *(each for each in others if each.there)]
         found = of(desk.history, desk.gate(run=run), old, new, environments)
     text = shown(found)
     if markdown is not None:
@@ -83,9 +82,20 @@ def review(
     raise typer.Exit(EXIT[found.answer])
 
 
+def whole(history: GitHistory, base: str, sha: str) -> Environment:
+    """As if all of the base were deployed."""
+    there = [There(each, sha) for each in APPLICATIONS if _has(history, sha, each)]
+    return Environment(f"all of {base}", there, [], seen=True)
+
+
 def of(
     history: GitHistory, gate: Gate, old: str, new: str, environments: list[Environment]
 ) -> Review:
+    first = [
+        There(each, new)
+        for each in SERVICES
+        if _has(history, new, each) and not _has(history, old, each)
+    ]
     touched = [each for each in APPLICATIONS if _touches(history, each, old, new)]
     changes = [change for service in SERVICES for change in _named(history, service, old, new)]
     return Review(
@@ -93,7 +103,9 @@ def of(
         version=new,
         applications=touched,
         verdicts=[
-            gate.can_i_deploy(application, new, environment)
+            gate.can_i_deploy(
+                application, new, replace(environment, there=[*environment.there, *first])
+            )
             for environment in environments
             for application in touched
         ],
@@ -101,6 +113,12 @@ def of(
         breaking=[text for text, breaking in changes if breaking],
         compatible=sum(not breaking for _, breaking in changes),
     )
+
+
+def _has(history: GitHistory, sha: str, application: str) -> bool:
+    """A client is always there."""
+    place = f"{SOURCES}/{application}"
+    return application not in SERVICES or history.tree_id(sha, place) != NONE
 
 
 def _touches(history: GitHistory, application: str, old: str, new: str) -> bool:

@@ -5,6 +5,7 @@ import itertools
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from cbs.tools.local.databases import connected
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.scratch_bank import brought_up, scratch_folder
+from cbs.tools.local.tokens import SERVICE, SigningKey
 from cbs.tools.local.waiting import until
 from cbs.tools.release.layout import NOW, layout_of
 
@@ -85,7 +87,13 @@ class BankUnderTest:
     # --- the bus ---------------------------------------------------------------------------------
 
     def service_token(self, service: str) -> str:
-        return secrets.service_token(self.folder, service).read_text().strip()
+        """A consumer that this version does not know yet has a token, too: the bank signs one."""
+        file = secrets.service_token(self.folder, service)
+        if file.exists():
+            return file.read_text().strip()
+        key = SigningKey.of_text(self.folder.secret("signing.key").read_text())
+        now = int(time.time())
+        return key.token(name=service, kind="service", permissions=SERVICE, at=now)
 
     def request(self, user: str, subject: str, payload: bytes) -> bytes:
         """Ask on the bus with `user`'s own key and permissions; raises NotAsAsked."""
@@ -144,9 +152,12 @@ class BankUnderTest:
 
     async def _bus(self, user: str) -> Client:
         if user not in self._buses:
+            seed = secrets.nkey_seed(self.folder, user)
+            # What one may ask that this version does not know yet, its own version declares.
+            admin = secrets.nkey_seed(self.folder, nats_server.ADMIN)
             self._buses[user] = await nats.connect(
                 servers(self.state.nats_url),
-                nkeys_seed=str(secrets.nkey_seed(self.folder, user)),
+                nkeys_seed=str(seed if seed.exists() else admin),
                 inbox_prefix=f"_INBOX_{user}".encode(),
             )
         return self._buses[user]
