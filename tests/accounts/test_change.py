@@ -9,7 +9,15 @@ import pytest
 
 from cbs.accounts.domain import account as accounts
 from cbs.accounts.domain import facts, product
-from cbs.accounts.domain.account import Account, ChangeUnderWay, Scope, State, Terms
+from cbs.accounts.domain.account import (
+    Account,
+    AccountFrozen,
+    AccountNotOpen,
+    ChangeUnderWay,
+    Scope,
+    State,
+    Terms,
+)
 from cbs.accounts.domain.change import Change, Kind
 from cbs.accounts.domain.product import (
     OverdraftOutOfRange,
@@ -138,6 +146,21 @@ def test_the_ledger_holds_no_version_that_was_not_made(acknowledged):
 
 
 FROZEN = replace(TERMS, frozen=Scope.DEBITS)
+
+
+def test_what_stands_against_a_change_is_said_in_this_order():
+    ended = replace(OPEN, state=State.CLOSED, terms=FROZEN, awaiting_ledger=True)
+    for act in (lambda: ended.freeze(Scope.DEBITS), ended.close):
+        with pytest.raises(AccountNotOpen):
+            act()
+    awaiting = replace(OPEN, terms=FROZEN, awaiting_ledger=True)
+    for act in (lambda: awaiting.freeze(Scope.DEBITS), awaiting.close):
+        with pytest.raises(ChangeUnderWay):
+            act()
+    with pytest.raises(AccountFrozen):
+        replace(OPEN, terms=FROZEN, version=2).close()
+
+
 OF_THE_ACCOUNT: dict[str, Any] = {"account_id": ID, "number": "00070000000019"}
 
 

@@ -83,7 +83,11 @@ class _Without:
 
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         if fixturedef.argname in self.fixtures:
-            pytest.skip("needs a server")
+            fixturedef.func = _needs_a_server  # type: ignore[misc]
+
+
+def _needs_a_server(**_: Any) -> None:
+    pytest.skip("needs a server")
 
 
 @dataclass
@@ -92,6 +96,7 @@ class _Watch:
 
     reached: dict[str, dict[int, set[str | None]]]
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    failed: list[str] = field(default_factory=list)
     test: str | None = None
 
     @pytest.hookimpl(wrapper=True)
@@ -103,6 +108,10 @@ class _Watch:
         finally:
             self.seconds[self.test] += time.monotonic() - began
             self.test = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(f"{report.nodeid}: {report.longreprtext.splitlines()[-1:]}")
 
     def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         lines = self.reached.get(frame.f_code.co_filename)
