@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from cbs.tools.release.deploy import commands, reports
-from cbs.tools.release.layout import BEFORE, SOURCES
+from cbs.tools.release.layout import NOW, SOURCES
 from tests.deploy import agent
 from tests.release.place import Place
 
@@ -169,7 +169,7 @@ def test_an_empty_history_says_so(place: Place, base: str):
 
 def test_diff_names_commits_and_migrations(place: Place, base: str):
     assert "nothing of what it is made of changes" in _diff(place).stdout
-    migrations = f"{SOURCES}/ledger/{BEFORE.migrations}"
+    migrations = f"{SOURCES}/ledger/{NOW.migrations}"
     place.write(f"{migrations}/ledger_0001_first.py", 'SQL = ["CREATE TABLE a (b int)"]\n')
     place.commit()
     place.write("README.md", "of no service\n")

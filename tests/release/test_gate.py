@@ -17,7 +17,7 @@ from cbs.tools.release.gate.records import (
     current,
     now,
 )
-from cbs.tools.release.layout import BEFORE, SOURCES
+from cbs.tools.release.layout import NOW, SOURCES
 from tests.release.place import SCHEMA, Bank, Place
 
 
@@ -236,7 +236,7 @@ def test_what_is_there_after_all_that_was_recorded(steps, there):
 
 def test_that_a_migration_keeps_a_busy_table_waiting_is_a_note(place: Place, base: str):
     text = "sql_migration(script='CREATE INDEX posting_on ON posting (posted_on)')\n"
-    place.write(f"{SOURCES}/ledger/{BEFORE.migrations}/ledger_0002_faster.py", text)
+    place.write(f"{SOURCES}/ledger/{NOW.migrations}/ledger_0002_faster.py", text)
 
     verdict = place.may("ledger", place.commit())
 

@@ -71,8 +71,8 @@ def review(
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         others = [desk.environment(name, None, Folder.at(data)) for name in names]
         environments = [whole, *(each for each in others if each.there)]
-        found = of(desk.history, desk.gate(run=run), old, new, environments)
-    text = shown(found)
+        found = review_of(desk.history, desk.gate(run=run), old, new, environments)
+    text = as_markdown(found)
     if markdown is not None:
         with markdown.open("a") as file:
             file.write(text + "\n")
@@ -83,7 +83,7 @@ def review(
     raise typer.Exit(EXIT[found.answer])
 
 
-def of(
+def review_of(
     history: GitHistory, gate: Gate, old: str, new: str, environments: list[Environment]
 ) -> Review:
     touched = [each for each in APPLICATIONS if _touches(history, each, old, new)]
@@ -149,7 +149,7 @@ def _interactions(history: GitHistory, sha: str) -> dict[tuple[str, str], dict[s
     }
 
 
-def shown(review: Review) -> str:
+def as_markdown(review: Review) -> str:
     """As Markdown: the answer first, then what says no, then what else there is to know."""
     head = {
         GateAnswer.YES: "nobody breaks",
