@@ -21,11 +21,11 @@ from cbs.platform.bus import Bus
 from cbs.platform.context import Context, within
 from cbs.tools.cluster.api import Declined, NoCluster
 from cbs.tools.lab.chaos import population
-from cbs.tools.lab.chaos.client import Client, Holder
+from cbs.tools.lab.chaos.client import ChaosClient, Holder
 from cbs.tools.lab.chaos.records import Records, Violation
 from cbs.tools.lab.chaos.resolve_unanswered import Settlement
 from cbs.tools.local import secrets, state
-from cbs.tools.local.public_api import Connection, PublicApi
+from cbs.tools.local.public_api import HttpConnection, PublicApi
 from tests.availability.bank import POLL_SECONDS, SETTLED_SECONDS_MAX, Bank
 
 CLIENTS, ASKER, ASK_SECONDS = 12, "accounts", 0.02
@@ -45,7 +45,7 @@ class Balanced(PublicApi):
             if services:
                 self.places = [(each["Address"], each["Port"]) for each in services]
 
-    async def _connection(self) -> Connection:
+    async def _connection(self) -> HttpConnection:
         while self._idle:
             connection = self._idle.pop()
             if connection.transport is None:
@@ -55,7 +55,7 @@ class Balanced(PublicApi):
             connection.close()
         host, port = self.random.choice(self.places)
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, host, port)
+        _, connection = await loop.create_connection(HttpConnection, host, port)
         return connection
 
 
@@ -137,7 +137,7 @@ class Load:
     def _begin(self, name: str, holders: list[Holder]) -> None:
         numbers = [each.number for each in holders]
         for place, own in enumerate(holders):
-            client = Client(
+            client = ChaosClient(
                 name=f"{name}-{place}",
                 api=self.api,
                 records=self.records,

@@ -80,7 +80,7 @@ def standing_in(town, name, *then):
     folder, log = Folder.at(town.root / name), town.root / "private.log"
     archiving = postgres.archiving(folder.archive)
     data = folder["postgres"] / "data"
-    with recovery.in_private(data, log=log, settings=archiving) as url:
+    with recovery.private_server(data, log=log, settings=archiving) as url:
         standing = standing_behind(url)
         administer(url, None, *then)
     return standing
@@ -103,18 +103,20 @@ def test_a_backup_says_what_it_has_and_holds_no_secret(town, noon):
     assert backup["owed_minor"] == {"INR": PEOPLE * FUNDS_MINOR}
     assert backup["bank"] == town.folder.id
     assert len(words) > 5
-    for file in town.shelf.rglob("*"):
+    for file in town.repository.rglob("*"):
         if file.is_file() and file.stat().st_size < 1 << 20:
             content = file.read_bytes()
             assert [s[:4] for s in words if s.encode() in content] == [], file
-    assert {file.stat().st_mode & 0o77 for file in [town.shelf, *town.shelf.iterdir()]} == {0}
+    assert {
+        file.stat().st_mode & 0o77 for file in [town.repository, *town.repository.iterdir()]
+    } == {0}
 
 
 def test_a_moment_comes_back_elsewhere_with_every_balance_key_and_position(town, noon):
     archived(town)
     key = town.root / "vault.key"
     shutil.copy(town.folder.secret("vault.key"), key)
-    words = ("restore", str(town.shelf), "--data", "elsewhere", "--at", noon.moment)
+    words = ("restore", str(town.repository), "--data", "elsewhere", "--at", noon.moment)
 
     code, why = town.refused(*words)
     assert (code, "--vault-key" in why) == (1, True), why
@@ -156,7 +158,7 @@ def test_a_moment_that_is_not_archived_yet_is_refused_and_nothing_is_touched(tow
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
     code, why = town.refused(
-        "restore", str(town.shelf), "--data", "elsewhere", "--at", later, "--yes"
+        "restore", str(town.repository), "--data", "elsewhere", "--at", later, "--yes"
     )
 
     assert (code, "the last change that is archived is of" in why) == (1, True), why
@@ -165,10 +167,10 @@ def test_a_moment_that_is_not_archived_yet_is_refused_and_nothing_is_touched(tow
 
 @pytest.mark.parametrize("part", ["table", "list of files", "manifest", "wal", "wal lost"])
 def test_damage_is_found_before_anything_is_replaced(town, noon, part):
-    before, shelf = place_of(town, "elsewhere"), town.root / "damaged"
-    shutil.copytree(town.shelf, shelf, copy_function=os.link)
-    backup = shelf / noon.backup["name"]
-    segments = sorted((shelf / noon.backup["wal"]).glob("*.gz"))
+    before, repository = place_of(town, "elsewhere"), town.root / "damaged"
+    shutil.copytree(town.repository, repository, copy_function=os.link)
+    backup = repository / noon.backup["name"]
+    segments = sorted((repository / noon.backup["wal"]).glob("*.gz"))
     victim = {
         "table": max(backup.glob("data/base/*/*"), key=lambda file: file.stat().st_size),
         "list of files": backup / "data" / "backup_manifest",
@@ -184,7 +186,7 @@ def test_damage_is_found_before_anything_is_replaced(town, noon, part):
     try:
         code, why = town.refused("restore", str(backup), "--data", "elsewhere", "--yes")
     finally:
-        shutil.rmtree(shelf)
+        shutil.rmtree(repository)
 
     assert code == 1
     assert "another backup" in why or "use another" in why or "earlier moment" in why, why
@@ -194,7 +196,7 @@ def test_damage_is_found_before_anything_is_replaced(town, noon, part):
 def test_a_source_of_facts_comes_back_alone_only_with_all_that_others_heard_of_it(town, noon):
     before = town.standing()
     town.cbs("down")
-    words = ("restore", str(town.shelf), "--service", "ledger", "--yes")
+    words = ("restore", str(town.repository), "--service", "ledger", "--yes")
 
     code, why = town.refused(*words, "--at", noon.moment)
 
@@ -210,7 +212,7 @@ def test_a_source_of_facts_comes_back_alone_only_with_all_that_others_heard_of_i
 
 def test_a_service_that_listens_comes_back_alone_and_hears_again_what_it_lacks(town, noon):
     before = standing_in(town, ".cbs", "DROP DATABASE cbs_payments")
-    words = ("restore", str(town.shelf), "--yes", "--service")
+    words = ("restore", str(town.repository), "--yes", "--service")
     code, why = town.refused(*words, "payments")
     assert (code, "had no database any more" in why) == (1, True), why
     code, why = town.refused(*words, "ledger")
@@ -248,7 +250,7 @@ def test_a_crash_and_a_restore_lose_nothing_that_was_answered(town, noon):
     archived yet is taken from what the crash left."""
     first, second = noon.backup["wal"], json.loads(town.cbs("backup", "--keep", "1", "--json"))
     assert second["wal"] != first
-    assert {path.name for path in town.shelf.iterdir()} == {
+    assert {path.name for path in town.repository.iterdir()} == {
         *("shelf.json", second["name"], second["wal"])
     }
     assert town.pay(17, payer=1)[0] == 201
@@ -264,13 +266,13 @@ def test_a_crash_and_a_restore_lose_nothing_that_was_answered(town, noon):
 
 
 def test_a_backup_with_secrets_is_all_that_another_machine_needs(town, noon):
-    shelf = town.root / "safe"
-    backup = json.loads(town.cbs("backup", "--with-secrets", "--to", str(shelf), "--json"))
-    kept = shelf / backup["name"] / "secrets"
+    repository = town.root / "safe"
+    backup = json.loads(town.cbs("backup", "--with-secrets", "--to", str(repository), "--json"))
+    kept = repository / backup["name"] / "secrets"
 
     assert {file.stat().st_mode & 0o77 for file in (kept, *kept.iterdir())} == {0}
     before = town.standing()
-    town.cbs("restore", str(shelf), "--data", "third")
+    town.cbs("restore", str(repository), "--data", "third")
 
     assert standing_in(town, "third") == before
     mine, theirs = town.folder, Folder.at(town.root / "third")
@@ -285,24 +287,26 @@ def copier_of(town):
     word = secrets.password(town.folder, postgres.ADMIN)
     url = admin.replace("postgres@", f"postgres:{word}@")
     verifier = secrets.scram_verifier(secrets.password(town.folder, databases.BACKUP), b"salt" * 4)
-    key = manifest.recognised(town.folder.secret("vault.key").read_text())
+    key = manifest.key_fingerprint(town.folder.secret("vault.key").read_text())
     asyncio.run(databases.make_backup_role(url, verifier, key))
     return postgres.without_user(now.postgres_url)
 
 
 def test_a_server_elsewhere_is_copied_and_verified_by_roles_that_change_nothing(town, noon):
-    url, shelf, own = copier_of(town), town.root / "copies", town.folder
+    url, repository, own = copier_of(town), town.root / "copies", town.folder
     passfile = {
         role: str(secrets.pgpass(own, role)) for role in (databases.BACKUP, databases.VERIFY)
     }
     before = town.standing()
 
-    words = ("--postgres-url", url, "--to", str(shelf), "--data", "nobodys", "--json")
+    words = ("--postgres-url", url, "--to", str(repository), "--data", "nobodys", "--json")
     for _ in range(2):
         done = town.run("./cbs", "backup", *words, PGPASSFILE=passfile[databases.BACKUP])
         assert done.returncode == 0, done.stderr
     copy = json.loads(done.stdout)
-    town.cbs("restore", str(shelf), "--data", "fifth", "--vault-key", str(own.secret("vault.key")))
+    town.cbs(
+        "restore", str(repository), "--data", "fifth", "--vault-key", str(own.secret("vault.key"))
+    )
     seen = {"CBS_VERIFY_POSTGRES_URL": url, "PGPASSFILE": passfile[databases.VERIFY]}
     verified = town.run("./cbs", "verify", "--data", "nobodys", **seen)
 
@@ -327,7 +331,7 @@ def test_a_copy_without_a_place_or_with_secrets_is_wrong_usage(town, noon):
 
 def test_a_server_of_the_users_own_is_theirs_to_back_up_and_restore(town, noon):
     own = {"CBS_POSTGRES_URL": "postgresql://own@127.0.0.1:1/postgres"}
-    restore = town.run("./cbs", "restore", str(town.shelf), "--data", "fourth", "--yes", **own)
+    restore = town.run("./cbs", "restore", str(town.repository), "--data", "fourth", "--yes", **own)
 
     assert (restore.returncode, "with its own tools" in restore.stderr) == (3, True)
     assert not (town.root / "fourth").exists()

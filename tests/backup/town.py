@@ -51,7 +51,7 @@ class Standing:
 class Town:
     def __init__(self, root: Path) -> None:
         self.root, self.folder = root, Folder.at(root / ".cbs")
-        self.shelf = root / ".cbs-backups"
+        self.repository = root / ".cbs-backups"
         shim = root / "cbs"
         shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cbs.tools.cli "$@"\n')
         shim.chmod(0o755)

@@ -10,8 +10,8 @@ import pytest
 
 from cbs.tools.lab import usage
 from cbs.tools.lab.bench import tpcb
-from cbs.tools.lab.bench.figures import Run, compared, drift, show
-from cbs.tools.local.state import ProgramState, State
+from cbs.tools.lab.bench.figures import BenchRun, compared, drift, show
+from cbs.tools.local.state import BankState, ProgramState
 
 # Two children burn 0.3 s each, one gone and one living; the kernel counts in whole ticks.
 BOTH_SECONDS = 0.5
@@ -41,7 +41,7 @@ def test_the_cpu_time_of_a_part_is_that_of_its_children_too():
     assert process.stdout is not None
     try:
         process.stdout.readline()
-        running = State(pid=os.getpid(), identity="", phase="ready", since=0)
+        running = BankState(pid=os.getpid(), identity="", phase="ready", since=0)
         running.programs = [part("busy", process.pid), part("gone", 2**22)]
         deadline = time.monotonic() + 30
         while usage.cpu_seconds(running)["busy"] < BOTH_SECONDS and time.monotonic() < deadline:
@@ -77,7 +77,7 @@ def test_the_table_names_every_run_and_every_part(capsys: pytest.CaptureFixture[
     monkeypatch.setenv("COLUMNS", "120")
     show(
         [
-            Run(
+            BenchRun(
                 name="HTTP",
                 clients=64,
                 per_second=2000,
@@ -87,7 +87,9 @@ def test_the_table_names_every_run_and_every_part(capsys: pytest.CaptureFixture[
                 mean_batch=13.2,
                 cpu_us={"ledger": 100, "edge": 50},
             ),
-            Run(name="TPC-B", clients=32, per_second=2500, mean_ms=12.8, cpu_us={"postgres": 350}),
+            BenchRun(
+                name="TPC-B", clients=32, per_second=2500, mean_ms=12.8, cpu_us={"postgres": 350}
+            ),
         ]
     )
 
@@ -96,18 +98,22 @@ def test_the_table_names_every_run_and_every_part(capsys: pytest.CaptureFixture[
         assert text in said, text
 
 
-def tpcb_at(per_second: float) -> Run:
-    return Run(name="TPC-B", clients=32, per_second=per_second)
+def tpcb_at(per_second: float) -> BenchRun:
+    return BenchRun(name="TPC-B", clients=32, per_second=per_second)
 
 
 def test_ratios_are_to_the_mean_of_what_the_machine_did_before_and_after():
-    runs = compared([Run(name="HTTP", clients=64, per_second=1500)], tpcb_at(2900), tpcb_at(3100))
+    runs = compared(
+        [BenchRun(name="HTTP", clients=64, per_second=1500)], tpcb_at(2900), tpcb_at(3100)
+    )
 
     assert [run.ratio for run in runs] == [0.97, 0.5, 1.03]
     assert drift(runs) == ""
 
 
 def test_a_machine_that_was_not_steady_is_told():
-    runs = compared([Run(name="HTTP", clients=64, per_second=1500)], tpcb_at(3100), tpcb_at(2000))
+    runs = compared(
+        [BenchRun(name="HTTP", clients=64, per_second=1500)], tpcb_at(3100), tpcb_at(2000)
+    )
 
     assert "3,100 a second before, 2,000 after" in drift(runs)

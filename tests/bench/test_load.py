@@ -5,7 +5,7 @@ import pytest
 
 from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint
-from cbs.tools.lab.bench.load import Job, measured, quantile
+from cbs.tools.lab.bench.load import Job, quantile, run_load
 from tests.bench.server import Edge, listening
 from tests.signing import Signer
 
@@ -19,7 +19,7 @@ def job(**wanted) -> Job:
 
 async def test_clients_keep_their_connections_and_use_each_key_once():
     async with listening(Edge()) as edge:
-        found = await measured(job(http_url=edge.url))
+        found = await run_load(job(http_url=edge.url))
 
     assert edge.connections == 3
     assert len(set(edge.keys)) == len(edge.keys) == found.requests > 3
@@ -30,7 +30,7 @@ async def test_clients_keep_their_connections_and_use_each_key_once():
 
 async def test_money_goes_between_all_accounts_and_never_to_itself():
     async with listening(Edge()) as edge:
-        await measured(job(http_url=edge.url))
+        await run_load(job(http_url=edge.url))
 
     pairs = {(body["remitter_account"], body["beneficiary_account"]) for body in edge.bodies}
     assert {payer for payer, _ in pairs} == set(ACCOUNTS)
@@ -39,7 +39,7 @@ async def test_money_goes_between_all_accounts_and_never_to_itself():
 
 async def test_two_accounts_pay_each_other_in_turn():
     async with listening(Edge()) as edge:
-        await measured(job(http_url=edge.url, accounts=ACCOUNTS[:2], clients=1))
+        await run_load(job(http_url=edge.url, accounts=ACCOUNTS[:2], clients=1))
 
     payers = [body["remitter_account"] for body in edge.bodies]
     assert payers[:4] == [ACCOUNTS[0], ACCOUNTS[1], ACCOUNTS[0], ACCOUNTS[1]]
@@ -47,7 +47,7 @@ async def test_two_accounts_pay_each_other_in_turn():
 
 async def test_what_is_refused_is_not_counted_as_done():
     async with listening(Edge(status=409)) as edge:
-        found = await measured(job(http_url=edge.url))
+        found = await run_load(job(http_url=edge.url))
 
     assert found.requests == 0
     assert found.refused == {"409": len(edge.keys)}
@@ -56,14 +56,14 @@ async def test_what_is_refused_is_not_counted_as_done():
 @pytest.mark.parametrize("retry_after", ["", "1"])
 async def test_refusals_that_do_not_say_when_to_come_back_are_counted(retry_after):
     async with listening(Edge(status=429, retry_after=retry_after)) as edge:
-        found = await measured(job(http_url=edge.url))
+        found = await run_load(job(http_url=edge.url))
 
     assert found.without_retry_after == (0 if retry_after else len(edge.keys))
 
 
 async def test_an_edge_that_hangs_up_is_not_counted_as_done():
     async with listening(Edge(hang_up_each=5)) as edge:
-        found = await measured(job(http_url=edge.url))
+        found = await run_load(job(http_url=edge.url))
 
     assert found.requests == len(edge.keys) - 3
     assert found.refused == {"hung up": 3}
@@ -92,7 +92,7 @@ async def test_callers_on_the_bus_send_what_the_ledger_takes(nats_url, tmp_path,
             Endpoint(verb="post", takes=Asked, gives=dict, handle=post, permission=permission)
         )
         token = signer.token("tilda", "payments.transfer")
-        found = await measured(job(nats_url=nats_url, token=token))
+        found = await run_load(job(nats_url=nats_url, token=token))
     finally:
         await bus.leave()
         await bus.close()

@@ -7,7 +7,7 @@ import pytest
 
 from cbs.tools.lab.bench import mix
 from cbs.tools.lab.bench.mix import Mix, Traffic
-from cbs.tools.local.public_api import PublicApi, Reply
+from cbs.tools.local.public_api import ApiReply, PublicApi
 
 ACCOUNTS = ["00010000000011", "00010000000029", "00010000000037", "00010000000045"]
 
@@ -15,7 +15,7 @@ ACCOUNTS = ["00010000000011", "00010000000029", "00010000000037", "0001000000004
 class Api(PublicApi):
     """Answers all that is asked with the same, after a while."""
 
-    reply = Reply(200, b"{}")
+    reply = ApiReply(200, b"{}")
     seconds = 0.0
 
     async def once(self, method, path, body=None, *, key=""):
@@ -23,7 +23,7 @@ class Api(PublicApi):
         return self.reply
 
 
-def traffic(monkeypatch, reply=Reply(200, b"{}"), seconds=0.0, **wanted):  # noqa: B008
+def traffic(monkeypatch, reply=ApiReply(200, b"{}"), seconds=0.0, **wanted):  # noqa: B008
     monkeypatch.setattr(Api, "reply", reply)
     monkeypatch.setattr(Api, "seconds", seconds)
     monkeypatch.setattr(mix, "WEIGHTS", {**mix.WEIGHTS, "opening": 0})
@@ -68,7 +68,7 @@ async def test_clients_ask_again_when_they_are_answered(monkeypatch):
 
 @pytest.mark.parametrize(("retry_after", "mute"), [(b"1", 0), (b"", 1)])
 async def test_a_refusal_is_counted_and_must_say_when_to_come_back(monkeypatch, retry_after, mute):
-    busy = traffic(monkeypatch, reply=Reply(429, b"{}", retry_after), clients=1)
+    busy = traffic(monkeypatch, reply=ApiReply(429, b"{}", retry_after), clients=1)
     await busy.one(time.perf_counter())
     found = busy.window()
 

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from cbs.tools.lab.chaos import faults, faulty_network
-from cbs.tools.lab.chaos.records import CASH, Asked, Due, Records, leaking_freezes
+from cbs.tools.lab.chaos.records import CASH, Due, Records, RequestRecord, leaking_freezes
 
 WORSE = (faults.STOP, faults.LOSE, faults.FULL)
 ASHA, BINA, CUSTOMER = "asha", "bina", "customer"
@@ -15,16 +15,18 @@ ASHA, BINA, CUSTOMER = "asha", "bina", "customer"
 def transfer(key, amount, *, began=0.0):
     moves = ((ASHA, -amount), (BINA, amount))
     path = "/v1/payments/transfers"
-    return Asked(key=key, kind="transfer", path=path, body={}, moves=moves, began=began)
+    return RequestRecord(key=key, kind="transfer", path=path, body={}, moves=moves, began=began)
 
 
 def deposit(key, account, amount):
     moves = ((CASH, -amount), (account, amount))
-    return Asked(key=key, kind="deposit", path="/v1/payments/deposits", body={}, moves=moves)
+    return RequestRecord(
+        key=key, kind="deposit", path="/v1/payments/deposits", body={}, moves=moves
+    )
 
 
 def change(key, kind, about=ASHA, *, began=0.0):
-    return Asked(key=key, kind=kind, path="/v1/accounts", body={}, about=about, began=began)
+    return RequestRecord(key=key, kind=kind, path="/v1/accounts", body={}, about=about, began=began)
 
 
 def refusal(code):

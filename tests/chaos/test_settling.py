@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from cbs.tools.lab.chaos.client import Holder, once
-from cbs.tools.lab.chaos.population import Found, FoundPage
-from cbs.tools.lab.chaos.records import Asked, Records
-from cbs.tools.lab.chaos.resolve_unanswered import Request, Settlement
-from cbs.tools.local.public_api import Problem, Refused, Reply
+from cbs.tools.lab.chaos.population import FoundAccount, FoundAccounts
+from cbs.tools.lab.chaos.records import Records, RequestRecord
+from cbs.tools.lab.chaos.resolve_unanswered import RequestState, Settlement
+from cbs.tools.local.public_api import ApiProblem, ApiReply, RefusedByBank
 
 HOLDERS = [Holder("asha", "a", "customer-a"), Holder("bina", "b", "customer-b")]
 
@@ -31,8 +31,8 @@ class FakeBank:
         if self.silent:
             raise TimeoutError
         if known and self.wrong == "other answer":
-            return Reply(201, b'{"id":"another"}')
-        return Reply(201, self.kept[key])
+            return ApiReply(201, b'{"id":"another"}')
+        return ApiReply(201, self.kept[key])
 
     async def get(self, path, answer):
         if "/requests/" in path:
@@ -43,18 +43,18 @@ class FakeBank:
         numbers = [holder.number for holder in HOLDERS if holder.customer_id == customer]
         if self.wrong == "another account":
             numbers.append("new")
-        return FoundPage(items=[self._account(number) for number in numbers])
+        return FoundAccounts(items=[self._account(number) for number in numbers])
 
     def _request(self, key):
         if key not in self.kept or self.wrong == "forgets":
-            raise Refused(Problem(type="urn:cbs:no-such-request", status=404))
+            raise RefusedByBank(ApiProblem(type="urn:cbs:no-such-request", status=404))
         if self.wrong == "says otherwise":
-            return Request(state="answered", status=409, answer=msgspec.Raw(b"{}"))
-        return Request(state="answered", status=201, answer=msgspec.Raw(self.kept[key]))
+            return RequestState(state="answered", status=409, answer=msgspec.Raw(b"{}"))
+        return RequestState(state="answered", status=201, answer=msgspec.Raw(self.kept[key]))
 
     def _account(self, number):
         holder = next((each for each in HOLDERS if each.number == number), HOLDERS[0])
-        return Found(
+        return FoundAccount(
             id=holder.account_id,
             number=number,
             customer_id=holder.customer_id,
@@ -71,7 +71,7 @@ async def violations_of(bank, *, answered, unanswered):
     for number in range(answered + unanswered):
         bank.silent = number >= answered
         account = HOLDERS[number % 2].number
-        asked = Asked(
+        asked = RequestRecord(
             key=f"key-{number}",
             kind="deposit",
             path="/v1/payments/deposits",

@@ -269,7 +269,6 @@ def test_names_that_are_kept_or_published_do_not_change():
                 "document-expired",
                 "document-decided",
                 "not-a-line",
-                "not-a-mobile",
                 "not-an-email",
                 "not-an-address",
                 "not-a-date-of-birth",

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from cbs.tools.release.deploy.dora import figures, told
+from cbs.tools.release.deploy.dora import as_text, figures
 from cbs.tools.release.deploy.releases import Done, JournalEntry, Release, ReleaseKind, ReleaseStep
 from cbs.tools.release.gate.records import GateAnswer
 from tests.deploy.world import BEGAN, said
@@ -54,7 +54,7 @@ def test_nothing_is_computed_from_nothing():
     found = figures([], "prod", until=UNTIL, days=10)
 
     assert (found.deployments, found.failure_rate, found.lead_seconds) == (0, None, None)
-    assert "no release reached prod in 10 days" in told(found)
+    assert "no release reached prod in 10 days" in as_text(found)
 
 
 def test_the_four_keys():
@@ -77,7 +77,7 @@ def test_the_four_keys():
     # One minute for the canary; two hours and one minute for what was promoted: the median.
     minutes = (1 + 121) / 2
     assert found.restore_seconds == (minutes * MINUTE).total_seconds()
-    assert "2 of 4 (50%)" in told(found)
+    assert "2 of 4 (50%)" in as_text(found)
 
 
 def test_a_rollback_is_of_the_last_change_alone():

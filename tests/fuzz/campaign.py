@@ -31,7 +31,7 @@ from cbs.tools.lab.demo.trade import registration
 from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.process import CannotStart
-from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.tools.local.public_api import NoAnswerFromBank, NoBank, PublicApi, RefusedByBank
 from cbs.tools.ops.verify import verify
 from tests.fuzzing import Tried, fuzz
 
@@ -168,7 +168,7 @@ def main(
             broken = found.failures or found.violations or found.errors_logged
             if broken:
                 write_whole(evidence(bank.folder), msgspec.json.encode(found).decode())
-    except (CannotStart, NoBank, NoAnswer, Refused, OSError) as error:
+    except (CannotStart, NoBank, NoAnswerFromBank, RefusedByBank, OSError) as error:
         typer.echo(str(error) or repr(error), err=True)
         raise typer.Exit(CANNOT_SAY) from None
     if as_json:

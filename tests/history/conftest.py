@@ -76,7 +76,7 @@ def said_to_be_up(root: Path, signer: Signer, port: int) -> Folder:
     for user, permissions in users().items():
         write_whole(folder.token(user), signer.token(user, *permissions))
     folder["run"]
-    running = state.State(
+    running = state.BankState(
         pid=os.getpid(),
         identity=started(os.getpid()) or "",
         phase="ready",

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from cbs.tools.local import public_api
-from cbs.tools.local.public_api import NoAnswer, PublicApi, Refused
+from cbs.tools.local.public_api import NoAnswerFromBank, PublicApi, RefusedByBank
 
 OK = b'HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\n{"id": 1}'
 CHUNKED = (
@@ -77,7 +77,7 @@ async def test_a_connection_is_kept_and_used_again():
 
 async def test_a_no_is_raised_with_its_code_and_not_asked_again():
     async with answering(NO) as (api, asked):
-        with pytest.raises(Refused, match="key-reused: another") as refused:
+        with pytest.raises(RefusedByBank, match="key-reused: another") as refused:
             await api.post("/v1/x", None, dict, key="a-key-of-mine")
     assert (refused.value.status, len(asked)) == (409, 1)
 
@@ -85,7 +85,7 @@ async def test_a_no_is_raised_with_its_code_and_not_asked_again():
 async def test_nobody_there_is_said_after_a_while(monkeypatch):
     monkeypatch.setattr(public_api, "REPEAT_SECONDS_MAX", 0.2)
     async with answering(HANG_UP) as (api, asked):
-        with pytest.raises(NoAnswer, match="the edge hung up"):
+        with pytest.raises(NoAnswerFromBank, match="the edge hung up"):
             await api.get("/v1/x", dict)
     assert 1 < len(asked) < 5
 
@@ -94,7 +94,7 @@ async def test_an_answer_that_never_comes_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(public_api, "REPEAT_SECONDS_MAX", 0.2)
     monkeypatch.setattr(public_api, "REQUEST_SECONDS_MAX", 0.1)
     async with answering(b"HTTP/1.1 200 OK\r\n") as (api, _):
-        with pytest.raises(NoAnswer, match="it took too long"):
+        with pytest.raises(NoAnswerFromBank, match="it took too long"):
             await api.get("/v1/x", dict)
 
 

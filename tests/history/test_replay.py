@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cbs.tools.lab.demo.demo import demo
-from cbs.tools.lab.demo.history import UNKNOWN, Entry
+from cbs.tools.lab.demo.history import UNKNOWN, HistoricEntry
 from cbs.tools.lab.demo.replay import OVERDRAFT_STEP_MINOR, overdraft
 from cbs.tools.local.public_api import PublicApi
 
@@ -167,7 +167,7 @@ async def test_a_folder_that_is_no_history_is_wrong_usage_and_no_bank_cannot_say
 @given(st.lists(st.integers(-(10**9), 10**9), max_size=20))
 def test_an_overdraft_covers_the_lowest_balance_and_little_more(amounts):
     entries = [
-        Entry(
+        HistoricEntry(
             id=n,
             account_id=1,
             on=date(1996, 1, 1),

@@ -11,11 +11,11 @@ from stdnum.in_ import aadhaar, pan
 
 from cbs.tools.lab.demo import trade
 from cbs.tools.lab.demo.people import people
-from cbs.tools.lab.demo.trade import Run, Summary
+from cbs.tools.lab.demo.trade import DemoRun, Summary
 from cbs.tools.local.folder import Folder
-from cbs.tools.local.public_api import PublicApi, Refused
+from cbs.tools.local.public_api import PublicApi, RefusedByBank
 
-RUN = Run(number=1, seed=7, customers=6, transfers=40)
+RUN = DemoRun(number=1, seed=7, customers=6, transfers=40)
 
 
 @given(st.text(max_size=20))
@@ -32,7 +32,7 @@ def test_another_seed_makes_other_people():
 
 
 def test_payments_are_many_for_few_accounts_and_the_same_each_time():
-    run = Run(number=1, seed=1, customers=100, transfers=5_000)
+    run = DemoRun(number=1, seed=1, customers=100, transfers=5_000)
     accounts = [str(n) for n in range(100)]
     paid = list(trade.payments(run, accounts))
     assert paid == list(trade.payments(run, accounts))
@@ -104,7 +104,7 @@ async def test_papers_that_are_known_are_turned_away_and_the_others_trade_on(ban
 async def test_a_no_that_is_no_business_of_a_customers_stops_the_run(bank):
     api = PublicApi.of(bank.folder, "teller")
     api.token = "nonsense"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedByBank) as refused:
         await traded(api)
     assert (refused.value.status, refused.value.code) == (401, "not-signed-in")
     api.close()

@@ -175,7 +175,7 @@ def test_without_a_tool_it_says_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(CannotBuild, match="apt install buildah"):
         Engine.found(tmp_path)
     with pytest.raises(debian.NoBase, match="--base"):
-        debian.made(tmp_path)
+        debian.base_archive(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import ConsumerConfig
 
 from cbs.platform.declaration import Declaration, permissions
-from cbs.tools.local import nats_server, nkey
+from cbs.tools.local import nats_server, secrets
 from cbs.tools.local.ports import choose, is_open
 from cbs.tools.local.process import running
 from tests.settling import settled
@@ -30,9 +30,9 @@ def bank(tmp_path_factory):
     folder, claim = tmp_path_factory.mktemp("nats"), choose(14222)
     users = {}
     for connections in BANK:
-        seed = nkey.new_seed()
+        seed = secrets.new_nkey()
         (folder / connections.service).write_text(seed)
-        users[connections.service] = (nkey.public_of(seed), permissions(connections))
+        users[connections.service] = (secrets.public_nkey(seed), permissions(connections))
     conf = folder / "nats.conf"
     conf.write_text(nats_server.bank_conf(port=claim.port, store=folder / "store", users=users))
     ready = lambda: is_open(claim.port)

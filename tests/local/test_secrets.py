@@ -3,14 +3,13 @@
 import stat
 import time
 
-import nkeys
 import pytest
 
 from cbs.bank import SERVICES
 from cbs.kernel.principal import Kind
 from cbs.platform.auth import Tokens
 from cbs.platform.declaration import declaration_of
-from cbs.tools.local import nkey, secrets, tokens
+from cbs.tools.local import secrets, tokens
 from cbs.tools.local.folder import Folder, NotABank
 
 
@@ -65,10 +64,12 @@ def test_an_operator_may_do_what_services_permit_and_an_importer_import(folder):
     assert users["teller"] < users["operator"]
 
 
-def test_a_seed_is_what_the_nkeys_library_takes_for_one():
-    seed = nkey.new_seed()
-    assert seed.startswith("SU")
-    assert nkeys.from_seed(bytearray(seed.encode())).public_key.decode() == nkey.public_of(seed)
+def test_the_seed_of_a_bank_made_before_is_still_the_same_user():
+    seed = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y"
+    public = "UAB2CB576PHBBPQ5ODORRZ2LYCMWPZGWGCN2KDK7DXOIMZASKUY3RLKK"
+
+    assert secrets.public_nkey(seed) == public
+    assert secrets.new_nkey()[:2] == seed[:2] and len(secrets.new_nkey()) == len(seed)
 
 
 def test_a_service_accepts_the_tokens_that_the_bank_made(folder):

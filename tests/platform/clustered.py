@@ -18,7 +18,7 @@ from nats.js import JetStreamContext
 
 from cbs.platform.bus import Bus
 from cbs.platform.declaration import Declaration, permissions
-from cbs.tools.local import nats_server, nkey
+from cbs.tools.local import nats_server, secrets
 from cbs.tools.local.ports import choose
 from tests.platform.buses import bus_of
 from tests.signing import Signer
@@ -145,9 +145,9 @@ def running(folder: Path) -> Iterator[Cluster]:
         nats_server.ADMIN: nats_server.EVERYTHING
     }
     for user, allowed in may.items():
-        seed = nkey.new_seed()
+        seed = secrets.new_nkey()
         (folder / user).write_text(seed)
-        users[user] = (nkey.public_of(seed), allowed)
+        users[user] = (secrets.public_nkey(seed), allowed)
     claims = [choose(14300) for _ in range(3 * SERVERS)]
     ports = [claim.port for claim in claims]
     clients, routes, monitors = ports[:SERVERS], ports[SERVERS:-SERVERS], ports[-SERVERS:]

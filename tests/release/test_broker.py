@@ -112,7 +112,7 @@ def test_the_broker_gives_an_opinion(fake, store):
     assert opinion() is GateAnswer.UNKNOWN  # it knows neither
     store.record(deployment("a1", application="accounts"))
     store.broker.publish("accounts", "a1", branch=None, pacts=[PACT])
-    store.broker.know("ledger", "l1")
+    store.broker.ensure_version("ledger", "l1")
     assert opinion() is GateAnswer.UNKNOWN
     store.keep(result())
     assert opinion() is GateAnswer.YES
@@ -131,7 +131,7 @@ def test_a_provider_is_given_the_pacts_that_its_build_must_and_may_hold(fake, st
     broker.publish("accounts", "a3", branch="elsewhere", pacts=[unwanted])
     store.keep(result())
 
-    found = list(broker.select("ledger", "feature"))
+    found = list(broker.pacts_to_verify("ledger", "feature"))
 
     assert [(each.consumer_version, each.wished) for each in found] == [("a1", False), ("a2", True)]
     assert [json.loads(each.content) for each in found] == [json.loads(PACT.body), other]

@@ -256,7 +256,7 @@ def test_a_change_that_brings_a_service_is_reviewed_as_if_that_were_deployed_fir
     new, history = place.commit(), GitHistory(place.root)
     gate = Gate(history=history, store=place.store, run=place.bank, say=lambda _: None)
 
-    found = review.of(history, gate, base, new, [review.whole(history, "main", base)])
+    found = review.review_of(history, gate, base, new, [review.whole(history, "main", base)])
 
     assert {"accounts", "partner"} <= set(found.applications)
     assert found.answer is GateAnswer.YES, found.verdicts

@@ -8,9 +8,9 @@ import pytest
 
 from cbs.platform.declaration import Permissions
 from cbs.tools.local import nats_server
-from cbs.tools.local.nkey import new_seed, public_of
 from cbs.tools.local.ports import choose, is_open
 from cbs.tools.local.process import running
+from cbs.tools.local.secrets import new_nkey, public_nkey
 from cbs.tools.release.gate import objects, stores
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.broker import BrokerStore
@@ -134,12 +134,12 @@ def seed_file(folder, name, seed):
 
 
 def test_a_user_is_known_by_the_seed_in_a_file(tmp_path):
-    seeds = {name: new_seed() for name in ("gate", "guest", "stranger")}
+    seeds = {name: new_nkey() for name in ("gate", "guest", "stranger")}
     may = {
         "gate": Permissions(publish=(), subscribe=()),
         "guest": Permissions(publish=("guests.>",), subscribe=("_INBOX.>",)),
     }
-    users = {name: (public_of(seeds[name]), permissions) for name, permissions in may.items()}
+    users = {name: (public_nkey(seeds[name]), permissions) for name, permissions in may.items()}
     files = {name: seed_file(tmp_path, name, seed) for name, seed in seeds.items()}
     files["broken"] = seed_file(tmp_path, "broken", "no seed")
     files["missing"] = tmp_path / "missing"
@@ -160,7 +160,7 @@ def test_a_user_is_known_by_the_seed_in_a_file(tmp_path):
 
 
 def test_a_server_that_went_away_is_told_and_one_that_is_back_is_used(tmp_path):
-    users = {"gate": (public_of(seed := new_seed()), Permissions(publish=(), subscribe=()))}
+    users = {"gate": (public_nkey(seed := new_nkey()), Permissions(publish=(), subscribe=()))}
     file = seed_file(tmp_path, "gate", seed)
     with claimed() as claim, opened(at(claim), nkey_file=file) as blobs:
         with server(tmp_path, users, claim):

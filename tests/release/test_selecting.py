@@ -10,7 +10,7 @@ from cbs.tools.cli.main import app
 from cbs.tools.release.gate.hal import BASE_URL
 from cbs.tools.release.gate.history import PACTS, Pact
 from cbs.tools.release.gate.records import StoreUnreachable
-from cbs.tools.release.gate.selectors import selection, tell
+from cbs.tools.release.gate.selectors import publish_results, selection
 from cbs.tools.release.provider_verification.report import InteractionOutcome, Verified
 from tests.release.promises import PACT, result
 
@@ -66,7 +66,7 @@ def test_the_broker_hears_of_each_and_others_find_it_by_content(
 ):
     found = selection(store, history, {"ledger"}, own=own, folder=tmp_path)
 
-    said = tell(
+    said = publish_results(
         store, history, found, dict(zip(found.files, [verified(), verified(False)], strict=True))
     )
 
@@ -87,7 +87,7 @@ def test_of_a_changed_work_tree_the_broker_is_told_nothing(
     own[0].write_bytes(WISH.body)
     before = len(fake.verified)
 
-    said = tell(
+    said = publish_results(
         store, history, found, dict(zip(found.files, [verified(), verified()], strict=True))
     )
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from cbs.tools.release.migration_lint.locks import locks
 from cbs.tools.release.migration_lint.steps import statements_of
 from cbs.tools.release.migration_lint.uses import still_used
-from cbs.tools.release.migration_lint.verdicts import Step
+from cbs.tools.release.migration_lint.verdicts import MigrationStep
 
 SOURCE = Path(__file__).parents[2] / "src" / "python" / "cbs"
 MIGRATIONS = sorted(SOURCE.glob("*/migrations/*_0*.py"))
-E, C, U = Step.EXPAND, Step.CONTRACT, Step.UNKNOWN
+E, C, U = MigrationStep.EXPAND, MigrationStep.CONTRACT, MigrationStep.UNKNOWN
 
 
 def module(script):

@@ -17,7 +17,7 @@ from cbs.tools.lab.demo.onboarding import account_of
 from cbs.tools.lab.demo.people import people
 from cbs.tools.lab.demo.trade import registration
 from cbs.tools.local.folder import Folder
-from cbs.tools.local.public_api import PublicApi, Reply
+from cbs.tools.local.public_api import ApiReply, PublicApi
 from cbs.tools.release.deploy.nomad_api import NomadApi
 from cbs.tools.release.deploy.steps import CannotGoOn
 
@@ -109,7 +109,7 @@ class Load:
         one, other = self.random.sample(self.accounts, 2)
         return one, other
 
-    async def _reply(self, kind: str, key: str, one: str, other: str) -> Reply:
+    async def _reply(self, kind: str, key: str, one: str, other: str) -> ApiReply:
         if kind == "ledger-read":
             return await self._operator.once("GET", f"/v1/ledger/accounts/{one}")
         if kind == "balance":

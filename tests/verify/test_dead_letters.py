@@ -17,7 +17,7 @@ import uvicorn
 from cbs.tools.local import state
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import started
-from cbs.tools.local.state import State
+from cbs.tools.local.state import BankState
 from tests.serving import Served
 from tests.verify.bank import broken, verified, working
 from tests.verify.planted import planted
@@ -48,7 +48,7 @@ async def reachable(served: Served, root: Path) -> AsyncIterator[Path]:
         folder, pid = Folder(root), os.getpid()
         token = served.signer.token("olga", "operations.read", "operations.replay")
         folder.token("operator").write_text(token)
-        now = State(
+        now = BankState(
             pid=pid,
             identity=started(pid) or "",
             phase="ready",

@@ -183,7 +183,7 @@ class Settling:
 
     @property
     def _vault_mark(self) -> str:
-        return manifest.recognised(secrets.vault_key(self.folder).read_text())
+        return manifest.key_fingerprint(secrets.vault_key(self.folder).read_text())
 
     async def _copier_is_there(self) -> bool:
         return await databases.noted(self.admin_url, databases.BACKUP) == [self._vault_mark]

@@ -24,7 +24,7 @@ from cbs.tools.local.postgres import without_user
 from cbs.tools.local.process import CannotStart, mortal
 from cbs.tools.local.program import Program
 from cbs.tools.local.supervisor import Supervisor
-from cbs.tools.ops.backup.backup import shelf_beside
+from cbs.tools.ops.backup.backup import repository_beside
 
 USUAL_PORTS = {
     "edge": 8080,
@@ -97,7 +97,7 @@ class DevCluster:
                 self.folder[name].chmod(0o711)
                 # A client makes it for itself alone, and then no task of nobody's starts there.
                 (self.folder[name] / "data").mkdir(mode=0o711, exist_ok=True)
-        backups = shelf_beside(self.folder)
+        backups = repository_beside(self.folder)
         backups.mkdir(mode=0o700, exist_ok=True)
         unpacked = pex_cache.make(self.folder["pex"])
         for path in (self.folder["postgres"], self.folder["nats"], *unpacked, backups):
@@ -149,7 +149,7 @@ class DevCluster:
         # Several servers on one machine take ports that Nomad chooses, and Consul tells.
         alone = values.get("nats", {}).get("count", 1) == 1
         return {
-            "backup_folder": str(shelf_beside(self.folder)),
+            "backup_folder": str(repository_beside(self.folder)),
             "artifacts_url": f"http://127.0.0.1:{self.ports['artifacts']}",
             "consul_url": f"http://127.0.0.1:{self.ports['consul']}",
             "gateway_port": self.ports["edge"],

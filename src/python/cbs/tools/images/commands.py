@@ -120,7 +120,7 @@ class Base:
     def of(cls, named: str | None, engine: Engine, work: Path, *, fresh: bool) -> "Base":
         if named is not None and not Path(named).is_file():
             return cls(named)
-        tar = Path(named).resolve() if named else debian.made(cache_folder(), fresh=fresh)
+        tar = Path(named).resolve() if named else debian.base_archive(cache_folder(), fresh=fresh)
         archive = tar
         if not is_oci(tar):
             context, archive = work / "base", work / "base.oci.tar"

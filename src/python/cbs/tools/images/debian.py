@@ -133,7 +133,7 @@ def file_entry(name: str, size: int) -> tarfile.TarInfo:
     return entry
 
 
-def made(cache: Path, *, fresh: bool = False) -> Path:
+def base_archive(cache: Path, *, fresh: bool = False) -> Path:
     """A root file system as a tar, from the cache if the recipe's is there. Raises NoBase."""
     found = sources(source_files())
     place = cache / "images" / f"base-{recipe(found)}.tar"

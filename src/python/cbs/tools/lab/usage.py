@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cbs.tools.local.state import State
+from cbs.tools.local.state import BankState
 
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
-class Process(NamedTuple):
+class ProcessUsage(NamedTuple):
     """`cpu_seconds` are its own; `gone_cpu_seconds` those of its children that have ended."""
 
     pid: int
@@ -19,7 +19,7 @@ class Process(NamedTuple):
     gone_cpu_seconds: float
 
 
-def processes() -> Iterator[Process]:
+def processes() -> Iterator[ProcessUsage]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             # The name in parentheses may hold spaces: fields are counted from behind it.
@@ -28,14 +28,14 @@ def processes() -> Iterator[Process]:
             continue  # gone by now
         own, gone = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
         pid, parent = int(stat.parent.name), int(fields[1])
-        yield Process(pid, parent, own * TICK_SECONDS, gone * TICK_SECONDS)
+        yield ProcessUsage(pid, parent, own * TICK_SECONDS, gone * TICK_SECONDS)
 
 
 def children_of(pid: int) -> list[int]:
     return [each.pid for each in processes() if each.parent == pid]
 
 
-def cpu_seconds(running: State) -> dict[str, float]:
+def cpu_seconds(running: BankState) -> dict[str, float]:
     """So far, of every part of a bank, its children, living and gone, included."""
     every = {each.pid: each for each in processes()}
     found = {}

@@ -11,7 +11,7 @@ from cbs.tools.local import databases, health, nats_server, secrets
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.orphans import sweep
 from cbs.tools.local.parts import Parts
-from cbs.tools.local.plan import Plan
+from cbs.tools.local.plan import StartPlan
 from cbs.tools.local.postgres import without_user
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.program import run_to_end, together
@@ -29,7 +29,7 @@ def clear_up(folder: Folder) -> None:
         entry.unlink()
 
 
-async def erase_external(folder: Folder, plan: Plan) -> None:
+async def erase_external(folder: Folder, plan: StartPlan) -> None:
     """Remove the bank from servers of the user's own; raises AnothersBank if it is not there."""
     if plan.postgres_url:
         await databases.claim(plan.postgres_url, folder.id)
@@ -44,7 +44,7 @@ async def erase_external(folder: Folder, plan: Plan) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bank:
+class LocalBank:
     parts: Parts
     supervisor: Supervisor
 

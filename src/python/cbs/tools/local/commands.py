@@ -15,15 +15,15 @@ import typer
 from rich.console import Console
 
 from cbs.tools.local import command_line, state
-from cbs.tools.local.bank import Bank, clear_up, erase_external
+from cbs.tools.local.bank import LocalBank, clear_up, erase_external
 from cbs.tools.local.command_line import NO, Data, ends_with
 from cbs.tools.local.databases import AnothersBank, NotDurable
 from cbs.tools.local.folder import Folder, InUse, NotABank
 from cbs.tools.local.parts import Parts
-from cbs.tools.local.plan import Plan
+from cbs.tools.local.plan import StartPlan
 from cbs.tools.local.postgres import without_user
 from cbs.tools.local.process import CannotStart, started
-from cbs.tools.local.state import State
+from cbs.tools.local.state import BankState
 from cbs.tools.local.supervisor import Supervisor
 
 POLL_SECONDS = 0.1
@@ -53,7 +53,7 @@ def up(
             console.print(f"the bank in {folder.root} is already up ({running.phase})")
             console.print(summary(folder, running))
             return
-        plan = Plan.of(os.environ, from_pex)
+        plan = StartPlan.of(os.environ, from_pex)
         folder.found()
         if detach:
             words = ["--from-pex", str(from_pex.resolve())] if from_pex else []
@@ -62,12 +62,12 @@ def up(
             _in_foreground(folder, console, plan)
 
 
-def _in_foreground(folder: Folder, console: Console, plan: Plan) -> None:
+def _in_foreground(folder: Folder, console: Console, plan: StartPlan) -> None:
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.say(f"starting the bank in {folder.root}")
         clear_up(folder)
-        bank = Bank(parts=Parts.of(folder, plan), supervisor=supervisor)
+        bank = LocalBank(parts=Parts.of(folder, plan), supervisor=supervisor)
 
         async def bring_up(_: Supervisor) -> None:
             await bank.bring_up()
@@ -122,7 +122,7 @@ def _follower(log: Path, console: Console) -> Callable[[], None]:
     return show
 
 
-def summary(folder: Folder, now: State) -> str:
+def summary(folder: Folder, now: BankState) -> str:
     """Where the bank is, which files let one in, and what to try."""
     header = shlex.quote(str(folder.token("teller.header")))
     data = folder.option
@@ -175,7 +175,7 @@ def reset(
         if not folder.is_bank:
             console.print(f"there is no bank in {folder.root}")
             return
-        plan = Plan.of(os.environ, None)
+        plan = StartPlan.of(os.environ, None)
         places = [str(folder.root), *map(without_user, plan.external.values())]
         if not yes and not typer.confirm(f"Erase the bank in {', '.join(places)}, and its data?"):
             raise typer.Exit(NO)

@@ -13,8 +13,7 @@ from cbs.gateway.places import Place, endpoints
 from cbs.platform.declaration import Permissions, declaration_of, permissions
 from cbs.tools.local import databases, health, nats_server, postgres, secrets
 from cbs.tools.local.folder import Folder, write_whole
-from cbs.tools.local.nkey import public_of
-from cbs.tools.local.plan import Plan
+from cbs.tools.local.plan import StartPlan
 from cbs.tools.local.ports import is_open
 from cbs.tools.local.process import CannotStart, mortal
 from cbs.tools.local.program import Program
@@ -31,7 +30,7 @@ def nats_users(folder: Folder) -> dict[str, tuple[str, Permissions]]:
     """Each user's public key and permissions: the services, and an administrator."""
     may = {service: permissions(declaration_of(service)) for service in SERVICES}
     return {
-        user: (public_of(secrets.nkey_seed(folder, user).read_text()), allowed)
+        user: (secrets.public_nkey(secrets.nkey_seed(folder, user).read_text()), allowed)
         for user, allowed in (may | {nats_server.ADMIN: nats_server.EVERYTHING}).items()
     }
 
@@ -41,14 +40,14 @@ class Parts:
     """`admin_url` and `nats_url` may hold a password: they stay out of files and arguments."""
 
     folder: Folder
-    plan: Plan
+    plan: StartPlan
     ports: Mapping[str, int]
     admin_url: str
     nats_url: str
     nkeys: bool
 
     @classmethod
-    def of(cls, folder: Folder, plan: Plan) -> "Parts":
+    def of(cls, folder: Folder, plan: StartPlan) -> "Parts":
         """With secrets and ports made as far as they are missing. The caller has the lock."""
         secrets.make_all(folder)
         ports = folder.claim_ports(without=tuple(plan.external))

@@ -39,7 +39,7 @@ def version_of(source: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class StartPlan:
     """External servers are named by an administrator's URL; `dist` holds the PEXes, if any.
 
     `links` are ports on loopback through which one part reaches another instead of directly, under
@@ -54,7 +54,7 @@ class Plan:
     sha: str = ""
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], dist: Path | None) -> "Plan":
+    def of(cls, environ: Mapping[str, str], dist: Path | None) -> "StartPlan":
         """Raises CannotStart when a PEX is missing."""
         if dist is not None:
             missing = [s for s in SERVICES if not (dist / "cbs" / f"{s}.pex").is_file()]

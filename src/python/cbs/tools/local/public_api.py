@@ -24,19 +24,19 @@ class NoBank(RuntimeError):
     """No bank is up in the folder."""
 
 
-class NoAnswer(RuntimeError):
+class NoAnswerFromBank(RuntimeError):
     """The bank could not be reached, or would not answer, for as long as was reasonable."""
 
 
-class Refused(Exception):
+class RefusedByBank(Exception):
     """The bank said no; `code` is the stable end of the problem's type."""
 
-    def __init__(self, problem: "Problem") -> None:
+    def __init__(self, problem: "ApiProblem") -> None:
         super().__init__(f"{problem.code}: {problem.detail or problem.title}")
         self.status, self.code = problem.status, problem.code
 
 
-class Problem(msgspec.Struct, kw_only=True):
+class ApiProblem(msgspec.Struct, kw_only=True):
     type: str = ""
     title: str = ""
     status: int = 0
@@ -48,18 +48,18 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ApiReply:
     status: int
     body: bytes
     retry_after: bytes = b""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One kept-alive connection, one request at a time. httpx costs ten times the CPU."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        self._reply: asyncio.Future[Reply] | None = None
+        self._reply: asyncio.Future[ApiReply] | None = None
         self._start()
 
     def _start(self) -> None:
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._body += part
 
     def on_message_complete(self) -> None:
-        reply = Reply(self._parser.get_status_code(), bytes(self._body), self._retry_after)
+        reply = ApiReply(self._parser.get_status_code(), bytes(self._body), self._retry_after)
         if not self._parser.should_keep_alive():
             self.close()
         self._start()
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(error)
 
-    async def ask(self, request: bytes) -> Reply:
+    async def ask(self, request: bytes) -> ApiReply:
         if self.transport is None:
             raise ConnectionError("the edge hung up")
         self._reply = asyncio.get_running_loop().create_future()
@@ -124,7 +124,7 @@ class PublicApi:
     token: str = field(repr=False)
     at_once_max: int = 48
     repeats: int = 0
-    _idle: list[Connection] = field(default_factory=list)
+    _idle: list[HttpConnection] = field(default_factory=list)
     _room: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -146,7 +146,7 @@ class PublicApi:
         text = b"" if body is None else msgspec.json.encode(body)
         return _read(await self._until_answered(self._encoded("POST", path, text, key)), answer)
 
-    async def once(self, method: str, path: str, body: object = None, *, key: str = "") -> Reply:
+    async def once(self, method: str, path: str, body: object = None, *, key: str = "") -> ApiReply:
         """One try, whatever the bank answers; raises OSError and TimeoutError if it does not."""
         text = b"" if body is None else msgspec.json.encode(body)
         return await self._exchange(self._encoded(method, path, text, key))
@@ -168,7 +168,7 @@ class PublicApi:
             head.append("Content-Type: application/json")
         return "\r\n".join([*head, "", ""]).encode() + body
 
-    async def _until_answered(self, request: bytes) -> Reply:
+    async def _until_answered(self, request: bytes) -> ApiReply:
         clock = asyncio.get_running_loop().time
         until = clock() + REPEAT_SECONDS_MAX
         for tries in itertools.count():
@@ -184,9 +184,9 @@ class PublicApi:
                 break
             self.repeats += 1
             await asyncio.sleep(wait)
-        raise NoAnswer(f"no answer from {self.url} in {REPEAT_SECONDS_MAX:.0f} s: {why}")
+        raise NoAnswerFromBank(f"no answer from {self.url} in {REPEAT_SECONDS_MAX:.0f} s: {why}")
 
-    async def _exchange(self, request: bytes) -> Reply:
+    async def _exchange(self, request: bytes) -> ApiReply:
         async with self._room, asyncio.timeout(REQUEST_SECONDS_MAX):
             connection = await self._connection()
             try:
@@ -198,7 +198,7 @@ class PublicApi:
                 self._idle.append(connection)
             return reply
 
-    async def _connection(self) -> Connection:
+    async def _connection(self) -> HttpConnection:
         while self._idle:
             connection = self._idle.pop()
             if connection.transport is not None:
@@ -206,22 +206,22 @@ class PublicApi:
         place = urlsplit(self.url)
         assert place.hostname and place.port, self.url
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, place.hostname, place.port)
+        _, connection = await loop.create_connection(HttpConnection, place.hostname, place.port)
         return connection
 
 
-def _read(reply: Reply, answer: type[T]) -> T:
+def _read(reply: ApiReply, answer: type[T]) -> T:
     if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
         raise _refusal(reply)
     return msgspec.json.decode(reply.body, type=answer)
 
 
-def _refusal(reply: Reply) -> Refused:
+def _refusal(reply: ApiReply) -> RefusedByBank:
     try:
-        problem = msgspec.json.decode(reply.body, type=Problem)
+        problem = msgspec.json.decode(reply.body, type=ApiProblem)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        problem = Problem()
+        problem = ApiProblem()
     problem.status = reply.status
     if not problem.type:
         problem.type, problem.title = f"http-{reply.status}", reply.body[:200].decode("latin-1")
-    return Refused(problem)
+    return RefusedByBank(problem)

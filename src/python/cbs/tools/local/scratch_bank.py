@@ -21,7 +21,7 @@ def scratch_folder(name: str) -> Path:
 
 
 @contextmanager
-def brought_up(folder: Folder, argv: Sequence[str]) -> Iterator[state.State]:
+def bank_up(folder: Folder, argv: Sequence[str]) -> Iterator[state.BankState]:
     """The bank that `argv` runs in `folder`, from when it is ready; it ends with this process,
     however that ends. Its own words are in the file `log` beside it. Raises CannotStart."""
     with running(

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import nkeys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
-from cbs.tools.local import databases, nats_server, nkey, postgres
+from cbs.tools.local import databases, nats_server, postgres
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.tokens import SERVICE, SigningKey, is_worn, users
 
@@ -26,7 +27,7 @@ def make_all(folder: Folder) -> None:
         _once(pgpass(folder, role), partial(_pgpass_line, role))
     for user in (*SERVICES, nats_server.ADMIN):
         # Without a line end: the client takes the whole file for the seed.
-        _once(nkey_seed(folder, user), nkey.new_seed)
+        _once(nkey_seed(folder, user), new_nkey)
     for service in SERVICES:
         for file in keys_of(folder, service).values():
             _once(file, lambda: secrets.token_hex(32))
@@ -41,6 +42,17 @@ def make_all(folder: Folder) -> None:
         _token(folder.token(name), key, name, "user", permissions)
     for service in SERVICES:
         _token(service_token(folder, service), key, service, "service", SERVICE)
+
+
+def new_nkey() -> str:
+    """The seed of a new user of NATS: whoever has it is that user."""
+    seed: bytes = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+    return seed.decode()
+
+
+def public_nkey(seed: str) -> str:
+    public: bytes = nkeys.from_seed(bytearray(seed.encode())).public_key
+    return public.decode()
 
 
 def pgpass(folder: Folder, role: str) -> Path:

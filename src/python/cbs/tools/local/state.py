@@ -19,7 +19,7 @@ class ProgramState(msgspec.Struct, kw_only=True):
     last_exit: int | None = None
 
 
-class State(msgspec.Struct, kw_only=True):
+class BankState(msgspec.Struct, kw_only=True):
     """`phase` is starting, ready or stopping; `identity` tells the supervisor from a namesake.
 
     The URLs carry no password; the files in `secrets/` and `tokens/` do the rest.
@@ -38,20 +38,20 @@ class State(msgspec.Struct, kw_only=True):
     programs: list[ProgramState] = []
 
 
-def write(path: Path, state: State) -> None:
+def write(path: Path, state: BankState) -> None:
     write_whole(path, msgspec.json.format(msgspec.json.encode(state), indent=1).decode() + "\n")
 
 
-def read(path: Path) -> State | None:
+def read(path: Path) -> BankState | None:
     """What the running supervisor wrote; None when none runs, whatever an old file may say."""
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=State)
+        state = msgspec.json.decode(path.read_bytes(), type=BankState)
     except FileNotFoundError:
         return None
     return state if started(state.pid) == state.identity else None
 
 
-def ready(path: Path) -> State | None:
+def ready(path: Path) -> BankState | None:
     """As `read`, of a bank whose every part was ready."""
     state = read(path)
     return state if state is not None and state.phase == "ready" else None

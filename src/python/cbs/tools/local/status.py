@@ -22,7 +22,7 @@ from cbs.tools.local.command_line import (
 )
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.program import tail
-from cbs.tools.local.state import ProgramState, State, uptime_seconds
+from cbs.tools.local.state import BankState, ProgramState, uptime_seconds
 
 POLL_SECONDS = 0.25
 LINES_SHOWN = 40
@@ -51,7 +51,7 @@ def status(
     raise typer.Exit(0 if well else NO)
 
 
-def _report(folder: Folder, now: State | None, parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _report(folder: Folder, now: BankState | None, parts: list[dict[str, Any]]) -> dict[str, Any]:
     if now is None:
         return {"phase": "down", "data": str(folder.root), "parts": []}
     return {

@@ -16,7 +16,7 @@ from cbs.tools.local import state
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart, started
 from cbs.tools.local.program import Keeper, Program, nothing, together
-from cbs.tools.local.state import ProgramState, State
+from cbs.tools.local.state import BankState, ProgramState
 
 STILL_WAITING_SECONDS = 5.0
 TICK_SECONDS = 0.25
@@ -35,7 +35,7 @@ class Supervisor:
 
     folder: Folder
     console: Console
-    state: State
+    state: BankState
     tick: Callable[[], None] = lambda: None
     leave: Callable[[], Awaitable[None]] = nothing
     steady_seconds: float = 60
@@ -50,7 +50,7 @@ class Supervisor:
         return cls(
             folder,
             console,
-            State(pid=pid, identity=identity, phase="starting", since=time.time()),
+            BankState(pid=pid, identity=identity, phase="starting", since=time.time()),
         )
 
     async def run(self, bring_up: Callable[["Supervisor"], Awaitable[None]]) -> None:

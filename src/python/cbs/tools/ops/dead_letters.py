@@ -22,7 +22,7 @@ from cbs.tools.local.command_line import (
     print_table,
 )
 from cbs.tools.local.folder import Folder
-from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.tools.local.public_api import NoAnswerFromBank, NoBank, PublicApi, RefusedByBank
 
 USER = "operator"
 LETTERS_SHOWN_MAX = 1_000
@@ -151,7 +151,7 @@ async def _replayed(api: PublicApi, service: str, source: str, position: int) ->
     try:
         # A key of its own for each try: a refusal is kept under its key for good.
         await api.post(path, None, Letter, key=f"replay-{uuid.uuid4()}")
-    except Refused as refused:
+    except RefusedByBank as refused:
         outcome["refused"] = str(refused)
     return outcome
 
@@ -170,7 +170,7 @@ def _asked(data: Data, ask: Callable[[PublicApi], Awaitable[T]]) -> T:
         finally:
             api.close()
 
-    with ends_with(CANNOT_SAY, NoBank, NoAnswer, OSError, Refused):
+    with ends_with(CANNOT_SAY, NoBank, NoAnswerFromBank, OSError, RefusedByBank):
         return asyncio.run(run())
 
 

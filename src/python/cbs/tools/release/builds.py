@@ -17,7 +17,7 @@ from cbs.tools.release.contracts import ROOT, environment
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import PACTS, GitHistory, NoSuchVersion, Pact, pact_of
-from cbs.tools.release.gate.selectors import Selection, selection, tell
+from cbs.tools.release.gate.selectors import Selection, publish_results, selection
 from cbs.tools.release.provider_verification.report import VerificationReport, Verified
 
 Providers = Annotated[list[str] | None, typer.Argument(help="Only these services; all by default.")]
@@ -106,7 +106,7 @@ def _selected(folder: Path, providers: set[str], own: list[Path]) -> Selection:
 
 def _tell(selected: Selection, verified: dict[Path, Verified]) -> None:
     history = GitHistory(ROOT)
-    typer.echo(tell(_store(history), history, selected, verified), err=True)
+    typer.echo(publish_results(_store(history), history, selected, verified), err=True)
 
 
 def _pact_files(

@@ -35,8 +35,8 @@ from cbs.tools.release.gate.records import (
     Store,
     StoreUnreachable,
     Verdict,
-    not_there,
     now,
+    why_not_there,
 )
 from cbs.tools.release.gate.runner import Runner
 
@@ -98,17 +98,17 @@ class ReleaseDesk:
 
 
 def cannot_say(*more: type[Exception]) -> AbstractContextManager[None]:
-    known = (NoSuchVersion, NotAPact, StoreUnreachable, signatures.NoKey, OSError)
-    return ends_with(CANNOT_SAY, *known, *more)
+    check_application = (NoSuchVersion, NotAPact, StoreUnreachable, signatures.NoKey, OSError)
+    return ends_with(CANNOT_SAY, *check_application, *more)
 
 
-def known(application: str) -> None:
+def check_application(application: str) -> None:
     if application not in APPLICATIONS:
         there = ", ".join(APPLICATIONS)
         raise typer.BadParameter(f"no such application: {application} (there is: {there})")
 
 
-def named(environment: str) -> None:
+def check_environment(environment: str) -> None:
     if not environment.replace("-", "").isalnum() or environment.startswith("-"):
         raise typer.BadParameter(f"an environment's name is letters, digits and -: {environment}")
 
@@ -130,8 +130,8 @@ def can_i_deploy(
     as_json: AsJson = False,
 ) -> None:
     """Say whether a version may go to an environment, and why. Exit 0: yes. 1: no. 3: unknown."""
-    known(application)
-    named(to)
+    check_application(application)
+    check_environment(to)
     with cannot_say():
         desk, folder = ReleaseDesk.at(repository, store), Folder.at(data)
         sha = desk.history.sha(version)
@@ -139,7 +139,7 @@ def can_i_deploy(
         verdict = desk.gate(run=run).can_i_deploy(
             application, sha, environment, pex_sha256=_sha256(desk.history, application, sha, pex)
         )
-        signed = signatures.signed(verdict, signatures.read(operators_key(key, desk.place)))
+        signed = signatures.signed(verdict, signatures.read_key(operators_key(key, desk.place)))
         desk.store.keep_verdict(signed)
         audit.send(desk.store, folder, say=progress)
     if as_json:
@@ -162,13 +162,13 @@ def _sha256(history: GitHistory, application: str, sha: str, pex: Path | None) -
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def operators_key(named: Path | None, place: Path) -> Path:
+def operators_key(check_environment: Path | None, place: Path) -> Path:
     """The operator's; on a laptop one is made."""
-    if named is not None:
-        return named
+    if check_environment is not None:
+        return check_environment
     own = place / "release.key"
     if not own.exists():
-        signatures.make(own)
+        signatures.make_key(own)
     return own
 
 
@@ -203,8 +203,8 @@ def record(
     as_json: AsJson = False,
 ) -> None:
     """Record what was put into an environment; it takes the place of what was there."""
-    known(application)
-    named(to)
+    check_application(application)
+    check_environment(to)
     if released and undeployed:
         raise typer.BadParameter("--released and --undeployed say opposite things")
     with cannot_say():
@@ -218,7 +218,7 @@ def record(
             at=now(),
             by=os.environ.get("USER", "") or "somebody",
         )
-        if undeployed and (wrong := not_there(done, desk.store.deployments(to))):
+        if undeployed and (wrong := why_not_there(done, desk.store.deployments(to))):
             typer.echo(wrong, err=True)
             raise typer.Exit(NO)
         desk.store.record(done)
@@ -234,9 +234,6 @@ def show_matrix(
     html: Annotated[
         Path | None, typer.Option("--page", help="Write it as a page to look at, too.")
     ] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="As a pull request's comment has it.")
-    ] = False,
     repository: Repository = None,
     store: StorePlace = None,
     data: Data = None,
@@ -247,14 +244,12 @@ def show_matrix(
         desk = ReleaseDesk.at(repository, store)
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         there = [desk.environment(name, None, Folder.at(data)) for name in names]
-        found = matrix.of(desk.history, desk.store, desk.history.sha(version), there)
+        found = matrix.matrix_of(desk.history, desk.store, desk.history.sha(version), there)
         if html is not None:
             html.write_text(page.html(found))
             progress(f"written: {html}")
     if as_json:
         print_json(found)
-    elif markdown:
-        typer.echo(matrix.markdown(found))
     else:
         matrix.show(found)
 
@@ -267,7 +262,7 @@ def make_key(
     if file.exists():
         raise typer.BadParameter(f"{file} is there already")
     with cannot_say():
-        typer.echo(signatures.make(file))
+        typer.echo(signatures.make_key(file))
 
 
 @app.command()
@@ -277,7 +272,7 @@ def verdicts(
     """Show what the gate said, oldest first; exit 1 if one is not as it was signed."""
     with cannot_say():
         kept = ReleaseDesk.at(repository, store).store.verdicts()
-    read = [(each, signatures.checked(each)) for each in kept]
+    read = [(each, signatures.verified_verdict(each)) for each in kept]
     if as_json:
         print_json(
             [

@@ -70,8 +70,8 @@ def review(
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         others = [desk.environment(name, None, Folder.at(data)) for name in names]
         environments = [whole(desk.history, base, old), *(each for each in others if each.there)]
-        found = of(desk.history, desk.gate(run=run), old, new, environments)
-    text = shown(found)
+        found = review_of(desk.history, desk.gate(run=run), old, new, environments)
+    text = as_markdown(found)
     if markdown is not None:
         with markdown.open("a") as file:
             file.write(text + "\n")
@@ -88,7 +88,7 @@ def whole(history: GitHistory, base: str, sha: str) -> Environment:
     return Environment(f"all of {base}", there, [], seen=True)
 
 
-def of(
+def review_of(
     history: GitHistory, gate: Gate, old: str, new: str, environments: list[Environment]
 ) -> Review:
     first = [
@@ -167,7 +167,7 @@ def _interactions(history: GitHistory, sha: str) -> dict[tuple[str, str], dict[s
     }
 
 
-def shown(review: Review) -> str:
+def as_markdown(review: Review) -> str:
     """As Markdown: the answer first, then what says no, then what else there is to know."""
     head = {
         GateAnswer.YES: "nobody breaks",

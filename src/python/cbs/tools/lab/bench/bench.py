@@ -16,15 +16,15 @@ from rich.console import Console
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
 from cbs.tools.lab.bench import load, measured_bank, tpcb
-from cbs.tools.lab.bench.figures import Run, compared, drift, show
+from cbs.tools.lab.bench.figures import BenchRun, compared, drift, show
 from cbs.tools.lab.usage import cpu_seconds
 from cbs.tools.local import command_line, health, secrets, state
 from cbs.tools.local.command_line import CANNOT_SAY, NO, AsJson, Data, ends_with, print_json
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import ADMIN
 from cbs.tools.local.process import CannotStart
-from cbs.tools.local.public_api import NoAnswer, NoBank, Refused
-from cbs.tools.local.state import State
+from cbs.tools.local.public_api import NoAnswerFromBank, NoBank, RefusedByBank
+from cbs.tools.local.state import BankState
 
 WARM_UP_SECONDS = 2.0
 SECONDS_MAX, CLIENTS_MAX = 3_600, 1_024
@@ -36,7 +36,7 @@ class CannotBench(RuntimeError):
     """Something is missing for a measurement; the message says what."""
 
 
-UNMEASURED = (CannotBench, CannotStart, NoBank, NoAnswer, Refused, OSError)
+UNMEASURED = (CannotBench, CannotStart, NoBank, NoAnswerFromBank, RefusedByBank, OSError)
 
 
 Seconds = Annotated[int, typer.Option(min=1, max=SECONDS_MAX, help="Of each measurement.")]
@@ -67,7 +67,7 @@ def bench(
     raise typer.Exit(NO if any(run.refused for run in runs) else 0)
 
 
-def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> list[Run]:
+def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> list[BenchRun]:
     """All measurements, one after the other; raises CannotBench and what the bank raises."""
     running = state.ready(folder.state)
     if running is None:
@@ -106,16 +106,16 @@ def measure(folder: Folder, console: Console, *, seconds: int, clients: int) -> 
         for number, (title, job) in enumerate(jobs.items()):
             console.print(f"{title}: {clients} clients, {seconds} s")
             warm_up = msgspec.structs.replace(job, name=f"{name}-{number}w")
-            measured_bank.loaded(msgspec.structs.replace(warm_up, seconds=WARM_UP_SECONDS))
+            measured_bank.run_load(msgspec.structs.replace(warm_up, seconds=WARM_UP_SECONDS))
             job = msgspec.structs.replace(job, name=f"{name}-{number}")
             runs.append(_measured(title, job, folder, running))
         after = _tpcb("TPC-B after", url, passfile, running, console, seconds)
     return compared(runs, before, after)
 
 
-def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
+def _measured(title: str, job: load.Job, folder: Folder, running: BankState) -> BenchRun:
     before, batches_before = cpu_seconds(running), _batches(running)
-    found = measured_bank.loaded(job)
+    found = measured_bank.run_load(job)
     after, batches_after = cpu_seconds(running), _batches(running)
     if not found.requests:
         raise CannotBench(f"{title}: nothing was done, {found.refused}")
@@ -125,7 +125,7 @@ def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
     spent = {part: after[part] - before[part] for part in before} | {"load": found.cpu_seconds}
     count = batches_after["count"] - batches_before["count"]
     requests = batches_after["sum"] - batches_before["sum"]
-    return Run(
+    return BenchRun(
         name=title,
         clients=job.clients,
         requests=found.requests,
@@ -138,7 +138,7 @@ def _measured(title: str, job: load.Job, folder: Folder, running: State) -> Run:
     )
 
 
-def _batches(running: State) -> dict[str, float]:
+def _batches(running: BankState) -> dict[str, float]:
     """How many batches the ledger has decided, and of how many orders together."""
     port = next(part.port for part in running.programs if part.name == "ledger")
     _, said = health.get(port, "/metrics", seconds=5)
@@ -147,14 +147,14 @@ def _batches(running: State) -> dict[str, float]:
 
 
 def _tpcb(
-    title: str, url: str, passfile: Path, running: State, console: Console, seconds: int
-) -> Run:
+    title: str, url: str, passfile: Path, running: BankState, console: Console, seconds: int
+) -> BenchRun:
     console.print(f"{title}: {tpcb.CLIENTS} clients, {seconds} s")
     before = cpu_seconds(running)["postgres"]
     rate, latency = tpcb.run(url, passfile, seconds=seconds)
     spent = cpu_seconds(running)["postgres"] - before
     requests = round(rate * seconds)
-    return Run(
+    return BenchRun(
         name=title,
         clients=tpcb.CLIENTS,
         requests=requests,

@@ -8,7 +8,7 @@ from cbs.tools.local.command_line import print_table
 DRIFT_MAX = 1.25
 
 
-class Run(msgspec.Struct, kw_only=True):
+class BenchRun(msgspec.Struct, kw_only=True):
     """`cpu_us` is CPU time per request in each process, in microseconds; `load` is the load's own.
     `ratio` is to TPC-B's mean rate before and after."""
 
@@ -25,7 +25,7 @@ class Run(msgspec.Struct, kw_only=True):
     cpu_us: dict[str, int] = {}
 
 
-def compared(runs: list[Run], before: Run, after: Run) -> list[Run]:
+def compared(runs: list[BenchRun], before: BenchRun, after: BenchRun) -> list[BenchRun]:
     """All runs in the order in which they were made, as ratios to the mean of the two."""
     rate = (before.per_second + after.per_second) / 2
     for run in (before, *runs, after):
@@ -33,7 +33,7 @@ def compared(runs: list[Run], before: Run, after: Run) -> list[Run]:
     return [before, *runs, after]
 
 
-def drift(runs: list[Run]) -> str:
+def drift(runs: list[BenchRun]) -> str:
     """A warning when the machine was not the same from the first run to the last, else empty."""
     first, last = runs[0].per_second, runs[-1].per_second
     if max(first, last) <= DRIFT_MAX * min(first, last):
@@ -44,7 +44,7 @@ def drift(runs: list[Run]) -> str:
     )
 
 
-def show(runs: list[Run]) -> None:
+def show(runs: list[BenchRun]) -> None:
     speed = Table("", "clients", "a second", "TPC-B=1", "p50 ms", "p99 ms", "batch", "refused")
     parts = list(dict.fromkeys(part for run in runs for part in run.cpu_us))
     cost = Table("CPU µs", *parts, "all", padding=(0, 0))

@@ -64,7 +64,7 @@ class Measured(msgspec.Struct, kw_only=True):
 
 
 @dataclass(slots=True)
-class Tally:
+class LoadCounts:
     milliseconds: "array[float]" = field(default_factory=lambda: array("d"))
     refused: dict[str, int] = field(default_factory=dict)
     without_retry_after: int = 0
@@ -84,13 +84,13 @@ def pairs(accounts: list[str]) -> Iterator[tuple[str, str]]:
     return (tuple(chance.sample(accounts, 2)) for _ in itertools.count())  # type: ignore[misc]
 
 
-class Customer(asyncio.Protocol):
+class LoadClient(asyncio.Protocol):
     """One kept-alive connection with one request under way, until `until`.
 
     It is rude: refused, it asks for the next thing at once, whatever Retry-After says.
     """
 
-    def __init__(self, requests: Iterator[bytes], tally: Tally, until: float) -> None:
+    def __init__(self, requests: Iterator[bytes], tally: LoadCounts, until: float) -> None:
         self.requests, self.tally, self.until = requests, tally, until
         self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
@@ -148,14 +148,14 @@ def http_requests(job: Job) -> Iterator[bytes]:
         yield (head % (job.name, number, len(wanted), wanted)).encode()
 
 
-async def over_http(job: Job, tally: Tally) -> None:
+async def over_http(job: Job, tally: LoadCounts) -> None:
     place, loop = urlsplit(job.http_url), asyncio.get_running_loop()
     assert place.hostname and place.port, job.http_url
     host, port = place.hostname, place.port
     requests, until = http_requests(job), time.perf_counter() + job.seconds
 
-    def customer() -> Customer:
-        return Customer(requests, tally, until)
+    def customer() -> LoadClient:
+        return LoadClient(requests, tally, until)
 
     connected = await asyncio.gather(
         *(loop.create_connection(customer, host, port) for _ in range(job.clients))
@@ -180,7 +180,7 @@ def bus_requests(job: Job) -> Iterator[bytes]:
         yield encode(call)
 
 
-async def over_nats(job: Job, tally: Tally) -> None:
+async def over_nats(job: Job, tally: LoadCounts) -> None:
     client = await nats.connect(
         servers(job.nats_url),
         nkeys_seed=job.nkey_file or None,
@@ -194,7 +194,9 @@ async def over_nats(job: Job, tally: Tally) -> None:
         await client.close()
 
 
-async def _caller(client: Client, requests: Iterator[bytes], tally: Tally, until: float) -> None:
+async def _caller(
+    client: Client, requests: Iterator[bytes], tally: LoadCounts, until: float
+) -> None:
     while (began := time.perf_counter()) < until:
         try:
             reply = await client.request(f"cbs.{POST}", next(requests), timeout=ANSWER_SECONDS_MAX)
@@ -207,9 +209,9 @@ async def _caller(client: Client, requests: Iterator[bytes], tally: Tally, until
             tally.add(began, "")
 
 
-async def measured(job: Job) -> Measured:
+async def run_load(job: Job) -> Measured:
     """Raises what went wrong in the load itself: a figure would be a wrong one."""
-    tally, began = Tally(), time.perf_counter()
+    tally, began = LoadCounts(), time.perf_counter()
     bugs: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, bug: bugs.append(bug))
     await (over_nats if job.nats_url else over_http)(job, tally)
@@ -236,7 +238,7 @@ def quantile(ordered: list[float], share: float) -> float:
 
 def main() -> None:
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(measured(job))))
+    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(run_load(job))))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from cbs.tools.lab.demo.workers import each
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import output_of
 from cbs.tools.local.public_api import PublicApi
-from cbs.tools.local.scratch_bank import brought_up, scratch_folder
+from cbs.tools.local.scratch_bank import bank_up, scratch_folder
 
 ACCOUNTS, OPENERS_AT_ONCE = 256, 16
 DEPOSIT_MINOR, PRODUCT = 10_000_000, "CURRENT-INR"
@@ -39,7 +39,7 @@ def bank(data: Path | None, console: Console) -> Iterator[Folder]:
     up = [sys.executable, "-P", "-m", "cbs.tools.local", "up", "--data", str(folder.root)]
     own = [f"--unset={name}" for name in EXTERNAL]
     try:
-        with brought_up(folder, ["env", *own, *up]):
+        with bank_up(folder, ["env", *own, *up]):
             yield folder
     finally:
         shutil.rmtree(place)
@@ -65,7 +65,7 @@ async def accounts(folder: Folder, name: str) -> list[str]:
     return sorted(numbers)
 
 
-def loaded(job: load.Job) -> load.Measured:
+def run_load(job: load.Job) -> load.Measured:
     """Raises OSError when the load's process fails."""
     said = output_of(
         [sys.executable, "-P", "-m", "cbs.tools.lab.bench.load"],

@@ -23,7 +23,7 @@ from cbs.tools.lab.bench.load import TOO_MUCH, quantile
 from cbs.tools.lab.demo.onboarding import account_of
 from cbs.tools.lab.demo.people import people
 from cbs.tools.lab.demo.trade import registration
-from cbs.tools.local.public_api import NoAnswer, PublicApi, Refused, Reply
+from cbs.tools.local.public_api import ApiReply, NoAnswerFromBank, PublicApi, RefusedByBank
 
 WEIGHTS = {"transfer": 70, "deposit": 8, "balance": 12, "list": 9.8, "opening": 0.2}
 AMOUNT_MINOR, PRODUCT, UNDER_WAY_MAX = (1, 500), "SAVINGS-INR", 1_024
@@ -77,10 +77,10 @@ class Traffic:
 
     async def one(self, due: float) -> None:
         (kind,) = self.random.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))
-        ask: Callable[[str], Awaitable[Reply]] = getattr(self, f"_{kind}")
+        ask: Callable[[str], Awaitable[ApiReply]] = getattr(self, f"_{kind}")
         try:
             reply = await ask(f"{self.job.name}-{next(self.numbers)}")
-        except (OSError, TimeoutError, NoAnswer) as error:
+        except (OSError, TimeoutError, NoAnswerFromBank) as error:
             self.refused[type(error).__name__] += 1
             return
         if reply.status in DONE:
@@ -90,32 +90,32 @@ class Traffic:
         if reply.status in TOO_MUCH and not reply.retry_after:
             self.without_retry_after += 1
 
-    async def _transfer(self, key: str) -> Reply:
+    async def _transfer(self, key: str) -> ApiReply:
         payer, payee = self.random.sample(self.job.accounts, 2)
         body = {"remitter_account": payer, "beneficiary_account": payee}
         return await self._pay("transfers", body, key)
 
-    async def _deposit(self, key: str) -> Reply:
+    async def _deposit(self, key: str) -> ApiReply:
         return await self._pay("deposits", {"account": self._account}, key)
 
-    async def _pay(self, what: str, body: dict[str, str], key: str) -> Reply:
+    async def _pay(self, what: str, body: dict[str, str], key: str) -> ApiReply:
         amount = self.random.randint(*AMOUNT_MINOR)
         whole = {**body, "amount_minor": amount, "currency": "INR", "narrative": "soak"}
         return await self.api.once("POST", f"/v1/payments/{what}", whole, key=key)
 
-    async def _balance(self, _: str) -> Reply:
+    async def _balance(self, _: str) -> ApiReply:
         return await self.api.once("GET", f"/v1/accounts/by-number/{self._account}")
 
-    async def _list(self, _: str) -> Reply:
+    async def _list(self, _: str) -> ApiReply:
         return await self.api.once("GET", f"/v1/payments/transfers?account={self._account}")
 
-    async def _opening(self, key: str) -> Reply:
+    async def _opening(self, key: str) -> ApiReply:
         somebody = next(iter(people(key)))
         try:
             await account_of(self.api, registration(somebody), product=PRODUCT, key=key)
-        except Refused as refusal:
-            return Reply(refusal.status, b"", b"1")
-        return Reply(201, b"")
+        except RefusedByBank as refusal:
+            return ApiReply(refusal.status, b"", b"1")
+        return ApiReply(201, b"")
 
     @property
     def _account(self) -> str:
@@ -164,13 +164,13 @@ async def opened(traffic: Traffic, until: float) -> None:
         await asyncio.wait(under_way, timeout=LAST_SECONDS_MAX)
 
 
-async def told(traffic: Traffic) -> None:
+async def report_windows(traffic: Traffic) -> None:
     while True:
         await asyncio.sleep(traffic.job.window_seconds)
-        tell(traffic.window())
+        report(traffic.window())
 
 
-def tell(window: Window) -> None:
+def report(window: Window) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(window) + b"\n")
     sys.stdout.buffer.flush()
 
@@ -178,14 +178,14 @@ def tell(window: Window) -> None:
 async def run(job: Mix) -> None:
     api = PublicApi(job.http_url, job.token, UNDER_WAY_MAX)
     traffic = Traffic(job, api)
-    telling = asyncio.create_task(told(traffic))
+    telling = asyncio.create_task(report_windows(traffic))
     try:
         until = traffic.began + job.seconds
         await (opened(traffic, until) if job.rate else closed(traffic, until))
     finally:
         telling.cancel()
         api.close()
-    tell(traffic.window())
+    report(traffic.window())
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from cbs.tools.local.command_line import (
 )
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart
-from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.tools.local.public_api import NoAnswerFromBank, NoBank, PublicApi, RefusedByBank
 from cbs.tools.local.waiting import until
 from cbs.tools.ops.verify import verify
 
@@ -48,7 +48,7 @@ LIMITS = {
     "orders": admission.IN_FLIGHT_MAX + bus.IN_FLIGHT_MAX,
 }
 UNMEASURED = (
-    *(CannotStart, CannotSay, NoBank, NoAnswer, Refused, OSError),
+    *(CannotStart, CannotSay, NoBank, NoAnswerFromBank, RefusedByBank, OSError),
     *(asyncpg.PostgresError, asyncpg.InterfaceError),
 )
 
@@ -161,7 +161,7 @@ class Trial:
             grown_mib=verdicts.growth(late),
             memory_mib_before=before.memory_mib,
             memory_mib_after=after.memory_mib,
-            queues_max=deepest(samples),
+            queues_max=deepest_queues(samples),
             broken=[
                 *verdicts.goodput(ratio),
                 *verdicts.answers(over),
@@ -171,7 +171,7 @@ class Trial:
                 *verdicts.memory(late),
                 *verdicts.recovery(recovery_seconds, left),
                 *verdicts.steadiness([before, after]),
-                *verdicts.invariants(await violated(self.folder)),
+                *verdicts.invariants(await broken_invariants(self.folder)),
             ],
             samples=samples,
         )
@@ -199,7 +199,7 @@ class Trial:
         job = msgspec.structs.replace(
             self.job, name=f"{self.job.name}-{self.runs}", clients=connections, seconds=seconds
         )
-        loading = asyncio.create_task(asyncio.to_thread(measured_bank.loaded, job))
+        loading = asyncio.create_task(asyncio.to_thread(measured_bank.run_load, job))
         samples, began = [], time.monotonic()
         while not (await asyncio.wait({loading}, timeout=SAMPLE_SECONDS))[0]:
             if (at := time.monotonic() - began) < seconds:
@@ -244,7 +244,7 @@ class Trial:
         return 1000 * (time.monotonic() - began) if reply.status == CREATED else float("inf")
 
 
-async def violated(folder: Folder) -> list[str]:
+async def broken_invariants(folder: Folder) -> list[str]:
     """The invariants that do not hold; raises CannotSay when one cannot be checked."""
     found = await verify.findings(verify.places_of(folder), say=lambda _: None, tell=lambda _: None)
     if unknown := [finding for finding in found if finding.outcome == "unknown"]:
@@ -252,7 +252,7 @@ async def violated(folder: Folder) -> list[str]:
     return [f"{f.service}: {f.promise}" for f in found if f.outcome == "violated"]
 
 
-def deepest(samples: list[Sample]) -> dict[str, int]:
+def deepest_queues(samples: list[Sample]) -> dict[str, int]:
     """The most that each queue held, and that each listener was behind."""
     found: dict[str, int] = {}
     for sample in samples:

@@ -19,7 +19,7 @@ from cbs.platform.invariants import CannotSay
 from cbs.tools.lab.usage import children_of, memory_mib
 from cbs.tools.local import health, state
 from cbs.tools.local.folder import Folder
-from cbs.tools.local.state import State
+from cbs.tools.local.state import BankState
 from cbs.tools.local.waiting import until
 from cbs.tools.ops.verify.snapshots import HEAD, READ_ONLY
 from cbs.tools.ops.verify.verify import places_of
@@ -131,7 +131,7 @@ class Observer:
         return round(size / 2**20, 1)
 
 
-def _queues(running: State) -> dict[str, int]:
+def _queues(running: BankState) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in running.programs:
         if part.name in SERVICES:
@@ -141,7 +141,7 @@ def _queues(running: State) -> dict[str, int]:
     return found
 
 
-def _memory_mib(running: State) -> dict[str, float]:
+def _memory_mib(running: BankState) -> dict[str, float]:
     return {
         part.name: round(
             sum(memory_mib(pid, "RssAnon") for pid in (part.pid, *children_of(part.pid))), 1

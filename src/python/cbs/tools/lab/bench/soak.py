@@ -17,7 +17,7 @@ from rich.console import Console
 from cbs.platform.invariants import CannotSay
 from cbs.tools.lab.bench import measured_bank, verdicts
 from cbs.tools.lab.bench.mix import Mix, Window
-from cbs.tools.lab.bench.overload import LIMITS, UNMEASURED, deepest, violated
+from cbs.tools.lab.bench.overload import LIMITS, UNMEASURED, broken_invariants, deepest_queues
 from cbs.tools.lab.bench.page import page
 from cbs.tools.lab.bench.samples import Observer, Sample
 from cbs.tools.lab.bench.verdicts import Broken, Met
@@ -72,7 +72,7 @@ def soak(
     """
     console = command_line.console(as_json=as_json)
     with ends_with(CANNOT_SAY, *UNMEASURED), measured_bank.bank(data, console) as folder:
-        found = asyncio.run(soaked(folder, console, minutes, share))
+        found = asyncio.run(soak_bank(folder, console, minutes, share))
     if as_json:
         print_json(found)
     if to_page is not None:
@@ -81,7 +81,7 @@ def soak(
     raise typer.Exit(NO if found.broken else DONE)
 
 
-async def soaked(folder: Folder, console: Console, minutes: float, share: float) -> Soak:
+async def soak_bank(folder: Folder, console: Console, minutes: float, share: float) -> Soak:
     api = PublicApi.of(folder, measured_bank.USER)
     api.close()
     running = state.read(folder.state)
@@ -119,14 +119,14 @@ class Tub:
         windows: list[Window] = []
         samples: list[Sample] = []
         job = msgspec.structs.replace(self.job, rate=rate)
-        async for window in told(job):
+        async for window in windows_of(job):
             windows.append(window)
             samples.append(await self.observer.look(window.at_seconds, disk=True))
             self.console.print(line(window, samples[-1]))
         ended = time.monotonic()
         left = await self.observer.at_rest(REST_SECONDS_MAX)
         rest_seconds = round(time.monotonic() - ended, 1)
-        met = together(windows, samples)
+        met = sum_of(windows, samples)
         grown = 2**20 * (samples[-1].disk_mib - before.disk_mib)
         return Soak(
             minutes=round(job.seconds / 60, 2),
@@ -136,7 +136,7 @@ class Tub:
             windows=windows,
             samples=samples,
             grown_mib=verdicts.growth(samples),
-            queues_max=deepest(samples),
+            queues_max=deepest_queues(samples),
             bytes_per_done=round(grown / max(met.done, 1)),
             rest_seconds=rest_seconds,
             broken=[
@@ -147,7 +147,7 @@ class Tub:
                 *verdicts.memory(samples),
                 *verdicts.rest(left),
                 *verdicts.steadiness([before, samples[-1]]),
-                *verdicts.invariants(await violated(self.folder)),
+                *verdicts.invariants(await broken_invariants(self.folder)),
             ],
         )
 
@@ -162,7 +162,7 @@ class Tub:
                 seconds=seconds,
                 window_seconds=2 * seconds,
             )
-            windows = [window async for window in told(job)]
+            windows = [window async for window in windows_of(job)]
             found.append(round(sum(window.done for window in windows) / seconds, 1))
             self.console.print(f"{clients:5} clients  {found[-1]:,.0f}/s")
             await self.observer.at_rest(REST_SECONDS_MAX)
@@ -171,7 +171,7 @@ class Tub:
         return peak
 
 
-async def told(job: Mix) -> AsyncIterator[Window]:
+async def windows_of(job: Mix) -> AsyncIterator[Window]:
     """What the load says of each window, while it runs; raises CannotSay if it fails."""
     process = await asyncio.create_subprocess_exec(
         *mortal([sys.executable, "-P", "-m", "cbs.tools.lab.bench.mix"]),
@@ -193,7 +193,7 @@ async def told(job: Mix) -> AsyncIterator[Window]:
             await process.wait()
 
 
-def together(windows: list[Window], samples: list[Sample]) -> Met:
+def sum_of(windows: list[Window], samples: list[Sample]) -> Met:
     """All windows as one load; its latencies are those of the worst window."""
     seconds, done = sum(window.seconds for window in windows), sum(w.done for w in windows)
     refused: Counter[str] = Counter()

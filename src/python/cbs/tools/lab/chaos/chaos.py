@@ -13,10 +13,10 @@ import uvloop
 from rich.console import Console
 
 from cbs.tools.lab.chaos import convergence, faults, outcome, population, resolve_unanswered
-from cbs.tools.lab.chaos.client import Client, Holder
+from cbs.tools.lab.chaos.client import ChaosClient, Holder
 from cbs.tools.lab.chaos.convergence import Convergence
 from cbs.tools.lab.chaos.nemesis import CannotBreak, Nemesis
-from cbs.tools.lab.chaos.outcome import Outcome
+from cbs.tools.lab.chaos.outcome import ChaosOutcome
 from cbs.tools.lab.chaos.records import Records, Violation
 from cbs.tools.lab.chaos.resolve_unanswered import Settlement
 from cbs.tools.lab.chaos.target_bank import TargetBank, evidence, target
@@ -146,7 +146,7 @@ class Chaos:
     def folder(self) -> Folder:
         return self.target.folder
 
-    async def run(self) -> Outcome:
+    async def run(self) -> ChaosOutcome:
         api = PublicApi.of(self.folder, USER, at_once_max=2 * self.size)
         api.url = f"http://127.0.0.1:{self.target.links.ports['clients edge']}"
         telling = asyncio.create_task(self._tell())
@@ -156,7 +156,7 @@ class Chaos:
             telling.cancel()
             api.close()
 
-    async def _run(self, api: PublicApi) -> Outcome:
+    async def _run(self, api: PublicApi) -> ChaosOutcome:
         name = f"chaos-{self.seed}"
         holders = await population.populate(api, self.records, name=name, size=self.size)
         settlement = Settlement(
@@ -176,15 +176,15 @@ class Chaos:
                 await self._verify()
             if over or self._is_broken:
                 break
-        self.records.violations += convergence.grown(before, after)
+        self.records.violations += convergence.memory_violations(before, after)
         return self._outcome(settlement, before, after)
 
     def _outcome(
         self, settlement: Settlement, before: dict[str, int], after: dict[str, int]
-    ) -> Outcome:
+    ) -> ChaosOutcome:
         tried = {what.partition(" ")[0] for what in self.nemesis.done}
         untried = dict.fromkeys((kind for kind in self.kinds if kind not in tried), NO_TIME)
-        return Outcome(
+        return ChaosOutcome(
             seed=self.seed,
             seconds=round(time.monotonic() - self.began, 1),
             faults=dict(self.nemesis.done),
@@ -205,9 +205,9 @@ class Chaos:
             verify=self.found,
         )
 
-    def _clients(self, api: PublicApi, holders: list[Holder]) -> list[Client]:
+    def _clients(self, api: PublicApi, holders: list[Holder]) -> list[ChaosClient]:
         return [
-            Client(
+            ChaosClient(
                 name=f"chaos-{self.seed}-{place}",
                 api=api,
                 records=self.records,
@@ -219,12 +219,12 @@ class Chaos:
             for place, holder in enumerate(holders)
         ]
 
-    async def _calm(self, clients: list[Client]) -> None:
+    async def _calm(self, clients: list[ChaosClient]) -> None:
         """Traffic without trouble, for memory to be what it is in use."""
         await self._round([], clients)
         self.convergence.clear()
 
-    async def _round(self, planned: list[faults.Fault], clients: list[Client]) -> None:
+    async def _round(self, planned: list[faults.PlannedFault], clients: list[ChaosClient]) -> None:
         """Traffic and trouble together; returns when both have ended and the bank is at rest."""
         self.enough.clear()
         asking = asyncio.gather(*(client.run() for client in clients))
@@ -242,7 +242,7 @@ class Chaos:
         finally:
             asking.cancel()
 
-    async def _break(self, planned: list[faults.Fault]) -> None:
+    async def _break(self, planned: list[faults.PlannedFault]) -> None:
         try:
             for fault in planned:
                 if self._is_over:

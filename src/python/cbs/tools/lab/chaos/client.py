@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from cbs.kernel.account_number import account_number
-from cbs.tools.lab.chaos.records import CASH, FREEZE, OPENING, UNFREEZE, Asked, Records
+from cbs.tools.lab.chaos.records import CASH, FREEZE, OPENING, UNFREEZE, Records, RequestRecord
 from cbs.tools.local.public_api import PublicApi
 
 CURRENCY, PRODUCT = "INR", "SAVINGS-INR"
@@ -42,7 +42,7 @@ class Holder(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class Client:
+class ChaosClient:
     """The only one to freeze and unfreeze the account `own`, and to open others for its holder."""
 
     name: str
@@ -55,8 +55,8 @@ class Client:
     frozen: bool = False
     openings: int = 0
     count: int = 0
-    _change: Asked | None = None
-    _choices: Mapping[str, Callable[[], Asked]] = field(init=False)
+    _change: RequestRecord | None = None
+    _choices: Mapping[str, Callable[[], RequestRecord]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._choices = {
@@ -78,7 +78,7 @@ class Client:
             await self._until_told(asked)
             await asyncio.sleep(self.random.uniform(0, THINK_SECONDS_MAX))
 
-    def _next(self) -> Asked:
+    def _next(self) -> RequestRecord:
         # It may have been answered only after the trouble.
         if self._change is not None and self._change.accepted:
             self.frozen = self._change.kind == FREEZE
@@ -87,7 +87,7 @@ class Client:
         (what,) = self.random.choices(list(WHAT), weights=list(WHAT.values()))
         return self._choices[what]()
 
-    async def _until_told(self, asked: Asked) -> None:
+    async def _until_told(self, asked: RequestRecord) -> None:
         asked.began = asyncio.get_running_loop().time()
         if asked.moves and self.random.random() < TWICE_AT_ONCE:
             await asyncio.gather(*(once(self.api, self.records, asked) for _ in range(2)))
@@ -103,27 +103,27 @@ class Client:
     def _amount(self) -> int:
         return self.random.randint(*PAYMENT_MINOR)
 
-    def _transfer(self, amount_minor: int, *, to: str = "") -> Asked:
+    def _transfer(self, amount_minor: int, *, to: str = "") -> RequestRecord:
         remitter = self.random.choice(self.numbers)
         while not to or to == remitter:
             to = self.random.choice(self.numbers)
         return self._paid(remitter, to, amount_minor)
 
-    def _to_itself(self) -> Asked:
+    def _to_itself(self) -> RequestRecord:
         return self._paid(self.own.number, self.own.number, self._amount())
 
-    def _paid(self, remitter: str, beneficiary: str, amount_minor: int) -> Asked:
+    def _paid(self, remitter: str, beneficiary: str, amount_minor: int) -> RequestRecord:
         body = {"remitter_account": remitter, "beneficiary_account": beneficiary}
         moves = ((remitter, -amount_minor), (beneficiary, amount_minor))
         return self._money("transfer", body, amount_minor, moves)
 
-    def _cash(self, kind: str, amount_minor: int) -> Asked:
+    def _cash(self, kind: str, amount_minor: int) -> RequestRecord:
         account = self.random.choice(self.numbers)
         signed = amount_minor if kind == "deposit" else -amount_minor
         moves = ((CASH, -signed), (account, signed))
         return self._money(kind, {"account": account}, amount_minor, moves)
 
-    def _too_much(self) -> Asked:
+    def _too_much(self) -> RequestRecord:
         if self.random.random() < 0.5:
             return self._transfer(TOO_MUCH_MINOR)
         return self._cash("withdrawal", TOO_MUCH_MINOR)
@@ -134,29 +134,31 @@ class Client:
         body: Mapping[str, Any],
         amount_minor: int,
         moves: tuple[tuple[str, int], ...],
-    ) -> Asked:
+    ) -> RequestRecord:
         whole = {**body, "amount_minor": amount_minor, "currency": CURRENCY}
         path = f"/v1/payments/{kind}s"
-        return Asked(key=self._key(), kind=kind, path=path, body=whole, moves=moves)
+        return RequestRecord(key=self._key(), kind=kind, path=path, body=whole, moves=moves)
 
-    def _freeze(self) -> Asked:
+    def _freeze(self) -> RequestRecord:
         kind = UNFREEZE if self.frozen else FREEZE
         body = {"reason": "chaos"} | ({} if self.frozen else {"scope": "all"})
         path = f"/v1/accounts/{self.own.account_id}/{kind}"
         about = self.own.number
-        self._change = Asked(key=self._key(), kind=kind, path=path, body=body, about=about)
+        self._change = RequestRecord(key=self._key(), kind=kind, path=path, body=body, about=about)
         return self._change
 
-    def _opening(self) -> Asked:
+    def _opening(self) -> RequestRecord:
         if self.openings == OPENINGS_MAX:
             return self._transfer(self._amount())
         self.openings += 1
         body = {"customer_id": self.own.customer_id, "product": PRODUCT}
         about = self.own.customer_id
-        return Asked(key=self._key(), kind=OPENING, path="/v1/accounts", body=body, about=about)
+        return RequestRecord(
+            key=self._key(), kind=OPENING, path="/v1/accounts", body=body, about=about
+        )
 
 
-async def once(api: PublicApi, records: Records, asked: Asked) -> bool:
+async def once(api: PublicApi, records: Records, asked: RequestRecord) -> bool:
     """Ask one time, and note what is said; False if that does not tell what became of it."""
     asked.tries += 1
     try:

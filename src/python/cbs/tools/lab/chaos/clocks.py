@@ -10,7 +10,7 @@ from pathlib import Path
 from cbs.bank import SERVICES
 from cbs.tools.lab.chaos import moved_clock
 from cbs.tools.lab.chaos.moved_clock import CLOCKS, OFFSET
-from cbs.tools.local.plan import Plan
+from cbs.tools.local.plan import StartPlan
 
 CODE = "code"
 NANOSECONDS = 1_000_000_000
@@ -36,7 +36,7 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClockedPlan(Plan):
+class ClockedPlan(StartPlan):
     """Runs the very same services, from source or PEX, with clocks that can be moved."""
 
     clocks: Clocks
@@ -44,11 +44,11 @@ class ClockedPlan(Plan):
     def argv(self, service: str, verb: str) -> list[str]:
         if self.dist is None:
             return [sys.executable, "-P", "-m", moved_clock.__name__, service, verb]
-        *program, _ = Plan.argv(self, service, verb)
+        *program, _ = StartPlan.argv(self, service, verb)
         return [*program, service, verb]
 
     def environment(self, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-        given = Plan.environment(self, environ) | {CLOCKS: str(self.clocks.folder)}
+        given = StartPlan.environment(self, environ) | {CLOCKS: str(self.clocks.folder)}
         if self.dist is None:
             return given
         code = str(self.clocks.folder / CODE)

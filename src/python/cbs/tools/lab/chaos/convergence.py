@@ -122,7 +122,7 @@ def memory_mib(folder: Folder) -> dict[str, int]:
     return {name: int(mib) for name, mib in found.items() if mib}
 
 
-def grown(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[Violation]:
+def memory_violations(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[Violation]:
     """Parts that did not give back the memory they took. All MiB, and both times at rest."""
     for part, mib in after.items():
         due = max(GREW_TIMES * before.get(part, 0), before.get(part, 0) + GREW_MIB)

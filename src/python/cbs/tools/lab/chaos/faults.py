@@ -37,7 +37,7 @@ EACH_ROUND = {SEVER: 4, STALL: 2, SLOW: 4, UNSAID: 2, CLOCK: 1, CUT: 1}
 MOVED_SECONDS = (90.0, 3_600.0 * 7, 3_600.0 * 50)
 
 
-class Fault(NamedTuple):
+class PlannedFault(NamedTuple):
     """`measure` is seconds: how long it lasts, how slow it is, or how far a clock is moved."""
 
     after_seconds: float
@@ -49,7 +49,7 @@ class Fault(NamedTuple):
 T = TypeVar("T")
 
 
-def rounds(seed: int, only: Collection[str] = KINDS) -> Iterator[list[Fault]]:
+def rounds(seed: int, only: Collection[str] = KINDS) -> Iterator[list[PlannedFault]]:
     """Endlessly. What is worse than a kill takes turns, a round each."""
     random = Random(f"faults-{seed}")
     parts = {kind: _turns(random, _candidates(kind)) for kind in EACH_ROUND}
@@ -82,7 +82,7 @@ def _turns(random: Random, candidates: Sequence[T]) -> Iterator[T]:
     return cycle(random.sample(candidates, len(candidates)))
 
 
-def _fault(random: Random, kind: str, part: str) -> Fault:
+def _fault(random: Random, kind: str, part: str) -> PlannedFault:
     short = kind in (SEVER, STALL, SLOW, UNSAID, CLOCK)
     after = random.uniform(*(SHORT_PAUSE_SECONDS if short else PAUSE_SECONDS))
     measure = {
@@ -93,4 +93,4 @@ def _fault(random: Random, kind: str, part: str) -> Fault:
         SLOW: random.uniform(*SLOW_SECONDS),
         CLOCK: random.choice(MOVED_SECONDS) * random.choice((1, -1)),
     }
-    return Fault(after, kind, part, measure.get(kind, 0))
+    return PlannedFault(after, kind, part, measure.get(kind, 0))

@@ -24,7 +24,7 @@ from cbs.tools.lab.chaos.faults import (
     STALL,
     STOP,
     UNSAID,
-    Fault,
+    PlannedFault,
 )
 from cbs.tools.lab.chaos.target_bank import TargetBank
 from cbs.tools.lab.usage import children_of
@@ -61,7 +61,7 @@ class Nemesis:
     def folder(self) -> Folder:
         return self.target.folder
 
-    async def __call__(self, fault: Fault) -> None:
+    async def __call__(self, fault: PlannedFault) -> None:
         """Returns when it is done, or when it has begun if it lasts. Raises CannotBreak."""
         await asyncio.sleep(fault.after_seconds)
         at_once = {KILL: self._kill, LOSE: self._lose, CUT: self._cut}
@@ -83,7 +83,7 @@ class Nemesis:
             await asyncio.gather(*self._lasting, return_exceptions=True)
             self._lasting.clear()
 
-    def _did(self, fault: Fault) -> None:
+    def _did(self, fault: PlannedFault) -> None:
         self.done[f"{fault.kind} {fault.part}"] += 1
         self.say(f"{fault.kind} {fault.part} {fault.measure or ''}")
         # Beside the evidence, for who looks for the cause.
@@ -93,7 +93,7 @@ class Nemesis:
     async def _kill(self, part: str) -> None:
         _send(await self._pid(part), signal.SIGKILL)
 
-    async def _between(self, fault: Fault) -> None:
+    async def _between(self, fault: PlannedFault) -> None:
         """Reset connections, let nothing through, or slow it all down."""
         links = self.target.links
         link = links.by_name[fault.part]
@@ -109,7 +109,7 @@ class Nemesis:
         finally:
             links.set(change, good)
 
-    async def _unsaid(self, fault: Fault) -> None:
+    async def _unsaid(self, fault: PlannedFault) -> None:
         """Lose the answer of the next COMMIT, if there is one soon."""
         links = self.target.links
         link = links.by_name[f"{fault.part} postgres"]
@@ -125,7 +125,7 @@ class Nemesis:
         finally:
             links.set(link.take_commit, False)
 
-    async def _clock(self, fault: Fault) -> None:
+    async def _clock(self, fault: PlannedFault) -> None:
         clocks = self.target.clocks
         clocks.move(fault.part, fault.measure)
         self._did(fault)
@@ -134,7 +134,7 @@ class Nemesis:
         finally:
             clocks.move(fault.part, 0)
 
-    async def _full(self, fault: Fault) -> None:
+    async def _full(self, fault: PlannedFault) -> None:
         disk = disks_of(self.folder.root)[fault.part]
         if not disk.is_mounted:
             self.untried[FULL] = NO_DISKS
@@ -160,7 +160,7 @@ class Nemesis:
             return pid
         raise CannotBreak(f"{part} did not come back in {STARTED_SECONDS_MAX:.0f} s")
 
-    async def _stop(self, fault: Fault) -> None:
+    async def _stop(self, fault: PlannedFault) -> None:
         """Let a part stand still, holding all it holds, and go on as if nothing had been."""
         pid = await self._pid(fault.part)
         _send(pid, signal.SIGSTOP)

@@ -17,7 +17,7 @@ VIOLATIONS_SHOWN_MAX, WAITED_SHOWN_MAX = 5, 5
 AFTER = {"": "usual faults", LOSE: "NATS's data lost", FULL: "full disks"}
 
 
-class Outcome(msgspec.Struct, kw_only=True):
+class ChaosOutcome(msgspec.Struct, kw_only=True):
     """`faults` count as `kill ledger`, and `untried` says why a kind was not. `silences` are tries
     without an answer, by the reason. `convergence` has one figure a round; `verify` is of the last
     one."""
@@ -50,12 +50,12 @@ class Outcome(msgspec.Struct, kw_only=True):
         return any(finding.outcome == "unknown" for finding in self.verify)
 
 
-def show(outcome: Outcome, console: Console) -> None:
+def show(outcome: ChaosOutcome, console: Console) -> None:
     for text in lines(outcome):
         console.print(text)
 
 
-def lines(outcome: Outcome) -> list[str]:
+def lines(outcome: ChaosOutcome) -> list[str]:
     requests, resolved = outcome.requests, outcome.resolved
     left_open = resolved.was_answered + resolved.under_way + resolved.had_no_effect
     holding = sum(finding.outcome == "holds" for finding in outcome.verify)
@@ -119,7 +119,7 @@ def _of_kind(faults: dict[str, int], kind: str) -> dict[str, int]:
     return {part: faults[f"{kind} {part}"] for found, _, part in each if found == kind}
 
 
-def _memory(outcome: Outcome) -> str:
+def _memory(outcome: ChaosOutcome) -> str:
     before = outcome.memory_mib_before
     each = outcome.memory_mib_after.items()
     return ", ".join(f"{part} {before.get(part, 0)}->{after}" for part, after in each)

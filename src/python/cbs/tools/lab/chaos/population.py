@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from cbs.tools.lab.chaos.client import CURRENCY, PRODUCT, Holder
-from cbs.tools.lab.chaos.records import CASH, Asked, Records
+from cbs.tools.lab.chaos.records import CASH, Records, RequestRecord
 from cbs.tools.lab.demo.onboarding import account_of
 from cbs.tools.lab.demo.people import Somebody, people
 from cbs.tools.lab.demo.trade import registration
@@ -17,7 +17,7 @@ OPENERS_AT_ONCE, FUNDS_MINOR = 8, 100_000
 ACCOUNTS_LISTED_MAX = 100
 
 
-class Found(msgspec.Struct, kw_only=True):
+class FoundAccount(msgspec.Struct, kw_only=True):
     id: str
     number: str
     customer_id: str
@@ -26,8 +26,8 @@ class Found(msgspec.Struct, kw_only=True):
     balance_minor: int | None
 
 
-class FoundPage(msgspec.Struct, kw_only=True):
-    items: list[Found]
+class FoundAccounts(msgspec.Struct, kw_only=True):
+    items: list[FoundAccount]
 
 
 async def populate(api: PublicApi, records: Records, *, name: str, size: int) -> list[Holder]:
@@ -41,7 +41,7 @@ async def populate(api: PublicApi, records: Records, *, name: str, size: int) ->
         found = await account(api, number)
         holders[place] = Holder(number, found.id, found.customer_id)
         deposit: dict[str, Any] = {"account": number, "amount_minor": FUNDS_MINOR}
-        asked = Asked(
+        asked = RequestRecord(
             key=f"{key}-d",
             kind="deposit",
             path="/v1/payments/deposits",
@@ -57,10 +57,10 @@ async def populate(api: PublicApi, records: Records, *, name: str, size: int) ->
     return [holder for _, holder in sorted(holders.items())]
 
 
-async def account(api: PublicApi, number: str) -> Found:
-    return await api.get(f"/v1/accounts/by-number/{number}", Found)
+async def account(api: PublicApi, number: str) -> FoundAccount:
+    return await api.get(f"/v1/accounts/by-number/{number}", FoundAccount)
 
 
-async def accounts_of(api: PublicApi, customer_id: str) -> list[Found]:
+async def accounts_of(api: PublicApi, customer_id: str) -> list[FoundAccount]:
     path = f"/v1/accounts?customer_id={customer_id}&limit={ACCOUNTS_LISTED_MAX}"
-    return (await api.get(path, FoundPage)).items
+    return (await api.get(path, FoundAccounts)).items

@@ -25,7 +25,7 @@ class Violation(msgspec.Struct, kw_only=True, frozen=True):
 
 
 @dataclass(slots=True, kw_only=True)
-class Asked:
+class RequestRecord:
     """One request for a change. `moves` is what it does to balances if it is accepted; `about` the
     account that is frozen, or the customer for whom one is opened. Times are monotonic seconds."""
 
@@ -62,20 +62,20 @@ class Asked:
 class Records:
     """`all` that was asked since the last `fold`, in the order of asking, and counts of it all."""
 
-    all: list[Asked] = field(default_factory=list)
+    all: list[RequestRecord] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     silences: Counter[str] = field(default_factory=Counter)
     folded: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
 
-    def ask(self, asked: Asked) -> None:
+    def ask(self, asked: RequestRecord) -> None:
         self.all.append(asked)
 
     def silent(self, why: str) -> None:
         """A try that told nothing of what became of the request."""
         self.silences[why] += 1
 
-    def told(self, asked: Asked, *, status: int, answer: bytes, at: float) -> bool:
+    def told(self, asked: RequestRecord, *, status: int, answer: bytes, at: float) -> bool:
         """Note an answer; False if it leaves the outcome open. Only the first may be news."""
         if status in LATER:
             self.silent(str(status))
@@ -90,10 +90,10 @@ class Records:
             self._broken("the same key has the same answer", asked, found)
         return True
 
-    def contradicted(self, asked: Asked, found: str) -> None:
+    def contradicted(self, asked: RequestRecord, found: str) -> None:
         self._broken("what is said of a request under its key is its answer", asked, found)
 
-    def _broken(self, promise: str, asked: Asked, found: str) -> None:
+    def _broken(self, promise: str, asked: RequestRecord, found: str) -> None:
         about = f"{asked.kind} {asked.key}"
         self.violations.append(Violation(promise=promise, about=about, found=found))
 
@@ -109,7 +109,7 @@ class Records:
             tries=sum(asked.tries for asked in self.all),
         )
 
-    def fold(self) -> list[Asked]:
+    def fold(self) -> list[RequestRecord]:
         """All since the last time, which is then only counted here."""
         self.folded += self._counts()
         for asked in self.all:
@@ -136,7 +136,7 @@ class Due:
         self.balances[number], self.terms[number] = 0, (1, False)
         self.openings[customer] = [number]
 
-    def add(self, all_asked: Iterable[Asked]) -> None:
+    def add(self, all_asked: Iterable[RequestRecord]) -> None:
         """One client changes an account's terms, one change at a time, so the order is known."""
         for asked in all_asked:
             if not asked.accepted:
@@ -170,7 +170,7 @@ def _sorted(openings: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {customer: sorted(numbers) for customer, numbers in openings.items()}
 
 
-def leaking_freezes(all_asked: Sequence[Asked]) -> Iterator[Violation]:
+def leaking_freezes(all_asked: Sequence[RequestRecord]) -> Iterator[Violation]:
     """What moved an account although it was asked and answered wholly within a freeze."""
     frozen = _freezes(all_asked)
     for asked in all_asked:
@@ -186,7 +186,7 @@ def leaking_freezes(all_asked: Sequence[Asked]) -> Iterator[Violation]:
                     )
 
 
-def _freezes(all_asked: Sequence[Asked]) -> dict[str, list[tuple[float, float]]]:
+def _freezes(all_asked: Sequence[RequestRecord]) -> dict[str, list[tuple[float, float]]]:
     """From when a freeze was answered to when its end was first asked for."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for asked in all_asked:

@@ -9,15 +9,15 @@ import msgspec
 from cbs.platform.invariants import CannotSay
 from cbs.tools.lab.chaos import population
 from cbs.tools.lab.chaos.client import Holder, once
-from cbs.tools.lab.chaos.records import Asked, Due, Records, Violation, leaking_freezes
+from cbs.tools.lab.chaos.records import Due, Records, RequestRecord, Violation, leaking_freezes
 from cbs.tools.lab.demo.workers import each
-from cbs.tools.local.public_api import NoAnswer, PublicApi, Refused
+from cbs.tools.local.public_api import NoAnswerFromBank, PublicApi, RefusedByBank
 from cbs.tools.local.waiting import until
 
 ANSWERED_SECONDS_MAX = 60.0
 POLL_SECONDS, AT_ONCE = 0.1, 16
 SAMPLE_MAX = 300
-UNSETTLED = (CannotSay, NoAnswer, Refused)
+UNSETTLED = (CannotSay, NoAnswerFromBank, RefusedByBank)
 
 
 class Resolved(msgspec.Struct, kw_only=True):
@@ -30,7 +30,7 @@ class Resolved(msgspec.Struct, kw_only=True):
     refused: int = 0
 
 
-class Request(msgspec.Struct, kw_only=True):
+class RequestState(msgspec.Struct, kw_only=True):
     state: str
     status: int | None = None
     answer: msgspec.Raw = msgspec.Raw(b"null")
@@ -47,7 +47,7 @@ class Settlement:
     due: Due = field(default_factory=Due)
     resolved: Resolved = field(default_factory=Resolved)
     repeated: int = 0
-    _sample: list[Asked] = field(default_factory=list)
+    _sample: list[RequestRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for holder in self.holders:
@@ -63,7 +63,7 @@ class Settlement:
         await each(self._sample, self._again, at_once=AT_ONCE)
         return [*self.due.unlike(await self._found()), *leaking_freezes(done)]
 
-    async def _resolve(self, asked: Asked) -> None:
+    async def _resolve(self, asked: RequestRecord) -> None:
         """Ask what became of it, then ask for it again until it is answered."""
         said = await self._said_of(asked)
         if said is None:
@@ -78,7 +78,7 @@ class Settlement:
         if said is not None:
             self._agrees(asked, said)
 
-    async def _again(self, asked: Asked) -> None:
+    async def _again(self, asked: RequestRecord) -> None:
         """What was answered is asked for again: the same bytes, and no second effect."""
         self.repeated += 1
         said = await self._said_of(asked)
@@ -101,20 +101,20 @@ class Settlement:
         await each(self.holders, look, at_once=AT_ONCE)
         return found
 
-    async def _said_of(self, asked: Asked) -> Request | None:
+    async def _said_of(self, asked: RequestRecord) -> RequestState | None:
         try:
-            return await self.api.get(f"/v1/{asked.service}/requests/{asked.key}", Request)
-        except Refused as refusal:
+            return await self.api.get(f"/v1/{asked.service}/requests/{asked.key}", RequestState)
+        except RefusedByBank as refusal:
             if refusal.code != "no-such-request":
                 raise
             return None
 
-    async def _repeat(self, asked: Asked) -> None:
+    async def _repeat(self, asked: RequestRecord) -> None:
         ask = partial(once, self.api, self.records, asked)
         if not await until(ask, seconds=ANSWERED_SECONDS_MAX, every=POLL_SECONDS):
             self.records.contradicted(asked, f"no answer in {ANSWERED_SECONDS_MAX:.0f} s")
 
-    def _agrees(self, asked: Asked, said: Request) -> None:
+    def _agrees(self, asked: RequestRecord, said: RequestState) -> None:
         """What was said of a request is what asking for it again gives."""
         if said.status is None or asked.unanswered:
             return

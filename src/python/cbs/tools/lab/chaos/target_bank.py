@@ -21,17 +21,17 @@ from rich.console import Console
 from cbs.tools.lab.chaos import faulty_network
 from cbs.tools.lab.chaos.clocks import ClockedPlan, Clocks
 from cbs.tools.lab.chaos.disks import disks_of
-from cbs.tools.local.bank import Bank, clear_up
+from cbs.tools.local.bank import LocalBank, clear_up
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.parts import Parts
-from cbs.tools.local.plan import Plan
-from cbs.tools.local.scratch_bank import brought_up, scratch_folder
+from cbs.tools.local.plan import StartPlan
+from cbs.tools.local.scratch_bank import bank_up, scratch_folder
 from cbs.tools.local.supervisor import Supervisor
 
 STEADY_SECONDS = 1.0
 
 
-class Wanted(msgspec.Struct, kw_only=True):
+class TargetOptions(msgspec.Struct, kw_only=True):
     """How the bank is to be run; in a file beside it, for whoever runs it."""
 
     dist: str
@@ -53,7 +53,7 @@ def target(console: Console, from_pex: Path | None, *, disks: bool) -> Iterator[
     """A bank that lives as long as the block, on `disks` of its own where that is possible. What
     lies beside it is erased with it, but kept on an error, and if the block wrote the file
     `evidence`. Raises CannotStart."""
-    Plan.of({}, from_pex)  # says at once what is missing
+    StartPlan.of({}, from_pex)  # says at once what is missing
     place = scratch_folder("chaos")
     folder, clocks = Folder.at(place / "bank"), Clocks(place / "clocks")
     clocks.make()
@@ -64,9 +64,9 @@ def target(console: Console, from_pex: Path | None, *, disks: bool) -> Iterator[
     try:
         with faulty_network.opened(lambda part: _port_of(folder, part)) as network:
             dist = str(from_pex.resolve()) if from_pex else ""
-            wanted = Wanted(dist=dist, disks=disks, links=network.ports)
+            wanted = TargetOptions(dist=dist, disks=disks, links=network.ports)
             _wanted(place).write_bytes(msgspec.json.encode(wanted))
-            with brought_up(folder, argv):
+            with bank_up(folder, argv):
                 yield TargetBank(folder=folder, links=network, clocks=clocks)
             keep = evidence(folder).exists()
     except KeyboardInterrupt:
@@ -98,7 +98,7 @@ def evidence(folder: Folder) -> Path:
 
 def main() -> None:
     place, parent = Path(sys.argv[1]), os.getppid()
-    wanted = msgspec.json.decode(_wanted(place).read_bytes(), type=Wanted)
+    wanted = msgspec.json.decode(_wanted(place).read_bytes(), type=TargetOptions)
     folder, console = Folder.at(place / "bank"), Console()
     plan = ClockedPlan(
         dist=Path(wanted.dist) if wanted.dist else None,
@@ -113,7 +113,7 @@ def main() -> None:
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.steady_seconds = STEADY_SECONDS
-        bank = Bank(parts=Parts.of(folder, plan), supervisor=supervisor)
+        bank = LocalBank(parts=Parts.of(folder, plan), supervisor=supervisor)
 
         async def bring_up(_: Supervisor) -> None:
             await bank.bring_up()

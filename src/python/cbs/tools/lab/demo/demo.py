@@ -11,8 +11,8 @@ from rich.console import Console
 
 from cbs.kernel.money import Currency, Money
 from cbs.tools.lab.demo import trade
-from cbs.tools.lab.demo.history import History, Unusable, read_history
-from cbs.tools.lab.demo.replay import Difference, Replay, Report
+from cbs.tools.lab.demo.history import BankHistory, Unusable, read_history
+from cbs.tools.lab.demo.replay import Difference, Replay, ReplayReport
 from cbs.tools.local import command_line
 from cbs.tools.local.command_line import (
     CANNOT_SAY,
@@ -26,7 +26,7 @@ from cbs.tools.local.command_line import (
 )
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.progress import counted
-from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.tools.local.public_api import NoAnswerFromBank, NoBank, PublicApi, RefusedByBank
 from cbs.tools.ops.verify import verify
 
 CUSTOMERS_MAX, TRANSFERS_MAX = 100_000, 10_000_000
@@ -63,8 +63,8 @@ def demo(
     console, folder = command_line.console(as_json=as_json), Folder.at(data)
     with (
         ends_with(WRONG_USAGE, Unusable),
-        ends_with(NO, Refused, saying="the bank refuses: "),
-        ends_with(CANNOT_SAY, NoBank, NoAnswer, *verify.UNANSWERED),
+        ends_with(NO, RefusedByBank, saying="the bank refuses: "),
+        ends_with(CANNOT_SAY, NoBank, NoAnswerFromBank, *verify.UNANSWERED),
     ):
         if history is None:
             code = _traded(folder, console, customers, transfers, seed, as_json)
@@ -140,7 +140,9 @@ def _replayed(folder: Folder, console: Console, path: Path, bank: str, as_json: 
     return NO if report.differences else DONE
 
 
-async def _replay(api: PublicApi, history: History, bank: str, console: Console) -> Report:
+async def _replay(
+    api: PublicApi, history: BankHistory, bank: str, console: Console
+) -> ReplayReport:
     try:
         with counted(console, "transactions", history.transactions) as advance:
             return await Replay(api=api, bank=bank, advance=advance)(history)
@@ -148,7 +150,7 @@ async def _replay(api: PublicApi, history: History, bank: str, console: Console)
         api.close()
 
 
-def replayed_lines(report: Report) -> list[str]:
+def replayed_lines(report: ReplayReport) -> list[str]:
     """What the user is told; a bad line with its file, its number and the reason."""
     lines = [f"{bad.file}:{bad.line}: {bad.reason}" for bad in report.bad[:BAD_SHOWN_MAX]]
     if len(report.bad) > BAD_SHOWN_MAX:

@@ -86,7 +86,7 @@ class Birth(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class HistoricEntry:
     """One line of trans.csv: a positive amount credits, `balance_minor` is what it led to."""
 
     id: int
@@ -109,11 +109,11 @@ class Owner:
 class HistoricAccount:
     id: int
     owner: Owner
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[HistoricEntry] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
-class History:
+class BankHistory:
     accounts: dict[int, HistoricAccount] = field(default_factory=dict)
     bad: list[Bad] = field(default_factory=list)
 
@@ -126,7 +126,7 @@ class History:
 class _Reader:
     """Takes the files in the order in which each needs what those before it said."""
 
-    history: History = field(default_factory=History)
+    history: BankHistory = field(default_factory=BankHistory)
     owners: dict[int, Owner] = field(default_factory=dict)
     owned_by: dict[int, int] = field(default_factory=dict)
     posted: set[int] = field(default_factory=set)
@@ -167,7 +167,7 @@ class _Reader:
         self.history.accounts[entry.account_id].entries.append(entry)
 
 
-def read_history(folder: Path) -> History:
+def read_history(folder: Path) -> BankHistory:
     """Raises Unusable; a line that cannot be used is in `bad`, and the others count."""
     reader = _Reader()
     take: dict[str, Callable[[dict[str, str]], None]] = {
@@ -246,7 +246,7 @@ def birth_of(birth_number: str) -> Birth:
         raise BadLine(f"not a birth_number: {birth_number!r}") from None
 
 
-def entry_of(line: dict[str, str]) -> Entry:
+def entry_of(line: dict[str, str]) -> HistoricEntry:
     """Raises BadLine."""
     if line["type"] not in CREDIT | DEBIT:
         raise BadLine(f"unknown type {line['type']!r}")
@@ -254,7 +254,7 @@ def entry_of(line: dict[str, str]) -> Entry:
     if amount < 0:
         raise BadLine(f"amount is below zero: {line['amount']!r}")
     is_credit = line["type"] in CREDIT
-    return Entry(
+    return HistoricEntry(
         id=_id(line, "trans_id"),
         account_id=_id(line, "account_id"),
         on=day_of(line["date"]),

@@ -8,16 +8,16 @@ import msgspec
 from cbs.tools.local.public_api import PublicApi
 
 
-class Document(msgspec.Struct):
+class RegisteredDocument(msgspec.Struct):
     id: UUID
 
 
-class Customer(msgspec.Struct):
+class RegisteredCustomer(msgspec.Struct):
     id: UUID
-    documents: list[Document]
+    documents: list[RegisteredDocument]
 
 
-class Account(msgspec.Struct):
+class OpenedAccount(msgspec.Struct):
     number: str
 
 
@@ -33,11 +33,11 @@ async def account_of(
 
     The keys of the steps are `key` and a few characters more.
     """
-    customer = await api.post("/v1/customers", registration, Customer, key=f"{key}-r")
+    customer = await api.post("/v1/customers", registration, RegisteredCustomer, key=f"{key}-r")
     for n, document in enumerate(customer.documents):
         path = f"/v1/customers/{customer.id}/documents/{document.id}/verify"
-        await api.post(path, None, Customer, key=f"{key}-v{n}")
+        await api.post(path, None, RegisteredCustomer, key=f"{key}-v{n}")
     wanted: dict[str, Any] = {"customer_id": customer.id, "product": product}
     if overdraft_minor is not None:
         wanted["overdraft_minor"] = overdraft_minor
-    return (await api.post("/v1/accounts", wanted, Account, key=f"{key}-o")).number
+    return (await api.post("/v1/accounts", wanted, OpenedAccount, key=f"{key}-o")).number

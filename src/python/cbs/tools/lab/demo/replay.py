@@ -19,15 +19,15 @@ from cbs.tools.lab.demo.history import (
     INTEREST,
     SUSPENSE,
     Bad,
-    Entry,
+    BankHistory,
     HistoricAccount,
-    History,
+    HistoricEntry,
     Owner,
 )
 from cbs.tools.lab.demo.onboarding import account_of
-from cbs.tools.lab.demo.statement_order import chained, roundings
+from cbs.tools.lab.demo.statement_order import in_statement_order, roundings
 from cbs.tools.lab.demo.workers import each
-from cbs.tools.local.public_api import PublicApi, Refused
+from cbs.tools.local.public_api import PublicApi, RefusedByBank
 
 PRODUCT, CURRENCY = "HISTORY-CZK", "CZK"
 OVERDRAFT_MINOR_MAX, OVERDRAFT_STEP_MINOR = 1_000_000_000, 10_000_000
@@ -48,17 +48,17 @@ class Difference(msgspec.Struct, kw_only=True):
     why: str
 
 
-class Leg(msgspec.Struct):
+class LegView(msgspec.Struct):
     account: str
     balance_after_minor: int
 
 
-class Transaction(msgspec.Struct):
-    legs: list[Leg]
+class TransactionView(msgspec.Struct):
+    legs: list[LegView]
 
 
-class Posted(msgspec.Struct):
-    transaction: Transaction
+class PostedView(msgspec.Struct):
+    transaction: TransactionView
 
 
 class Unchained(msgspec.Struct):
@@ -66,7 +66,7 @@ class Unchained(msgspec.Struct):
     on: date
 
 
-class Report(msgspec.Struct, kw_only=True):
+class ReplayReport(msgspec.Struct, kw_only=True):
     """`differences_kept` are the first DIFFERENCES_KEPT_MAX; a bad line is not a difference.
 
     `unmoved` are transactions of no amount: the balances agree, and there is nothing to post.
@@ -90,9 +90,9 @@ class Replay:
     api: PublicApi
     bank: str
     advance: Callable[[], None]
-    report: Report = field(default_factory=Report)
+    report: ReplayReport = field(default_factory=ReplayReport)
 
-    async def __call__(self, history: History) -> Report:
+    async def __call__(self, history: BankHistory) -> ReplayReport:
         self.report.bad = history.bad
         await self._prepare()
         # The longest first, for an account's steps go one after the other.
@@ -118,16 +118,16 @@ class Replay:
         key = f"history-{wanted.get('code') or wanted['name']}"
         try:
             await self.api.post(path, wanted, msgspec.Raw, key=key)
-        except Refused as refusal:
+        except RefusedByBank as refusal:
             if refusal.code not in ("number-taken", "product-known"):
                 raise
 
     async def _account(self, account: HistoricAccount) -> None:
-        chain = chained(account.entries)
+        chain = in_statement_order(account.entries)
         self.report.unchained += [Unchained(account.id, on) for on in chain.broken]
         try:
             number = await self._opened(account, chain.entries)
-        except Refused as refusal:
+        except RefusedByBank as refusal:
             _only_this_one(refusal)
             self._differs(account.id, None, 0, 0, str(refusal))
             for _ in chain.entries:
@@ -142,7 +142,7 @@ class Replay:
                 self.report.roundings_sum_minor += rounding
             try:
                 ours = await self._posted(number, entry, ours)
-            except Refused as refusal:
+            except RefusedByBank as refusal:
                 _only_this_one(refusal)
                 self._differs(account.id, entry, ours, rounded, str(refusal))
             else:
@@ -155,7 +155,7 @@ class Replay:
     def _key(self, rest: str) -> str:
         return f"history-{self.bank}-{rest}"
 
-    async def _opened(self, account: HistoricAccount, entries: list[Entry]) -> str:
+    async def _opened(self, account: HistoricAccount, entries: list[HistoricEntry]) -> str:
         return await account_of(
             self.api,
             registration(account.owner, bank=self.bank),
@@ -164,7 +164,7 @@ class Replay:
             overdraft_minor=overdraft(entries),
         )
 
-    async def _posted(self, number: str, entry: Entry, balance_minor: int) -> int:
+    async def _posted(self, number: str, entry: HistoricEntry, balance_minor: int) -> int:
         """Our balance after the entry; one of no amount moves nothing and is not posted."""
         if entry.amount_minor == 0:
             return balance_minor
@@ -177,13 +177,13 @@ class Replay:
             "legs": [{"account": number, "amount_minor": entry.amount_minor}, counter],
         }
         key = self._key(f"t{entry.id}")
-        posted = await self.api.post("/v1/ledger/transactions", wanted, Posted, key=key)
+        posted = await self.api.post("/v1/ledger/transactions", wanted, PostedView, key=key)
         return next(
             leg.balance_after_minor for leg in posted.transaction.legs if leg.account == number
         )
 
     def _differs(
-        self, account_id: int, entry: Entry | None, ours: int, rounded: int, why: str
+        self, account_id: int, entry: HistoricEntry | None, ours: int, rounded: int, why: str
     ) -> None:
         self.report.differences += 1
         if len(self.report.differences_kept) < DIFFERENCES_KEPT_MAX:
@@ -200,7 +200,7 @@ class Replay:
             )
 
 
-def _only_this_one(refusal: Refused) -> None:
+def _only_this_one(refusal: RefusedByBank) -> None:
     """A no to one line or account leaves the others to be replayed; any other no is to all."""
     if refusal.status not in REFUSES_ONE:
         raise refusal
@@ -219,7 +219,7 @@ def registration(owner: Owner, *, bank: str) -> dict[str, Any]:
     }
 
 
-def overdraft(entries: list[Entry]) -> int:
+def overdraft(entries: list[HistoricEntry]) -> int:
     """The overdraft the account lived with: its lowest balance, rounded up to whole steps.
 
     One step at least, so that a history that went on seldom asks for another account.

@@ -10,7 +10,7 @@ ROUNDING_MINOR_MAX = 10
 ORDERS_MAX = 20_000
 
 
-class Entry(Protocol):
+class StatementLine(Protocol):
     """A line of the old book; `balance_minor` is what it showed afterwards."""
 
     @property
@@ -23,16 +23,16 @@ class Entry(Protocol):
     def balance_minor(self) -> int: ...
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=StatementLine)
 
 
 @dataclass(frozen=True, slots=True)
-class Way(Generic[E]):
+class Ordering(Generic[E]):
     """An order up to the end of a day: that of the days before, then `steps`."""
 
     roundings: int = 0
     steps: tuple[E, ...] = ()
-    before: "Way[E] | None" = None
+    before: "Ordering[E] | None" = None
 
     @property
     def rank(self) -> tuple[int, list[int]]:
@@ -48,12 +48,12 @@ class Chain(Generic[E]):
     broken: list[date]
 
 
-def chained(entries: Sequence[E]) -> Chain[E]:
+def in_statement_order(entries: Sequence[E]) -> Chain[E]:
     """Order one account's entries, from a balance of zero.
 
     Every balance at which a day can end is followed, so that no day's choice spoils a later one.
     """
-    ends: dict[int, Way[E]] = {0: Way()}
+    ends: dict[int, Ordering[E]] = {0: Ordering()}
     broken: list[date] = []
     in_file_order = sorted(entries, key=lambda entry: (entry.on, entry.id))
     for on, same_day in groupby(in_file_order, key=lambda entry: entry.on):
@@ -63,7 +63,7 @@ def chained(entries: Sequence[E]) -> Chain[E]:
             broken.append(on)
             through = _past_break(ends, day)
         ends = through
-    way: Way[E] | None = min(ends.values(), key=lambda way: way.rank)
+    way: Ordering[E] | None = min(ends.values(), key=lambda way: way.rank)
     days: list[tuple[E, ...]] = []
     while way is not None:
         days.append(way.steps)
@@ -71,59 +71,59 @@ def chained(entries: Sequence[E]) -> Chain[E]:
     return Chain([step for steps in reversed(days) for step in steps], broken)
 
 
-def _through(starts: Mapping[int, Way[E]], day: Sequence[E]) -> dict[int, Way[E]]:
+def _through(starts: Mapping[int, Ordering[E]], day: Sequence[E]) -> dict[int, Ordering[E]]:
     """The best order for each balance at which the day can end; none if it does not chain."""
-    begun = [(start, 0, Way(way.roundings, (), way)) for start, way in starts.items()]
-    layer: dict[tuple[int, int], Way[E]] = {}
+    begun = [(start, 0, Ordering(way.roundings, (), way)) for start, way in starts.items()]
+    layer: dict[tuple[int, int], Ordering[E]] = {}
     for start, taken, way in begun:
         _keep_best(layer, _one_further(start, taken, way, day))
     for _ in day[1:]:
-        further: dict[tuple[int, int], Way[E]] = {}
+        further: dict[tuple[int, int], Ordering[E]] = {}
         for (taken, _), way in layer.items():
             _keep_best(further, _one_further(way.steps[-1].balance_minor, taken, way, day))
         if len(further) > ORDERS_MAX:
             return {}
         layer = further
-    ends: dict[int, Way[E]] = {}
+    ends: dict[int, Ordering[E]] = {}
     for way in sorted(layer.values(), key=lambda way: way.rank):
         ends.setdefault(way.steps[-1].balance_minor, way)
     return ends
 
 
 def _one_further(
-    balance_minor: int, taken: int, way: Way[E], day: Sequence[E]
-) -> Iterator[tuple[tuple[int, int], Way[E]]]:
+    balance_minor: int, taken: int, way: Ordering[E], day: Sequence[E]
+) -> Iterator[tuple[tuple[int, int], Ordering[E]]]:
     for place, entry in enumerate(day):
         rounding = entry.balance_minor - balance_minor - entry.amount_minor
         if not taken >> place & 1 and abs(rounding) <= ROUNDING_MINOR_MAX:
             roundings = way.roundings + (rounding != 0)
-            yield (taken | 1 << place, place), Way(roundings, (*way.steps, entry), way.before)
+            yield (taken | 1 << place, place), Ordering(roundings, (*way.steps, entry), way.before)
 
 
 def _keep_best(
-    layer: dict[tuple[int, int], Way[E]], found: Iterator[tuple[tuple[int, int], Way[E]]]
+    layer: dict[tuple[int, int], Ordering[E]], found: Iterator[tuple[tuple[int, int], Ordering[E]]]
 ) -> None:
     for place, way in found:
         if place not in layer or way.rank < layer[place].rank:
             layer[place] = way
 
 
-def _past_break(starts: Mapping[int, Way[E]], day: Sequence[E]) -> dict[int, Way[E]]:
+def _past_break(starts: Mapping[int, Ordering[E]], day: Sequence[E]) -> dict[int, Ordering[E]]:
     """Go on after a day that does not follow: from what it shows, or from what it should show."""
     start, before = min(starts.items(), key=lambda item: item[1].rank)
-    anywhere: dict[int, Way[E]] = {
-        entry.balance_minor - entry.amount_minor: Way(before.roundings) for entry in day
+    anywhere: dict[int, Ordering[E]] = {
+        entry.balance_minor - entry.amount_minor: Ordering(before.roundings) for entry in day
     }
     inside = _through(anywhere, day)
     found = min(inside.values(), key=lambda way: way.rank) if inside else None
-    way = Way(
+    way = Ordering(
         found.roundings if found else before.roundings, found.steps if found else tuple(day), before
     )
     expected = start + sum(entry.amount_minor for entry in day)
     return {expected: way, way.steps[-1].balance_minor: way}
 
 
-def roundings(entries: Sequence[Entry]) -> list[int | None]:
+def roundings(entries: Sequence[StatementLine]) -> list[int | None]:
     """What the old bank rounded at each step; None where its balance does not follow at all.
 
     A balance that does not follow is not believed: the next one is held against the sum.

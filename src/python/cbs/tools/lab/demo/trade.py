@@ -19,7 +19,7 @@ from cbs.tools.lab.demo.onboarding import account_of
 from cbs.tools.lab.demo.people import Somebody, people
 from cbs.tools.lab.demo.workers import each
 from cbs.tools.local.folder import Folder, write_whole
-from cbs.tools.local.public_api import PublicApi, Refused
+from cbs.tools.local.public_api import PublicApi, RefusedByBank
 
 PRODUCT = "SAVINGS-INR"
 OPENERS_AT_ONCE, PAYERS_AT_ONCE = 16, 48
@@ -28,7 +28,7 @@ PAYMENT_MINOR = (100, 25_000)
 BUSINESS_NO = frozenset({404, 409})
 
 
-class Run(msgspec.Struct, kw_only=True):
+class DemoRun(msgspec.Struct, kw_only=True):
     """One run of the demo. `number` grows with each run in a folder."""
 
     number: int
@@ -42,7 +42,7 @@ class Run(msgspec.Struct, kw_only=True):
         return f"demo-{self.seed}-{self.number}"
 
 
-class Payment(NamedTuple):
+class PlannedPayment(NamedTuple):
     place: int
     remitter: str
     beneficiary: str
@@ -52,7 +52,7 @@ class Payment(NamedTuple):
 class Summary(msgspec.Struct, kw_only=True):
     """`turned_away` and `refused` count by the code of the refusal."""
 
-    run: Run
+    run: DemoRun
     customers: int = 0
     deposited_minor: int = 0
     turned_away: dict[str, int] = {}
@@ -70,25 +70,25 @@ def _memory(folder: Folder) -> Path:
     return folder.root / "demo.json"
 
 
-def next_run(folder: Folder, *, seed: int, customers: int, transfers: int) -> tuple[Run, bool]:
+def next_run(folder: Folder, *, seed: int, customers: int, transfers: int) -> tuple[DemoRun, bool]:
     """The run to make now, and whether it is one that was interrupted."""
     memory = _memory(folder)
-    last = msgspec.json.decode(memory.read_bytes(), type=Run) if memory.exists() else None
+    last = msgspec.json.decode(memory.read_bytes(), type=DemoRun) if memory.exists() else None
     wanted = (seed, customers, transfers)
     if last and not last.finished and (last.seed, last.customers, last.transfers) == wanted:
         return last, True
     number = last.number + 1 if last else 1
-    run = Run(number=number, seed=seed, customers=customers, transfers=transfers)
+    run = DemoRun(number=number, seed=seed, customers=customers, transfers=transfers)
     _remember(folder, run)
     return run, False
 
 
-def finish(folder: Folder, run: Run) -> None:
+def finish(folder: Folder, run: DemoRun) -> None:
     run.finished = True
     _remember(folder, run)
 
 
-def _remember(folder: Folder, run: Run) -> None:
+def _remember(folder: Folder, run: DemoRun) -> None:
     write_whole(_memory(folder), msgspec.json.encode(run).decode() + "\n")
 
 
@@ -112,7 +112,7 @@ async def onboard(api: PublicApi, summary: Summary, advance: Callable[[], None])
                 msgspec.Raw,
                 key=f"{key}-d",
             )
-        except Refused as refusal:
+        except RefusedByBank as refusal:
             _only_business(refusal)
             turned_away[refusal.code] += 1
         else:
@@ -144,7 +144,7 @@ def registration(somebody: Somebody) -> dict[str, Any]:
     }
 
 
-def payments(run: Run, accounts: list[str]) -> Iterator[Payment]:
+def payments(run: DemoRun, accounts: list[str]) -> Iterator[PlannedPayment]:
     """The account of rank n takes part in proportion to 1/n, on either side."""
     random = Random(f"{run.name}-payments")
     weights = list(accumulate(1 / rank for rank in range(1, len(accounts) + 1)))
@@ -152,7 +152,7 @@ def payments(run: Run, accounts: list[str]) -> Iterator[Payment]:
         remitter, beneficiary = random.choices(accounts, cum_weights=weights, k=2)
         while beneficiary == remitter:
             beneficiary = random.choices(accounts, cum_weights=weights)[0]
-        yield Payment(place, remitter, beneficiary, random.randint(*PAYMENT_MINOR))
+        yield PlannedPayment(place, remitter, beneficiary, random.randint(*PAYMENT_MINOR))
 
 
 async def pay(
@@ -162,7 +162,7 @@ async def pay(
     seconds: list[float] = []
     refused: Counter[str] = Counter()
 
-    async def transfer(payment: Payment) -> None:
+    async def transfer(payment: PlannedPayment) -> None:
         began = time.perf_counter()
         try:
             await api.post(
@@ -176,7 +176,7 @@ async def pay(
                 msgspec.Raw,
                 key=f"{run.name}-t{payment.place}",
             )
-        except Refused as refusal:
+        except RefusedByBank as refusal:
             _only_business(refusal)
             refused[refusal.code] += 1
         else:
@@ -196,7 +196,7 @@ async def pay(
         summary.p99_ms = round(1000 * seconds[len(seconds) * 99 // 100], 1)
 
 
-def _only_business(refusal: Refused) -> None:
+def _only_business(refusal: RefusedByBank) -> None:
     """A no for business reasons is part of a day; any other is a fault to be seen."""
     if refusal.status not in BUSINESS_NO:
         raise refusal

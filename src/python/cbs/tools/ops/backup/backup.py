@@ -22,13 +22,13 @@ from cbs.tools.local.command_line import CANNOT_SAY, NO, AsJson, Data, ends_with
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import with_database
 from cbs.tools.ops.backup import manifest
-from cbs.tools.ops.backup.backup_repository import WAL, AnothersShelf, Backup, Shelf
+from cbs.tools.ops.backup.backup_repository import WAL, Backup, BackupRepository, WrongRepository
 from cbs.tools.ops.backup.base_backup import BackupSource, own_major
 from cbs.tools.ops.backup.manifest import Damaged, Manifest
 
 KEPT_DEFAULT, KEPT_MAX = 7, 1000
 START = re.compile(r"^START WAL LOCATION: \S+ \(file ([0-9A-F]{24})\)$", re.M)
-NOT_DONE = (AnothersShelf, Damaged, OSError, asyncpg.PostgresError)
+NOT_DONE = (WrongRepository, Damaged, OSError, asyncpg.PostgresError)
 SECRETS_STAY = (
     "secrets are not in it: keep {key} elsewhere, for without it customers cannot be read;"
     " the others are made anew. --with-secrets puts them in"
@@ -53,7 +53,7 @@ class Subject:
     folder: Folder | None = None
 
 
-def shelf_beside(folder: Folder) -> Path:
+def repository_beside(folder: Folder) -> Path:
     """Where backups go unless told otherwise: not into the bank, which `reset` erases."""
     return folder.root.with_name(f"{folder.root.name}-backups")
 
@@ -103,8 +103,10 @@ def backup(
         raise typer.BadParameter("with it goes --to, and never --with-secrets", param_hint="URL")
     with ends_with(CANNOT_SAY, NotPossible), ends_with(NO, *NOT_DONE, saying="no backup: "):
         subject = _elsewhere(postgres_url) if postgres_url else _here(folder)
-        shelf = Shelf.of((to or shelf_beside(folder)).expanduser().resolve(), subject.bank)
-        taken, removed = _taken(subject, shelf, keep, with_secrets, console.print)
+        repository = BackupRepository.of(
+            (to or repository_beside(folder)).expanduser().resolve(), subject.bank
+        )
+        taken, removed = _taken(subject, repository, keep, with_secrets, console.print)
     if as_json:
         said = {"path": taken.path, "removed": removed}
         print_json(said | msgspec.to_builtins(taken.manifest))
@@ -130,7 +132,7 @@ def _here(folder: Folder) -> Subject:
     return Subject(
         server=BackupSource(url=url, passfile=secrets.pgpass(folder, postgres.ADMIN)),
         bank=folder.id,
-        vault_key=manifest.recognised(secrets.vault_key(folder).read_text()),
+        vault_key=manifest.key_fingerprint(secrets.vault_key(folder).read_text()),
         folder=folder,
     )
 
@@ -153,16 +155,16 @@ def _elsewhere(postgres_url: str) -> Subject:
 
 def _taken(
     subject: Subject,
-    shelf: Shelf,
+    repository: BackupRepository,
     keep: int,
     with_secrets: bool,
     say: Callable[[str], None],
 ) -> tuple[Backup, list[str]]:
     server, folder = subject.server, subject.folder
     began_at = datetime.now(UTC)
-    path = shelf.root / f"{began_at:%Y-%m-%dT%H-%M-%S.%fZ}"
+    path = repository.root / f"{began_at:%Y-%m-%dT%H-%M-%S.%fZ}"
     # A server that does not archive for us has no WAL here: the name leads nowhere.
-    archive = shelf.archive_of(folder) if folder else shelf.root / f"{WAL}of-{path.name}"
+    archive = repository.archive_of(folder) if folder else repository.root / f"{WAL}of-{path.name}"
     facts, owed = asyncio.run(server.standing())
     part = path.with_name(f"{path.name}.part")
     part.mkdir(mode=0o700)
@@ -199,4 +201,4 @@ def _taken(
     taken = Backup(path, manifest.read(path))
     say("checking what was written")
     taken.check(None)
-    return taken, shelf.prune(keep, archive)
+    return taken, repository.prune(keep, archive)

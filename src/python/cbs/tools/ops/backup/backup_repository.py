@@ -1,4 +1,4 @@
-"""Backups stand on a shelf: a folder of one bank's backups and of the WAL that goes on from them.
+"""A repository is a folder of one bank's backups and of the WAL that goes on from them.
 
 A bank archives into a WAL folder of its own, begun with its first backup and begun anew by one
 that was restored, so that two histories of a bank never meet under one name.
@@ -39,7 +39,7 @@ class OutOfReach(RuntimeError):
     """No backup here reaches the moment that is asked for."""
 
 
-class AnothersShelf(RuntimeError):
+class WrongRepository(RuntimeError):
     """The folder holds something else, or another bank's backups."""
 
 
@@ -100,21 +100,21 @@ def _checked(packed: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class BackupRepository:
     root: Path
 
     @classmethod
-    def of(cls, root: Path, bank: str) -> "Shelf":
+    def of(cls, root: Path, bank: str) -> "BackupRepository":
         """Made if it is missing; raises AnothersShelf."""
         mark = root / MARK
         if not mark.exists():
             if root.exists() and any(root.iterdir()):
-                raise AnothersShelf(f"{root} is not empty and holds no backups: name another")
+                raise WrongRepository(f"{root} is not empty and holds no backups: name another")
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             root.chmod(0o700)
             write_whole(mark, msgspec.json.encode({"bank": bank}).decode() + "\n")
         if msgspec.json.decode(mark.read_bytes()) != {"bank": bank}:
-            raise AnothersShelf(f"{root} holds the backups of another bank: name another folder")
+            raise WrongRepository(f"{root} holds the backups of another bank: name another folder")
         return cls(root)
 
     def backups(self) -> list[Backup]:
@@ -155,8 +155,8 @@ class Shelf:
         return [backup.manifest.name for backup in old]
 
 
-def found(path: Path, at: datetime | None) -> Backup:
-    """The backup at a path, or, of a shelf, the newest from which `at` can be reached.
+def find_backup(path: Path, at: datetime | None) -> Backup:
+    """The backup at a path, or, of a repository, the newest from which `at` can be reached.
 
     Raises NotABackup, Damaged and OutOfReach.
     """
@@ -164,7 +164,7 @@ def found(path: Path, at: datetime | None) -> Backup:
         backup = Backup(path, read(path))
         backups = [backup]
     else:
-        backups = Shelf(path).backups()
+        backups = BackupRepository(path).backups()
     if not backups:
         raise NotABackup(f"{path} holds no finished backup: ./cbs backup makes one")
     reaching = [each for each in backups if at is None or each.manifest.ended_at <= at]

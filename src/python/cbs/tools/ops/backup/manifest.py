@@ -84,7 +84,7 @@ def read(backup: Path) -> Manifest:
     return manifest
 
 
-def recognised(key: str) -> str:
+def key_fingerprint(key: str) -> str:
     """What tells a key from another and does not help to find it."""
     return hmac.digest(key.strip().encode(), b"cbs backup", "sha256").hex()
 

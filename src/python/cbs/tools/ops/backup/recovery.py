@@ -24,7 +24,7 @@ LAST_SEGMENT = re.compile(r'restored log file "([0-9A-F]{24})"')
 
 
 @contextmanager
-def in_private(
+def private_server(
     data: Path,
     *,
     log: Path,
@@ -67,7 +67,7 @@ def in_private(
         shutil.rmtree(entry, ignore_errors=True)
 
 
-def prepare(backup: Backup, draft: Path) -> None:
+def copy_backup(backup: Backup, draft: Path) -> None:
     """Copy what is to be rolled forward."""
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(backup.data, draft)
@@ -76,7 +76,7 @@ def prepare(backup: Backup, draft: Path) -> None:
 
 
 @contextmanager
-def recovered(
+def recovered_server(
     backup: Backup,
     draft: Path,
     *,
@@ -108,7 +108,7 @@ def recovered(
         settings["recovery_target_time"] = at.isoformat()
     entered = False
     try:
-        with in_private(draft, log=log, settings=settings, say=say) as url:
+        with private_server(draft, log=log, settings=settings, say=say) as url:
             entered = True
             yield url
     except CannotStart:

@@ -28,12 +28,12 @@ from cbs.tools.local.command_line import (
 )
 from cbs.tools.local.folder import Folder, InUse, NotABank, write_whole
 from cbs.tools.local.parts import replaced
-from cbs.tools.local.plan import Plan
+from cbs.tools.local.plan import StartPlan
 from cbs.tools.local.postgres import with_database
 from cbs.tools.local.process import CannotStart
 from cbs.tools.ops.backup import manifest, recovery, restore_service
 from cbs.tools.ops.backup.backup import NotPossible
-from cbs.tools.ops.backup.backup_repository import Backup, OutOfReach, found
+from cbs.tools.ops.backup.backup_repository import Backup, OutOfReach, find_backup
 from cbs.tools.ops.backup.manifest import Damaged, NotABackup
 
 
@@ -132,13 +132,13 @@ def _restored(
     sure: Callable[[], None],
     console: Console,
 ) -> dict[str, Any]:
-    plan = Plan.of(os.environ, None)
+    plan = StartPlan.of(os.environ, None)
     if plan.postgres_url:
         raise NotPossible(
             "CBS_POSTGRES_URL names a server of your own: restore it with its own tools, remove"
             " the streams CBS_* from NATS, and bring the bank's vault.key"
         )
-    backup = found(source, at)
+    backup = find_backup(source, at)
     if state.read(folder.state) is not None:
         raise NotRestored(f"the bank in {folder.root} is up: ./cbs down")
     has_data = (folder.root / "postgres" / "data").exists()
@@ -166,7 +166,7 @@ def _vault_key(folder: Folder, backup: Backup, named: Path | None) -> str:
     for place in places:
         if place is not None and place.exists():
             key = place.read_text()
-            if manifest.recognised(key) == backup.manifest.vault_key:
+            if manifest.key_fingerprint(key) == backup.manifest.vault_key:
                 return key
     raise NotRestored(
         "the key to the customers' data is not there: bring the bank's secrets/vault.key with"
@@ -183,12 +183,12 @@ def _bring_secrets(folder: Folder, backup: Backup, key: str) -> None:
 
 
 def _whole(
-    folder: Folder, plan: Plan, backup: Backup, at: datetime | None, console: Console
+    folder: Folder, plan: StartPlan, backup: Backup, at: datetime | None, console: Console
 ) -> dict[str, Any]:
     data = folder["postgres"] / "data"
     with _draft(folder, backup) as draft:
         tail = _tail(folder, backup)
-        with recovery.recovered(backup, draft, at=at, tail=tail, say=console.print) as url:
+        with recovery.recovered_server(backup, draft, at=at, tail=tail, say=console.print) as url:
             facts = asyncio.run(_adopted(folder, url))
             _must_have(backup, facts)
         said = _said(backup, draft, facts)
@@ -207,7 +207,7 @@ def _whole(
 
 def _alone(
     folder: Folder,
-    plan: Plan,
+    plan: StartPlan,
     backup: Backup,
     at: datetime | None,
     service: str,
@@ -215,11 +215,13 @@ def _alone(
 ) -> dict[str, Any]:
     with _draft(folder, backup) as draft:
         tail = _tail(folder, backup)
-        with recovery.recovered(backup, draft, at=at, tail=tail, say=console.print) as source:
+        with recovery.recovered_server(
+            backup, draft, at=at, tail=tail, say=console.print
+        ) as source:
             current = folder["postgres"] / "data"
             settings = postgres.archiving(folder.archive)
             log = folder.log("postgres")
-            with recovery.in_private(current, log=log, settings=settings) as target:
+            with recovery.private_server(current, log=log, settings=settings) as target:
                 move = restore_service.Move(service=service, source=source, target=target)
                 again = asyncio.run(move.reconciled(console.print))
                 _forget_streams(folder, plan)
@@ -240,7 +242,7 @@ def _said(backup: Backup, draft: Path, facts: dict[str, int]) -> dict[str, Any]:
 def _draft(folder: Folder, backup: Backup) -> Iterator[Path]:
     place = folder["restoring"]
     try:
-        recovery.prepare(backup, place / "data")
+        recovery.copy_backup(backup, place / "data")
         yield place / "data"
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -282,7 +284,7 @@ def _must_have(backup: Backup, facts: dict[str, int]) -> None:
             )
 
 
-def _forget_streams(folder: Folder, plan: Plan) -> None:
+def _forget_streams(folder: Folder, plan: StartPlan) -> None:
     if not plan.nats_url:
         shutil.rmtree(folder["nats"] / "store", ignore_errors=True)
         return

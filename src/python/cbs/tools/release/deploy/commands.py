@@ -14,11 +14,11 @@ from cbs.tools.release.commands import (
     To,
     Version,
     cannot_say,
-    known,
-    named,
+    check_application,
+    check_environment,
     progress,
 )
-from cbs.tools.release.deploy.composition import Outfit, alone, last_good
+from cbs.tools.release.deploy.composition import Outfit, last_good, one_at_a_time
 from cbs.tools.release.deploy.options import Options, with_options
 from cbs.tools.release.deploy.releases import (
     Journal,
@@ -58,7 +58,7 @@ def deploy(
         raise typer.BadParameter("--resume and --abort say opposite things")
     with cannot_say(CannotGoOn):
         desk = options.desk()
-        with alone(desk.place, to):
+        with one_at_a_time(desk.place, to):
             release = _under_way(desk, service, to, resume or abort)
             sha = release.version if release else desk.history.sha(version)
             outfit = options.outfit(desk, to, sha)
@@ -75,7 +75,7 @@ def rollback(service: Service, to: To, options: Options) -> None:
     _checked(service, to)
     with cannot_say(CannotGoOn):
         desk = options.desk()
-        with alone(desk.place, to):
+        with one_at_a_time(desk.place, to):
             _under_way(desk, service, to, False)
             earlier = promoted(Journal.of(desk.store).releases(), service, to)
             sha = earlier[0].version if earlier else desk.history.sha("HEAD")
@@ -107,8 +107,8 @@ def _still_may(outfit: Outfit, release: Release) -> bool:
 
 
 def _checked(service: str, to: str) -> None:
-    known(service)
-    named(to)
+    check_application(service)
+    check_environment(to)
     if service not in (*SERVICES, "gateway"):
         raise typer.BadParameter(f"{service} is a client, and is deployed by whoever runs it")
 
@@ -160,11 +160,11 @@ def _go_on(outfit: Outfit, release: Release, *, abort: bool, as_json: bool) -> N
     if as_json:
         print_json(release)
     else:
-        typer.echo(line(release))
+        typer.echo(release_line(release))
     raise typer.Exit(DONE if release.outcome is ReleaseOutcome.PROMOTED else EXIT[release.answer])
 
 
-def line(release: Release) -> str:
+def release_line(release: Release) -> str:
     """A release in a line, and under it what stopped it."""
     before = f" (was {release.before[:SHORT]})" if release.before else ""
     lines = [

@@ -106,7 +106,7 @@ class Outfit:
 
     def _tell(self, verdict: Verdict) -> None:
         signed = signatures.signed(
-            verdict, signatures.read(operators_key(self.key, self.desk.place))
+            verdict, signatures.read_key(operators_key(self.key, self.desk.place))
         )
         known = {each.id: each for each in self.desk.store.verdicts()}
         if signed.id not in known:
@@ -132,7 +132,7 @@ def _kept_by_an_earlier(release: Release, journal: Journal) -> Path | None:
 
 
 @contextmanager
-def alone(place: Path, environment: str) -> Iterator[None]:
+def one_at_a_time(place: Path, environment: str) -> Iterator[None]:
     """One process of this user releases to an environment at a time. Raises CannotGoOn."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (place / f".{environment}.lock").open("a") as held:

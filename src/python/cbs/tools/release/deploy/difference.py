@@ -76,7 +76,7 @@ def _migrations(history: GitHistory, service: str, before: str, after: str) -> l
     ]
 
 
-def told(found: ReleaseDifference) -> str:
+def as_text(found: ReleaseDifference) -> str:
     what = f"{found.application} in {found.environment}"
     if not found.before:
         return f"{what}: nothing is there, all of {found.after[:SHORT]} is new"

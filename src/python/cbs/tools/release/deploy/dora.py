@@ -103,7 +103,7 @@ def _reached_at(release: Release) -> datetime:
     return entry.began
 
 
-def told(found: Figures) -> str:
+def as_text(found: Figures) -> str:
     """As sentences for a person."""
     if not found.changes:
         return (

@@ -95,7 +95,7 @@ def latency(window: CanaryWindow) -> Reason:
     return _enough(window) or yes(what)
 
 
-def judged(reasons: Sequence[Reason]) -> Done:
+def judge_reasons(reasons: Sequence[Reason]) -> Done:
     return Done(answer=worst(reason.answer for reason in reasons), reasons=list(reasons))
 
 

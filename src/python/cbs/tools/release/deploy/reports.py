@@ -14,11 +14,11 @@ from cbs.tools.release.commands import (
     To,
     Version,
     cannot_say,
-    known,
-    named,
+    check_application,
+    check_environment,
 )
 from cbs.tools.release.deploy import difference, dora
-from cbs.tools.release.deploy.commands import Service, line
+from cbs.tools.release.deploy.commands import Service, release_line
 from cbs.tools.release.deploy.releases import Journal, Release
 from cbs.tools.release.gate.records import now
 
@@ -38,12 +38,12 @@ def history(
     with cannot_say():
         found = _releases(ReleaseDesk.at(repository, store), service, environment)
     if as_json:
-        print_json([shown(each) for each in found])
+        print_json([with_outcome(each) for each in found])
         return
     if not found:
         typer.echo("nothing was released yet: ./cbs release deploy SERVICE --to ENV")
     for each in found:
-        typer.echo(line(each))
+        typer.echo(release_line(each))
         for entry in each.steps if steps else ():
             ended = f"{entry.ended:%T}" if entry.ended else "not yet"
             answer = entry.done.answer if entry.done else ""
@@ -63,8 +63,8 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show what a release would change: commits, contracts, migrations, against what is there."""
-    known(service)
-    named(to)
+    check_application(service)
+    check_environment(to)
     with cannot_say():
         desk = ReleaseDesk.at(repository, store)
         sha = desk.history.sha(version)
@@ -76,7 +76,7 @@ def diff(
     if as_json:
         print_json(found)
     else:
-        typer.echo("\n".join(difference.told(each) for each in found))
+        typer.echo("\n".join(difference.as_text(each) for each in found))
 
 
 def metrics(
@@ -93,7 +93,7 @@ def metrics(
     if as_json:
         print_json(found)
     else:
-        typer.echo(dora.told(found))
+        typer.echo(dora.as_text(found))
 
 
 metrics.__doc__ = f"{metrics.__doc__}\n\n{dora.DEFINITIONS}".replace("\n", "\n\n")
@@ -107,7 +107,7 @@ def _releases(desk: ReleaseDesk, service: str | None, environment: str | None) -
     ]
 
 
-def shown(release: Release) -> dict[str, Any]:
+def with_outcome(release: Release) -> dict[str, Any]:
     """With what follows from its steps."""
     follows = {"outcome": release.outcome, "next": release.next, "why": release.why}
     return {**msgspec.to_builtins(release), **follows, "ended": release.ended}

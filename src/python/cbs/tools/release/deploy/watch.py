@@ -42,12 +42,14 @@ class Watch:
         canary = self._healthy(release)
         if canary.state is not CanaryState.HEALTHY:
             why = canary.why or f"not healthy after {self.healthy_seconds_max:.0f} s"
-            return judge.judged([judge.health(why, self._window(InstanceSample(), None, 0.0))])
+            return judge.judge_reasons(
+                [judge.health(why, self._window(InstanceSample(), None, 0.0))]
+            )
         done = self._watched(release, canary)
         if done.answer is GateAnswer.NO:
             return done
         before = msgspec.json.decode(release.fact(MONEY), type=BankLook)
-        return judge.judged([*done.reasons, *money(before, self.look())])
+        return judge.judge_reasons([*done.reasons, *money(before, self.look())])
 
     def _healthy(self, release: Release) -> Canary:
         until = self.clock() + self.healthy_seconds_max
@@ -73,7 +75,7 @@ class Watch:
             )
             wrong = now.why if now.state is CanaryState.FAILED else _restarted(first, now)
             reasons = [judge.health(wrong, window), judge.errors(window), judge.latency(window)]
-            done = judge.judged(reasons)
+            done = judge.judge_reasons(reasons)
             self.say(f"  {seconds:.0f} s: {window.canary.requests} requests, {done.answer}")
             enough = done.answer is GateAnswer.YES and seconds >= self.window_seconds
             if done.answer is GateAnswer.NO or enough or looks <= 0:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from cbs.tools.local.folder import Folder
-from cbs.tools.local.public_api import NoAnswer, NoBank, PublicApi, Refused
+from cbs.tools.local.public_api import NoAnswerFromBank, NoBank, PublicApi, RefusedByBank
 from cbs.tools.release.gate.records import SHORT_KEY, Signed, Store, Verdict
-from cbs.tools.release.gate.signatures import checked
+from cbs.tools.release.gate.signatures import verified_verdict
 
 USER = "operator"
 
@@ -16,7 +16,7 @@ USER = "operator"
 def send(store: Store, folder: Folder, *, say: Callable[[str], None]) -> None:
     """Bring what was not brought yet; each once, whatever fails. Says what must wait."""
     # What was forged or damaged is not sent: `cbs release verdicts` names it.
-    waiting = [s for s in store.verdicts() if not s.audited and checked(s) is not None]
+    waiting = [s for s in store.verdicts() if not s.audited and verified_verdict(s) is not None]
     if not waiting:
         return
     try:
@@ -24,7 +24,7 @@ def send(store: Store, folder: Folder, *, say: Callable[[str], None]) -> None:
     except NoBank:
         many = "1 verdict waits" if len(waiting) == 1 else f"{len(waiting)} verdicts wait"
         say(f"{many} for a bank whose audit log is up")
-    except (NoAnswer, OSError) as error:
+    except (NoAnswerFromBank, OSError) as error:
         say(f"the audit log did not take the verdicts, they wait: {error}")
 
 
@@ -48,7 +48,7 @@ async def _send(
             key = f"verdict-{signed.signature[:SHORT_KEY]}"
             try:
                 await api.post("/v1/audit/verdicts", body, msgspec.Raw, key=key)
-            except Refused as refusal:
+            except RefusedByBank as refusal:
                 # Those behind it must not wait for it.
                 say(f"the audit log refused verdict {signed.id}, it waits: {refusal}")
                 continue

@@ -39,7 +39,7 @@ class BrokerStore:
     beside: Blobs
     applications: Collection[str]
     pacts: Callable[[str], Sequence[Pact]]
-    _learnt: bool = False
+    _imported: bool = False
 
     @property
     def own(self) -> BlobStore:
@@ -51,26 +51,26 @@ class BrokerStore:
         known = self.own.result(pact, provider_content)
         if known is not None and not known.is_stale(now()):
             return known
-        self._learn()
+        self._import_results()
         return self.own.result(pact, provider_content)
 
     def keep(self, result: Result) -> None:
-        self._tell(result)
+        self._publish(result)
         self.own.keep(result)
 
     def results(self) -> list[Result]:
-        self._learn()
+        self._import_results()
         return self.own.results()
 
     def stands_for(self, result: Result, *, consumer_version: str, provider_version: str) -> None:
         other = msgspec.structs.replace(
             result, consumer_version=consumer_version, provider_version=provider_version
         )
-        if other != result and not self.broker.is_told(other):
-            self._tell(other)
+        if other != result and not self.broker.has_result(other):
+            self._publish(other)
 
-    def _tell(self, result: Result) -> None:
-        if self.broker.tell(result):
+    def _publish(self, result: Result) -> None:
+        if self.broker.publish_result(result):
             return
         consumer, version, provider = result.consumer, result.consumer_version, result.provider
         own = [pact for pact in self.pacts(version) if pact.consumer == consumer]
@@ -80,12 +80,12 @@ class BrokerStore:
                 " broker cannot be told of it: verify the version itself"
             )
         self.broker.publish(consumer, version, branch=None, pacts=own)
-        if not self.broker.tell(result):
+        if not self.broker.publish_result(result):
             raise StoreUnreachable(f"{RECORDED_BY} lost a pact of {consumer} that it was given")
 
-    def _learn(self) -> None:
+    def _import_results(self) -> None:
         """Bring here what was told to the broker since, once a process."""
-        if self._learnt:
+        if self._imported:
             return
         seen = self._seen()
         for pair in self.broker.pairs():
@@ -94,10 +94,10 @@ class BrokerStore:
             for place in self.broker.verifications(*pair):
                 mark = sha256(place.encode()).hexdigest()[:32]
                 if mark not in seen:
-                    self._take(self.broker.result_at(place))
+                    self._import(self.broker.result_at(place))
                     seen.add(mark)
         self.beside.put(SEEN, msgspec.json.encode(sorted(seen)))
-        self._learnt = True
+        self._imported = True
 
     def _seen(self) -> set[str]:
         try:
@@ -105,7 +105,7 @@ class BrokerStore:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StoreUnreachable(f"{SEEN} is damaged ({error}): remove it") from None
 
-    def _take(self, found: Result | None) -> None:
+    def _import(self, found: Result | None) -> None:
         if found is None:
             return
         known = self.own.result(found.pact, found.provider_content)

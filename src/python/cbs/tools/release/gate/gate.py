@@ -21,7 +21,7 @@ from cbs.tools.release.gate.records import (
     worst,
     yes,
 )
-from cbs.tools.release.gate.runner import same
+from cbs.tools.release.gate.runner import is_of
 from cbs.tools.release.gate.schemas import breaking_between
 from cbs.tools.release.provider_verification.report import VerificationReport
 
@@ -188,7 +188,7 @@ class Gate:
         verified = list(report.verified)
         for need in needs:
             pact, content = self._key(need)
-            found = next((each for each in verified if same(need.pact, each)), None)
+            found = next((each for each in verified if is_of(need.pact, each)), None)
             if found is not None:
                 verified.remove(found)
             result = Result(

@@ -46,7 +46,9 @@ class Matrix(msgspec.Struct, kw_only=True):
     findings: list[str]
 
 
-def of(history: GitHistory, store: Store, sha: str, environments: list[Environment]) -> Matrix:
+def matrix_of(
+    history: GitHistory, store: Store, sha: str, environments: list[Environment]
+) -> Matrix:
     """Of a version and all that is deployed: every pair that has a pact."""
     deployed: dict[tuple[str, str], list[str]] = {}
     for environment in environments:
@@ -122,19 +124,3 @@ def _coloured(cell: Cell) -> str:
     colour = {HOLDS: "green", BROKEN: "red", UNKNOWN: "yellow"}[cell.result]
     many = f" ({cell.interactions})" if cell.interactions else ""
     return f"[{colour}]{cell.result}[/]{many}"
-
-
-def markdown(matrix: Matrix) -> str:
-    """For a pull request: what is broken or unknown by name, the rest as a number."""
-    held = sum(cell.result == HOLDS for cell in matrix.cells)
-    lines = [f"### Contracts at {matrix.version[:SHORT]}", ""]
-    lines.append(f"{held} of {len(matrix.cells)} pairs of versions hold.")
-    rest = [cell for cell in matrix.cells if cell.result != HOLDS]
-    if rest:
-        lines += ["", "| consumer | provider | result | why |", "|---|---|---|---|"]
-    for cell in rest:
-        consumer = f"{cell.consumer}@{cell.consumer_version[:SHORT]}"
-        provider = f"{cell.provider}@{cell.provider_version[:SHORT]}"
-        why = "<br>".join(cell.broken).replace("|", "\\|")
-        lines.append(f"| {consumer} | {provider} | {cell.result} | {why} |")
-    return "\n".join(lines)

@@ -4,9 +4,9 @@ from cbs.tools.release.gate.history import SHORT, GitHistory
 from cbs.tools.release.gate.records import Reason, no, unknown, yes
 from cbs.tools.release.layout import SOURCES
 from cbs.tools.release.migration_lint.locks import locks
-from cbs.tools.release.migration_lint.steps import Statement, statements_of
+from cbs.tools.release.migration_lint.steps import MigrationStatement, statements_of
 from cbs.tools.release.migration_lint.uses import still_used
-from cbs.tools.release.migration_lint.verdicts import Step
+from cbs.tools.release.migration_lint.verdicts import MigrationStep
 
 USES_SHOWN_MAX = 3
 
@@ -45,10 +45,12 @@ def lock_notes(history: GitHistory, service: str, deployed: str, new: str) -> li
     ]
 
 
-def _of(statement: Statement, name: str, deployed: str, sources: dict[str, str]) -> list[Reason]:
-    if statement.step is Step.EXPAND:
+def _of(
+    statement: MigrationStatement, name: str, deployed: str, sources: dict[str, str]
+) -> list[Reason]:
+    if statement.step is MigrationStep.EXPAND:
         return []
-    if statement.step is Step.UNKNOWN:
+    if statement.step is MigrationStep.UNKNOWN:
         why = f"{name} does what the gate cannot judge: {statement.sql} ({statement.why})"
         todo = "write it as steps that expand or contract"
         return [unknown(why, todo)]

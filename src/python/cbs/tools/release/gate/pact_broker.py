@@ -73,15 +73,15 @@ class PactBroker:
             where = path("pacticipants", application, "branches", branch, "versions", version)
             self.hal.send("PUT", where, {}, dict[str, Any])
         else:
-            self.know(application, version)
+            self.ensure_version(application, version)
 
-    def know(self, application: str, version: str) -> None:
+    def ensure_version(self, application: str, version: str) -> None:
         """Make a version known that was never published."""
         where = path("pacticipants", application, "versions", version)
         if self.hal.get(where, dict[str, Any]) is None:
             self.hal.send("PUT", where, {}, dict[str, Any])
 
-    def select(self, provider: str, branch: str) -> Iterator[Selected]:
+    def pacts_to_verify(self, provider: str, branch: str) -> Iterator[Selected]:
         """What a build of the provider is to be verified with: the pacts of main branches, of the
         branch of the same name, and of all that is deployed or released."""
         body = {
@@ -108,7 +108,7 @@ class PactBroker:
 
     # --- verifications ---------------------------------------------------------------------------
 
-    def tell(self, result: Result) -> bool:
+    def publish_result(self, result: Result) -> bool:
         """Publish a result of two versions; False if the broker has no pact of the consumer's. The
         whole of it goes along: who finds it there has it as we have."""
         where = _of_pact(result.consumer, result.consumer_version, result.provider)
@@ -124,7 +124,7 @@ class PactBroker:
         self.hal.send("POST", pact.link(PUBLISH), body, dict[str, Any])
         return True
 
-    def is_told(self, result: Result) -> bool:
+    def has_result(self, result: Result) -> bool:
         """Whether these two versions have a result, whoever verified them."""
         versions = (result.consumer, result.consumer_version)
         others = (result.provider, result.provider_version)
@@ -184,7 +184,7 @@ class PactBroker:
 
     def put(self, application: str, version: str, environment: str, *, released: bool) -> None:
         """Record a deployment, which takes the place of what was there, or a release."""
-        self.know(application, version)
+        self.ensure_version(application, version)
         kind = "released-versions" if released else "deployed-versions"
         place = ("versions", version, kind, "environment", self.environment(environment))
         self.hal.send("POST", path("pacticipants", application, *place), {}, dict[str, Any])

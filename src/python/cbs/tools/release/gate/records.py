@@ -186,7 +186,7 @@ def _ends(new: Deployment, old: Deployment) -> bool:
     return new.way is old.way and (new.way is PutAs.DEPLOYED or new.version == old.version)
 
 
-def not_there(gone: Deployment, there: Sequence[Deployment]) -> str:
+def why_not_there(gone: Deployment, there: Sequence[Deployment]) -> str:
     """A version that is named wrongly must not leave the right one behind in silence: what is
     there instead, or nothing if it is there."""
     versions = [each.version for each in there if each.application == gone.application]

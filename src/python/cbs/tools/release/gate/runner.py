@@ -85,5 +85,5 @@ def _program(layout: Layout) -> list[str]:
     return [sys.executable, "-P", "-m", layout.program]
 
 
-def same(pact: Pact, verified: Verified) -> bool:
+def is_of(pact: Pact, verified: Verified) -> bool:
     return (pact.consumer, pact.provider) == (verified.consumer, verified.provider)

@@ -42,7 +42,7 @@ def selection(
     pacts = [
         pact
         for provider in sorted(providers)
-        for pact in store.broker.select(provider, branch)
+        for pact in store.broker.pacts_to_verify(provider, branch)
         if pact.consumer in store.applications
     ]
     there = {_read(file.read_bytes()): file for file in own}
@@ -57,7 +57,7 @@ def selection(
     return Selection(pacts, files)
 
 
-def tell(
+def publish_results(
     store: BrokerStore, history: GitHistory, selected: Selection, verified: dict[Path, Verified]
 ) -> str:
     """Tell the broker of all that was verified; says how much that was."""

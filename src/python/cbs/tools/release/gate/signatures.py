@@ -17,7 +17,7 @@ class NoKey(Exception):
     """The file that should hold the operator's key does not."""
 
 
-def make(file: Path) -> str:
+def make_key(file: Path) -> str:
     """A new private key in a file that only its owner can read; returns the public one."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = Ed25519PrivateKey.generate()
@@ -25,7 +25,7 @@ def make(file: Path) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
-def read(file: Path) -> Ed25519PrivateKey:
+def read_key(file: Path) -> Ed25519PrivateKey:
     """Raises NoKey."""
     try:
         if os.stat(file).st_mode & 0o077:
@@ -43,7 +43,7 @@ def signed(verdict: Verdict, key: Ed25519PrivateKey) -> Signed:
     return Signed(verdict=msgspec.Raw(body), key=public, signature=key.sign(body).hex())
 
 
-def checked(signed: Signed) -> Verdict | None:
+def verified_verdict(signed: Signed) -> Verdict | None:
     """The verdict, if it is what was signed with the key that it names."""
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed.key))

@@ -7,7 +7,7 @@ from postgast import pg_query_pb2 as pg
 from postgast import walk_typed
 
 from cbs.tools.release.migration_lint.known import Known, is_wider, type_of
-from cbs.tools.release.migration_lint.verdicts import Verdict, contract, expand, unknown
+from cbs.tools.release.migration_lint.verdicts import StatementVerdict, contract, expand, unknown
 
 SERIAL = {"bigserial", "serial", "smallserial"}
 # Each row gets another value.
@@ -19,7 +19,7 @@ STORED = {
 }  # fmt: skip
 
 
-def add_column(table: str, column: ast.ColumnDef, known: Known) -> Verdict:
+def add_column(table: str, column: ast.ColumnDef, known: Known) -> StatementVerdict:
     place = known.learn(table, column)
     known.new.add(place)
     constraints = [each for each in column.constraints if isinstance(each, ast.Constraint)]
@@ -59,7 +59,7 @@ def _asks_for_a_value(constraint: ast.Constraint) -> bool:
     )
 
 
-def alter_column(place: str, command: ast.AlterTableCmd, known: Known) -> Verdict:
+def alter_column(place: str, command: ast.AlterTableCmd, known: Known) -> StatementVerdict:
     match command.subtype:
         case pg.AT_DropNotNull:
             return expand(f"{place} may be empty; a reader may meet that")
@@ -76,7 +76,7 @@ def alter_column(place: str, command: ast.AlterTableCmd, known: Known) -> Verdic
     return unknown(f"this change of {place} is not understood")
 
 
-def _typed(place: str, column: ast.ColumnDef, known: Known) -> Verdict:
+def _typed(place: str, column: ast.ColumnDef, known: Known) -> StatementVerdict:
     old, new = known.types.get(place), type_of(column.type_name)
     known.types[place] = new
     if column.raw_default is not None:

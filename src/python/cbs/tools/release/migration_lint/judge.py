@@ -7,7 +7,13 @@ from postgast import pg_query_pb2 as pg
 
 from cbs.tools.release.migration_lint.columns import add_column, alter_column
 from cbs.tools.release.migration_lint.known import Known, name, name_of
-from cbs.tools.release.migration_lint.verdicts import Verdict, contract, expand, unknown, worst
+from cbs.tools.release.migration_lint.verdicts import (
+    StatementVerdict,
+    contract,
+    expand,
+    unknown,
+    worst,
+)
 
 TABLES = {pg.OBJECT_TABLE, pg.OBJECT_FOREIGN_TABLE}
 OF_A_TABLE = {pg.OBJECT_TRIGGER, pg.OBJECT_POLICY, pg.OBJECT_RULE}
@@ -18,7 +24,7 @@ STORED = {
 HIDES_ROWS = {pg.AT_EnableRowSecurity, pg.AT_ForceRowSecurity}
 
 
-def judge(statement: ast.AstNode, known: Known) -> Verdict:
+def judge(statement: ast.AstNode, known: Known) -> StatementVerdict:
     match statement:
         case ast.CommentStmt() | ast.VariableSetStmt() | ast.VacuumStmt(is_vacuumcmd=False):
             return expand("changes nothing that is kept")
@@ -48,7 +54,7 @@ def judge(statement: ast.AstNode, known: Known) -> Verdict:
     return _create(statement, known) or _unknown(statement, known)
 
 
-def _unknown(statement: ast.AstNode, known: Known) -> Verdict:
+def _unknown(statement: ast.AstNode, known: Known) -> StatementVerdict:
     """Whatever is done to what this very migration has made."""
     for place in ("relation", "sequence", "func", "object"):
         if name_of(getattr(statement, place, None)) in known.new:
@@ -56,7 +62,7 @@ def _unknown(statement: ast.AstNode, known: Known) -> Verdict:
     return unknown(f"{type(statement).__name__.removesuffix('Stmt')} is not understood")
 
 
-def _create(statement: ast.AstNode, known: Known) -> Verdict | None:
+def _create(statement: ast.AstNode, known: Known) -> StatementVerdict | None:
     match statement:
         case ast.CreateStmt(table_elts=parts):
             made = name_of(statement.relation)
@@ -94,7 +100,7 @@ def _create(statement: ast.AstNode, known: Known) -> Verdict | None:
 
 def _made_on_a_table(
     made: ast.IndexStmt | ast.CreateTrigStmt | ast.RuleStmt | ast.CreatePolicyStmt, known: Known
-) -> Verdict:
+) -> StatementVerdict:
     table = name_of(made.table if isinstance(made, ast.CreatePolicyStmt) else made.relation)
     if table in known.new:
         return expand("the table is new")
@@ -105,7 +111,7 @@ def _made_on_a_table(
     return expand(f"{table} is found faster")
 
 
-def _alter_table(statement: ast.AlterTableStmt, known: Known) -> Verdict:
+def _alter_table(statement: ast.AlterTableStmt, known: Known) -> StatementVerdict:
     table = name_of(statement.relation)
     if table in known.new:
         return expand(f"{table} is new")
@@ -115,7 +121,7 @@ def _alter_table(statement: ast.AlterTableStmt, known: Known) -> Verdict:
     return worst([_altered(table, each, known) for each in commands])
 
 
-def _altered(table: str, command: ast.AlterTableCmd, known: Known) -> Verdict:
+def _altered(table: str, command: ast.AlterTableCmd, known: Known) -> StatementVerdict:
     place = f"{table}.{command.name}"
     if command.name and place in known.new:
         return expand(f"{place} is new")
@@ -137,7 +143,7 @@ def _altered(table: str, command: ast.AlterTableCmd, known: Known) -> Verdict:
     return alter_column(place, command, known)
 
 
-def _rename(statement: ast.RenameStmt, known: Known) -> Verdict:
+def _rename(statement: ast.RenameStmt, known: Known) -> StatementVerdict:
     whole = name_of(statement.relation or statement.object)
     if whole in known.new:
         known.new.add(statement.newname)
@@ -149,7 +155,7 @@ def _rename(statement: ast.RenameStmt, known: Known) -> Verdict:
     return _gone([whole], "has another name", known)
 
 
-def _drop(statement: ast.DropStmt, known: Known) -> Verdict:
+def _drop(statement: ast.DropStmt, known: Known) -> StatementVerdict:
     if statement.remove_type in OF_A_TABLE:
         for each in statement.objects:
             *_, table, thing = each.items if isinstance(each, ast.List) else []
@@ -163,7 +169,7 @@ def _drop(statement: ast.DropStmt, known: Known) -> Verdict:
     return _gone(names, "no longer there", known)
 
 
-def _grant(statement: ast.GrantStmt | ast.GrantRoleStmt, known: Known) -> Verdict:
+def _grant(statement: ast.GrantStmt | ast.GrantRoleStmt, known: Known) -> StatementVerdict:
     if isinstance(statement, ast.GrantRoleStmt) or statement.is_grant:
         return expand("a right more")
     why = "a right of the running version may be taken away"
@@ -179,7 +185,7 @@ def _grant(statement: ast.GrantStmt | ast.GrantRoleStmt, known: Known) -> Verdic
 
 def _rows(
     statement: ast.InsertStmt | ast.UpdateStmt | ast.DeleteStmt | ast.TruncateStmt, known: Known
-) -> Verdict:
+) -> StatementVerdict:
     if isinstance(statement, ast.TruncateStmt):
         return _gone(map(name_of, statement.relations), "has no rows any more", known)
     table = name_of(statement.relation)
@@ -200,7 +206,7 @@ def _rows(
     return unknown(f"rows of {table} are changed under the running version")
 
 
-def _gone(names: Iterable[str], why: str, known: Known) -> Verdict:
+def _gone(names: Iterable[str], why: str, known: Known) -> StatementVerdict:
     gone = [each for each in names if each not in known.new]
     if not gone:
         return expand("made in this very migration")

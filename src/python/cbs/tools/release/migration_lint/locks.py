@@ -25,7 +25,7 @@ SQUAWK = ("--pg-version", "18.0", "--assume-in-transaction", "--reporter", "json
 SQUAWK_SECONDS_MAX = 30
 
 
-class Finding(msgspec.Struct):
+class LockFinding(msgspec.Struct):
     line: int
     rule_name: str
     message: str
@@ -43,7 +43,7 @@ def locks(module_text: str) -> list[str]:
         text=True,
         timeout=SQUAWK_SECONDS_MAX,
     )
-    found = msgspec.json.decode(done.stdout, type=list[Finding])
+    found = msgspec.json.decode(done.stdout, type=list[LockFinding])
     lines = script.splitlines()
     return [
         f"{lines[each.line].strip()}: {' '.join(filter(None, (each.message, each.help)))}"

@@ -20,7 +20,7 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OrmCall:
     """A call of piccolo's MigrationManager; `values` are the arguments that stand there plainly."""
 
     name: str
@@ -28,7 +28,7 @@ class Call:
     shown: str
 
 
-def written(module_text: str) -> list[str | Unread | Call]:
+def written(module_text: str) -> list[str | Unread | OrmCall]:
     """The scripts, calls and unreadable pieces of a migration, in order."""
     try:
         tree = ast.parse(module_text)
@@ -39,7 +39,7 @@ def written(module_text: str) -> list[str | Unread | Call]:
         (node for node in ast.walk(tree) if isinstance(node, ast.Call)),
         key=lambda node: (node.lineno, node.col_offset),
     )
-    found: list[str | Unread | Call] = []
+    found: list[str | Unread | OrmCall] = []
     a_migration = False
     for call in calls:
         name = ast.unparse(call.func).rpartition(".")[2]
@@ -48,7 +48,7 @@ def written(module_text: str) -> list[str | Unread | Call]:
             script = [word.value for word in call.keywords if word.arg == "script"]
             found += _pieces(script[0], texts) if script else [_unread(call)]
         elif name in ORM_CALLS:
-            found.append(Call(name, _plain(call), ast.unparse(call)))
+            found.append(OrmCall(name, _plain(call), ast.unparse(call)))
         elif name in RUNS_SQL and call.args:
             found += _pieces(call.args[0], texts)
     return found if a_migration else [*found, Unread("", "no migration is found in the text")]
@@ -72,9 +72,9 @@ def _constants(tree: ast.AST) -> dict[str, ast.expr | None]:
     return found
 
 
-def _pieces(node: ast.expr, texts: dict[str, ast.expr | None]) -> list[str | Unread | Call]:
+def _pieces(node: ast.expr, texts: dict[str, ast.expr | None]) -> list[str | Unread | OrmCall]:
     """Texts that follow each other are one script; what is not text stands between."""
-    found: list[str | Unread | Call] = []
+    found: list[str | Unread | OrmCall] = []
     for piece in _flat(node, texts, ()):
         if isinstance(piece, str) and found and isinstance(found[-1], str):
             found[-1] += piece

@@ -1,14 +1,14 @@
 """Piccolo's own migration calls are judged as the SQL they become."""
 
 from cbs.tools.release.migration_lint.known import Known
-from cbs.tools.release.migration_lint.modules import Call
+from cbs.tools.release.migration_lint.modules import OrmCall
 
 COLUMN_NAMES = ("db_column_name", "column_name", "old_db_column_name", "old_column_name")
 SQL_TYPES = {"BigInt": "bigint", "Integer": "integer", "SmallInt": "smallint", "Text": "text"}
 CHANGES_NO_ROW = "COMMENT ON TABLE t IS ''"
 
 
-def sql_of(call: Call, known: Known) -> str | None:
+def sql_of(call: OrmCall, known: Known) -> str | None:
     """None if the text does not tell."""
     table = call.values.get("tablename") or call.values.get("old_tablename")
     column = next((call.values[name] for name in COLUMN_NAMES if call.values.get(name)), None)
@@ -50,7 +50,7 @@ def _added(add: str, params: object) -> str | None:
     return " ".join([add, *(word for word, is_said in words.items() if is_said)])
 
 
-def _altered(call: Call, alter: str, place: str, known: Known) -> str | None:
+def _altered(call: OrmCall, alter: str, place: str, known: Known) -> str | None:
     params, olds = (call.values.get(name) or {} for name in ("params", "old_params"))
     if not isinstance(params, dict) or not isinstance(olds, dict):
         return None

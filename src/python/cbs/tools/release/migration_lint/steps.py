@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 from cbs.tools.release.migration_lint.judge import judge
 from cbs.tools.release.migration_lint.known import Known
-from cbs.tools.release.migration_lint.modules import Call, Unread, written
+from cbs.tools.release.migration_lint.modules import OrmCall, Unread, written
 from cbs.tools.release.migration_lint.orm import sql_of
 from cbs.tools.release.migration_lint.parsed import NotParsed, Parsed, parsed
-from cbs.tools.release.migration_lint.verdicts import Step, Verdict, expand, unknown, worst
+from cbs.tools.release.migration_lint.verdicts import (
+    MigrationStep,
+    StatementVerdict,
+    expand,
+    unknown,
+    worst,
+)
 
 SQL_SHOWN_CHARACTERS = 200
 MARK = "expand:"
@@ -22,19 +28,19 @@ PLATFORM_TABLES = ("plumbing(", "saga_table(")
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class MigrationStatement:
     """`takes_away`: tables, `table.column`s and `function()`s that are not there afterwards.
 
     A CONTRACT that takes nothing away asks more of who writes: no search of the code clears it.
     """
 
     sql: str
-    step: Step
+    step: MigrationStep
     takes_away: tuple[str, ...]
     why: str
 
 
-def statements_of(module_text: str, *, before: Sequence[str] = ()) -> list[Statement]:
+def statements_of(module_text: str, *, before: Sequence[str] = ()) -> list[MigrationStatement]:
     """What a migration does, in order; `before`: the migrations that ran earlier, for the types
     of their columns. Nothing is imported or run."""
     known = Known()
@@ -44,7 +50,7 @@ def statements_of(module_text: str, *, before: Sequence[str] = ()) -> list[State
     return _read(module_text, known)
 
 
-def _read(module_text: str, known: Known) -> list[Statement]:
+def _read(module_text: str, known: Known) -> list[MigrationStatement]:
     found = []
     for piece in written(module_text):
         if isinstance(piece, str):
@@ -56,28 +62,28 @@ def _read(module_text: str, known: Known) -> list[Statement]:
     return found
 
 
-def _statement(sql: str, verdict: Verdict) -> Statement:
+def _statement(sql: str, verdict: StatementVerdict) -> MigrationStatement:
     shown = " ".join(sql.split())[:SQL_SHOWN_CHARACTERS]
-    return Statement(shown, verdict.step, verdict.takes_away, verdict.why)
+    return MigrationStatement(shown, verdict.step, verdict.takes_away, verdict.why)
 
 
-def _unread(piece: Unread) -> Verdict:
+def _unread(piece: Unread) -> StatementVerdict:
     if piece.shown.startswith(PLATFORM_TABLES):
         return expand("tables of the platform, which are new")
     return unknown(piece.why)
 
 
-def _called(call: Call, known: Known) -> Verdict:
+def _called(call: OrmCall, known: Known) -> StatementVerdict:
     if (sql := sql_of(call, known)) is None:
         return unknown(f"what {call.name} does cannot be read from the text")
     return worst([_judged(each, known) for each in parsed(sql)])
 
 
-def _judged(statement: Parsed | NotParsed, known: Known) -> Verdict:
+def _judged(statement: Parsed | NotParsed, known: Known) -> StatementVerdict:
     if isinstance(statement, NotParsed):
         return unknown(statement.why)
     verdict = judge(statement.tree, known)
     marks = [text for text in statement.comments() if text.startswith(MARK)]
-    if marks and verdict.step is not Step.EXPAND and not verdict.takes_away:
+    if marks and verdict.step is not MigrationStep.EXPAND and not verdict.takes_away:
         return expand(f"decided: {marks[0].removeprefix(MARK).strip()} ({verdict.why})")
     return verdict

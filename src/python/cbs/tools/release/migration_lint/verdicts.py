@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Step(StrEnum):
+class MigrationStep(StrEnum):
     """EXPAND: the running version works on. CONTRACT: it must be gone. UNKNOWN: nobody can say."""
 
     EXPAND = "expand"
@@ -14,28 +14,28 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    step: Step
+class StatementVerdict:
+    step: MigrationStep
     why: str
     takes_away: tuple[str, ...] = ()
 
 
-def expand(why: str) -> Verdict:
-    return Verdict(Step.EXPAND, why)
+def expand(why: str) -> StatementVerdict:
+    return StatementVerdict(MigrationStep.EXPAND, why)
 
 
-def unknown(why: str) -> Verdict:
-    return Verdict(Step.UNKNOWN, why)
+def unknown(why: str) -> StatementVerdict:
+    return StatementVerdict(MigrationStep.UNKNOWN, why)
 
 
-def contract(why: str, *takes_away: str) -> Verdict:
-    return Verdict(Step.CONTRACT, why, takes_away)
+def contract(why: str, *takes_away: str) -> StatementVerdict:
+    return StatementVerdict(MigrationStep.CONTRACT, why, takes_away)
 
 
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    order = (Step.CONTRACT, Step.UNKNOWN, Step.EXPAND)
+def worst(verdicts: Sequence[StatementVerdict]) -> StatementVerdict:
+    order = (MigrationStep.CONTRACT, MigrationStep.UNKNOWN, MigrationStep.EXPAND)
     steps = {verdict.step for verdict in verdicts}
-    return Verdict(
+    return StatementVerdict(
         next(step for step in order if step in steps),
         "; ".join(dict.fromkeys(verdict.why for verdict in verdicts)),
         tuple(dict.fromkeys(name for verdict in verdicts for name in verdict.takes_away)),

@@ -8,8 +8,8 @@ from pact import match
 
 from cbs.bank import SERVICES
 from cbs.kernel.account_number import account_number
-from cbs.tools.lab.demo.onboarding import Account, Customer
-from cbs.tools.lab.demo.replay import Posted
+from cbs.tools.lab.demo.onboarding import OpenedAccount, RegisteredCustomer
+from cbs.tools.lab.demo.replay import PostedView
 from cbs.tools.local.public_api import PublicApi
 from cbs.tools.ops.dead_letters import Letter, LetterPage, letters_of
 from cbs.tools.release.pacts.conversation import (
@@ -53,22 +53,22 @@ def _onboards(customers: Conversation, accounts: Conversation) -> None:
     register, verify, opening = (f"cbs-cli-{what}" for what in ("register", "verify", "open"))
     customers.requests(
         "register a customer",
-        _as_client(lambda api: api.post("/v1/customers", PERSON, Customer, key=register)),
+        _as_client(lambda api: api.post("/v1/customers", PERSON, RegisteredCustomer, key=register)),
         request=("POST", "/v1/customers"),
         key=register,
         body=PERSON,
         status=201,
         reply=customer,
-        reads=Customer,
+        reads=RegisteredCustomer,
     )
     path = f"/v1/customers/{SOME_ID}/documents/{DOCUMENT_ID}/verify"
     customers.requests(
         "verify a document",
-        _as_client(lambda api: api.post(path, None, Customer, key=verify)),
+        _as_client(lambda api: api.post(path, None, RegisteredCustomer, key=verify)),
         request=("POST", path),
         key=verify,
         reply=customer,
-        reads=Customer,
+        reads=RegisteredCustomer,
         given=[
             State(
                 "a customer without papers",
@@ -79,13 +79,13 @@ def _onboards(customers: Conversation, accounts: Conversation) -> None:
     wanted = {"customer_id": SOME_ID, "product": "SAVINGS-INR"}
     accounts.requests(
         "open an account",
-        _as_client(lambda api: api.post("/v1/accounts", wanted, Account, key=opening)),
+        _as_client(lambda api: api.post("/v1/accounts", wanted, OpenedAccount, key=opening)),
         request=("POST", "/v1/accounts"),
         key=opening,
         body=wanted,
         status=201,
         reply={"number": match.regex("00110000000017", regex=r"^\d{14}$")},
-        reads=Account,
+        reads=OpenedAccount,
         given=[State("a customer", makes={"customer_id": SOME_ID})],
     )
 
@@ -136,13 +136,13 @@ def _posts(ledger: Conversation) -> None:
     leg = {"account": match.type(one), "balance_after_minor": match.int(700)}
     ledger.requests(
         "post a transaction of long ago",
-        _as_client(lambda api: api.post("/v1/ledger/transactions", body, Posted, key=key)),
+        _as_client(lambda api: api.post("/v1/ledger/transactions", body, PostedView, key=key)),
         request=("POST", "/v1/ledger/transactions"),
         key=key,
         body=body,
         status=201,
         reply={"transaction": {"legs": some_of(leg)}},
-        reads=Posted,
+        reads=PostedView,
         given=[State("an account with money", {"number": one, "balance_minor": 0})],
     )
 

@@ -26,7 +26,7 @@ from cbs.tools.local.bank import clear_up
 from cbs.tools.local.databases import connected
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart
-from cbs.tools.local.scratch_bank import brought_up, scratch_folder
+from cbs.tools.local.scratch_bank import bank_up, scratch_folder
 from cbs.tools.local.tokens import SERVICE, SigningKey
 from cbs.tools.local.waiting import until
 from cbs.tools.release.layout import NOW, layout_of
@@ -46,7 +46,7 @@ class NotAsAsked(AssertionError):
 @dataclass(slots=True)
 class BankUnderTest:
     folder: Folder
-    state: state.State
+    state: state.BankState
     http: httpx.Client
     loop: asyncio.AbstractEventLoop
     people: Iterator[Somebody]
@@ -200,7 +200,7 @@ def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[Ba
     if from_pex is not None:
         argv += ["--from-pex", str(from_pex.resolve())]
     try:
-        with brought_up(folder, argv) as now, _loop() as loop:
+        with bank_up(folder, argv) as now, _loop() as loop:
             made = BankUnderTest(folder, now, httpx.Client(trust_env=False), loop, people("verify"))
             try:
                 yield made
