@@ -3,10 +3,10 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from litestar import Litestar
-from piccolo.table import Table
 
 from cbs.kernel.event import Event
 from cbs.kernel.principal import Kind, Principal
@@ -14,12 +14,14 @@ from cbs.platform.admission import Edge
 from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint, NotPermittedHook
 from cbs.platform.consumer import Consumer, FactsAfter, FactsPage, Handler
-from cbs.platform.database import Database
+from cbs.platform.database import Database, Transactions
 from cbs.platform.declaration import FACTS, Declaration
 from cbs.platform.http import http_app
-from cbs.platform.idempotency import KeyStore, PostgresKeys
+from cbs.platform.idempotency import Keys, KeyStore, PostgresKeys
+from cbs.platform.inbox import Inbox, PostgresInbox
+from cbs.platform.migrations import check_migrated
 from cbs.platform.operations import DeadLetters, dead_letter_routes, request_routes
-from cbs.platform.outbox import Outbox
+from cbs.platform.outbox import Outbox, PostgresOutbox
 from cbs.platform.problem import answer_of
 from cbs.platform.relay import Relay
 from cbs.platform.settings import Settings
@@ -42,19 +44,38 @@ class PermissionRefused(Event):
     operation: str
 
 
+def not_permitted_in(database: Transactions, outbox: Outbox) -> NotPermittedHook:
+    """Makes it a fact, in a transaction of its own."""
+
+    async def not_permitted(principal: Principal, permission: str, operation: str) -> None:
+        fact = PermissionRefused(principal=principal.id, permission=permission, operation=operation)
+        async with database.transaction():
+            await outbox.put(fact)
+
+    return not_permitted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime(Generic[S]):
-    """What a service's own spec are built on."""
+    """What a service's own spec is built on. `checks` are made as soon as the database is open."""
 
     declaration: Declaration
     settings: S
     tokens: Tokens
     principal: Principal
-    database: Database
+    database: Transactions
     outbox: Outbox
+    inbox: Inbox
+    requests: Keys
     bus: Bus
-    requests: PostgresKeys
     not_permitted: NotPermittedHook
+    checks: Sequence[Task] = ()
+
+    @property
+    def postgres(self) -> Database:
+        """Of a service whose stores are in PostgreSQL: a simulated one has none."""
+        assert isinstance(self.database, Database), self.database
+        return self.database
 
     @classmethod
     def of(cls, declaration: Declaration, settings: S) -> "Runtime[S]":
@@ -65,15 +86,8 @@ class Runtime(Generic[S]):
         database = Database(
             settings.postgres_url, connections_max=settings.postgres_connections_max
         )
-        outbox = Outbox(service=declaration.service, database=database)
-
-        async def not_permitted(principal: Principal, permission: str, operation: str) -> None:
-            fact = PermissionRefused(
-                principal=principal.id, permission=permission, operation=operation
-            )
-            async with database.transaction():
-                await outbox.put(fact)
-
+        outbox = PostgresOutbox(service=declaration.service, database=database)
+        not_permitted = not_permitted_in(database, outbox)
         return cls(
             declaration=declaration,
             settings=settings,
@@ -83,6 +97,8 @@ class Runtime(Generic[S]):
             else Principal(id=declaration.service, kind=Kind.SERVICE, permissions=frozenset()),
             database=database,
             outbox=outbox,
+            inbox=PostgresInbox(database=database),
+            requests=PostgresKeys(database=database, refused=answer_of),
             bus=Bus(
                 service=declaration.service,
                 tokens=tokens,
@@ -90,8 +106,8 @@ class Runtime(Generic[S]):
                 sha=settings.sha,
                 on_not_permitted=not_permitted,
             ),
-            requests=PostgresKeys(database=database, refused=answer_of),
             not_permitted=not_permitted,
+            checks=(partial(check_migrated, declaration.service, database),),
         )
 
 
@@ -106,7 +122,6 @@ class ServiceSpec:
     routes: Sequence[Any]
     provide: Mapping[str, Any]
     facts: Sequence[type[Event]]
-    tables: Sequence[type[Table]] = ()
     endpoints: Sequence[Endpoint[Any]] = ()
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     checks: Sequence[Task] = ()
@@ -147,8 +162,8 @@ class Service:
             "http": self.edge.in_flight,
             "turned-away": self.edge.held,
             "bus": self.runtime.bus.in_flight,
-            "outbox": await self.relay.waiting(),
-            "dead-letters": await self.letters.waiting(),
+            "outbox": await self.runtime.outbox.waiting(),
+            "dead-letters": await self.runtime.inbox.waiting(),
         }
         return waiting | {name: await queue() for name, queue in self.spec.queues.items()}
 
@@ -161,19 +176,19 @@ def service_of(
     name = runtime.declaration.service
     assert set(spec.handlers) == set(runtime.declaration.hears), "hears what it declares"
     assert {e.verb for e in spec.endpoints} == set(runtime.declaration.serves), "serves the same"
-    runtime.database.bind(*spec.tables)
     consumers = [
         Consumer(
             service=name,
             source=source,
             database=runtime.database,
+            inbox=runtime.inbox,
             bus=runtime.bus,
             principal=runtime.principal,
             handle=handle,
         )
         for source, handle in spec.handlers.items()
     ]
-    letters = DeadLetters(database=runtime.database, consumers=consumers)
+    letters = DeadLetters(inbox=runtime.inbox, consumers=consumers)
     app = app_of(
         service=name,
         routes=[*spec.routes, *request_routes(name), *dead_letter_routes(name)],
