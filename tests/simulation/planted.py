@@ -12,96 +12,53 @@ from cbs.ledger.application.book import Ledger
 from cbs.ledger.domain.account import Account
 from cbs.ledger.store import write_path
 from cbs.platform import bus
-from cbs.platform.consumer import HEARD, MOVE, Consumer
+from cbs.platform.consumer import Consumer
 from cbs.platform.context import Context, within
 from cbs.platform.database import UNREACHABLE
 from cbs.platform.envelope import Call
-from cbs.platform.idempotency import ANSWER, CLAIM, PostgresKeys
+from cbs.platform.idempotency import Keys
 from cbs.platform.outbox import Fact
 from cbs.platform.saga import Sagas
+from tests.bugs.planting import Edit
 
 
-def dedupe_dropped(patch):
-    async def once(self, asked, effect):
-        async with self.database.transaction():
-            connection = self.database.connection
-            await connection.fetchval(
-                CLAIM, asked.principal, asked.key, asked.fingerprint, asked.at
-            )
-            try:
-                async with connection.transaction():
-                    answer = await effect()
-            except Refusal as refusal:
-                if not refusal.lasting:
-                    raise
-                answer = self.refused(refusal)
-            if answer is not None:
-                await connection.execute(
-                    ANSWER, asked.principal, asked.key, answer.status, answer.body, asked.at
-                )
-            return answer
-
-    patch(PostgresKeys, "once", once)
+def dedupe_dropped(patches):
+    Edit(
+        Keys, "once", "if not await self.claim(asked):", "if await self.claim(asked) is None:"
+    ).make(patches)
 
 
-def dedupe_dropped_in_the_ledger(patch):
-    async def nothing_is_kept(connection, orders):
-        return {}
-
-    patch(write_path, "_kept", nothing_is_kept)
-    patch(write_path, "_Raced", Ignored)
-    patch(write_path.WritePath, "_write", _written_again(write_path.WritePath._write))
+def dedupe_dropped_in_the_ledger(patches):
+    kept = "await self.store.kept([_name(order) for order in orders])"
+    Edit(write_path.WritePath, "_decided", kept, "{}").make(patches)
+    Edit(write_path.WritePath, "_write", "raise _Raced", "pass").make(patches)
 
 
-class Ignored(Exception):
-    pass
-
-
-def _written_again(original):
-    async def write(self, connection, fresh, posted, at):
-        try:
-            await original(self, connection, fresh, posted, at)
-        except Ignored:
-            await self.outbox.put_all([(each.to_event(), order.origin) for order, each in posted])
-
-    return write
-
-
-def watermark_moved_before_the_handler(patch):
+def watermark_moved_before_the_handler(patches):
     async def handled(self, facts):
         async with self.database.transaction():
-            heard = await self.database.connection.fetchval(HEARD, self.source)
+            heard = await self.inbox.lock(self.source)
             due: list[Fact] = []
             for fact in facts:
                 if fact.position == heard + len(due) + 1:
                     due.append(fact)
             if due:
-                await self.database.connection.execute(MOVE, self.source, due[-1].position)
+                await self.inbox.move(self.source, due[-1].position)
         if due:
             async with self.database.transaction():
                 with within(Context(principal=self.principal)):
                     await self.handle(due)
         return bool(facts) and facts[-1].position > heard + len(due)
 
-    patch(Consumer, "_handled", handled)
+    patches.setattr(Consumer, "_handled", handled)
 
 
-def gap_overheard(patch):
-    async def handled(self, facts):
-        async with self.database.transaction():
-            connection = self.database.connection
-            heard = await connection.fetchval(HEARD, self.source)
-            due = {fact.position: fact for fact in facts if fact.position > heard}
-            if due:
-                with within(Context(principal=self.principal)):
-                    await self.handle(list(due.values()))
-                await connection.execute(MOVE, self.source, max(due))
-        return False
-
-    patch(Consumer, "_handled", handled)
+def gap_overheard(patches):
+    next_one = "fact.position == heard + len(due) + 1"
+    Edit(Consumer, "_handled", next_one, "fact.position > heard + len(due)").make(patches)
 
 
-def answer_before_commit(patch):
+def answer_before_commit(patches):
     decided: ContextVar[asyncio.Future] = ContextVar("decided")
     once, decide = write_path.WritePath._once, write_path.WritePath._decided
     committing = set()
@@ -115,16 +72,16 @@ def answer_before_commit(patch):
         await asyncio.wait([task, outcomes], return_when=asyncio.FIRST_COMPLETED)
         return outcomes.result() if outcomes.done() else await task
 
-    async def deciding(self, connection, orders):
-        outcomes = await decide(self, connection, orders)
+    async def deciding(self, orders):
+        outcomes = await decide(self, orders)
         decided.get().set_result(outcomes)
         return outcomes
 
-    patch(write_path.WritePath, "_once", early)
-    patch(write_path.WritePath, "_decided", deciding)
+    patches.setattr(write_path.WritePath, "_once", early)
+    patches.setattr(write_path.WritePath, "_decided", deciding)
 
 
-def retry_with_a_new_key(patch):
+def retry_with_a_new_key(patches):
     used: dict[str, int] = {}
 
     def call(*, key="", correlation_id="", **rest):
@@ -134,28 +91,28 @@ def retry_with_a_new_key(patch):
         return original(key=tried, correlation_id=correlation_id, **rest)
 
     original = Call
-    patch(bus, "Call", call)
+    patches.setattr(bus, "Call", call)
 
 
-def freeze_not_told_to_the_ledger(patch):
+def freeze_not_told_to_the_ledger(patches):
     original = BusBook.change_terms
 
     async def change_terms(self, account):
         if account.terms.frozen is None:
             await original(self, account)
 
-    patch(BusBook, "change_terms", change_terms)
+    patches.setattr(BusBook, "change_terms", change_terms)
 
 
-def unknown_outcome_called_a_no(patch):
+def unknown_outcome_called_a_no(patches):
     async def looked_up(self, orders):
         body = b'{"type":"urn:cbs:insufficient-funds","title":"No.","status":409}'
         return [Answer(status=409, body=body)] * len(orders)
 
-    patch(Ledger, "_looked_up", looked_up)
+    patches.setattr(Ledger, "_looked_up", looked_up)
 
 
-def saga_answers_in_a_second_transaction(patch):
+def saga_answers_in_a_second_transaction(patches):
     move = Sagas._move
 
     async def in_two(self, saga, moved, effect):
@@ -166,7 +123,7 @@ def saga_answers_in_a_second_transaction(patch):
                 await self.keys.answer(**answer)
         return done
 
-    patch(Sagas, "_move", in_two)
+    patches.setattr(Sagas, "_move", in_two)
 
 
 class Later:
@@ -177,25 +134,25 @@ class Later:
         self.answers.append(answer)
 
 
-def old_terms_taken_for_new(patch):
+def old_terms_taken_for_new(patches):
     original = Account.change_terms
 
     def change_terms(self, terms):
         return original(replace(self, terms=replace(self.terms, version=0)), terms)
 
-    patch(Account, "change_terms", change_terms)
+    patches.setattr(Account, "change_terms", change_terms)
 
 
-def told_version_taken_for_settled(patch):
+def told_version_taken_for_settled(patches):
     original = accounts_account.Account.acknowledged_at
 
     def acknowledged_at(self, version, *, at):
         return original(self, self.version, at=at)
 
-    patch(accounts_account.Account, "acknowledged_at", acknowledged_at)
+    patches.setattr(accounts_account.Account, "acknowledged_at", acknowledged_at)
 
 
-def outage_ends_the_service(patch):
+def outage_ends_the_service(patches):
     """This one was ours: `type | tuple` is no type, and the task that said so ended."""
 
     async def finish_due(self):
@@ -206,10 +163,10 @@ def outage_ends_the_service(patch):
                 isinstance(error, Refusal | UNREACHABLE)
         return len(due)
 
-    patch(Sagas, "finish_due", finish_due)
+    patches.setattr(Sagas, "finish_due", finish_due)
 
 
-def nothing(patch):
+def nothing(patches):
     """What the others are compared with."""
 
 
