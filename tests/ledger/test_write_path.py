@@ -172,7 +172,7 @@ async def test_lost_while_it_commits_nobody_knows_and_the_key_tells(
 
 
 async def test_what_the_database_refuses_undoes_the_batch(book, writes):
-    poisoned = replace(order(ZOE, ADA, 1), narrative="\x00")
+    poisoned = order(ZOE, ADA, 1, narrative="\x00")
 
     with pytest.raises(BatchAborted):
         await writes.post([order(ZOE, ADA, 1), poisoned])
