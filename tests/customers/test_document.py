@@ -1,10 +1,13 @@
 from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cbs.customers.domain.document import (
+    Document,
     DocumentDecided,
     DocumentExpired,
     DocumentState,
@@ -91,6 +94,28 @@ def test_a_document_shows_its_number_masked():
 )
 def test_an_issuer_has_one_form_however_it_is_typed(type, issuer, kept):
     assert issuer_of(DocumentType(type), issuer) == kept
+
+
+def test_a_document_is_presented_with_what_is_written_on_it():
+    presented_at: dict[str, Any] = {"id": UUID(int=1), "by": "asha", "at": AT, "today": TODAY}
+
+    document = Document.present(
+        type=DocumentType.VOTER_ID, issuer="eci", number="v 1", expires_on=TODAY, **presented_at
+    )
+
+    assert document == Document(
+        id=UUID(int=1),
+        type=DocumentType.VOTER_ID,
+        issuer="ECI",
+        number=Number("V1"),
+        expires_on=TODAY,
+        added_by="asha",
+        added_at=AT,
+        state=DocumentState.PENDING,
+        decided_by=None,
+        decided_at=None,
+        reason=None,
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from cbs.kernel.event import Origin
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Malformed, NotPermitted
-from cbs.ledger.bus.endpoints import LegWanted, Post
 from cbs.ledger.domain import transaction as domain
 from cbs.ledger.domain.account import Account, AccountKind, Terms
 from cbs.ledger.domain.transaction import (
@@ -25,6 +24,7 @@ from cbs.ledger.domain.transaction import (
     decide,
 )
 from tests import published
+from tests.ledger.orders import order_of
 
 ID = UUID("01900000-0000-7000-8000-000000000001")
 # In Mumbai it is the next day already.
@@ -32,21 +32,12 @@ AT, TODAY = datetime(2026, 3, 31, 20, tzinfo=UTC), date(2026, 4, 1)
 YESTERDAY, TOMORROW = date(2026, 3, 31), date(2026, 4, 2)
 
 
-def order(*amounts: tuple[str, int], **changed) -> Order:
-    """As tara's counter sends it; `changed` are fields of what is wanted."""
-    wanted: dict[str, Any] = {"kind": "transfer", "value_on": None, "narrative": "rent", **changed}
-    return Order(
-        principal="upi",
-        key="k",
-        fingerprint=b"f",
-        wanted=Post(
-            currency=Currency.CZK,
-            legs=[LegWanted(account=account, amount_minor=minor) for account, minor in amounts],
-            **wanted,
-        ),
-        may_backdate=False,
-        origin=Origin(actor="upi", on_behalf_of="tara"),
-    )
+LEGS = (("alice", -30), ("bob", 20), ("carol", 10))
+
+
+def order(*legs: tuple[str, int], **changed: Any) -> Order:
+    plain = order_of(legs or LEGS, **{"currency": Currency.CZK, "narrative": "rent", **changed})
+    return replace(plain, origin=Origin(actor="upi", on_behalf_of="tara"))
 
 
 def account(number: str, **changed) -> Account:
@@ -66,8 +57,6 @@ BOOK = {
     "bob": account("bob", balance_minor=10, postings=2),
     "carol": account("carol"),
 }
-AMOUNTS = (("alice", -30), ("bob", 20), ("carol", 10))
-TRANSFER = order(*AMOUNTS)
 
 
 def posted(wanted: Order) -> Transaction:
@@ -75,7 +64,7 @@ def posted(wanted: Order) -> Transaction:
 
 
 def test_a_transaction_is_written_down_with_what_it_left():
-    transaction, after = decide(TRANSFER, BOOK, id=ID, at=AT)
+    transaction, after = decide(order(), BOOK, id=ID, at=AT)
 
     assert transaction == Transaction(
         id=ID,
@@ -100,7 +89,7 @@ def test_a_transaction_is_written_down_with_what_it_left():
 
 
 def test_what_is_told_of_a_transaction_is_what_was_posted():
-    transaction = replace(posted(TRANSFER), value_on=YESTERDAY)
+    transaction = replace(posted(order()), value_on=YESTERDAY)
 
     assert transaction.to_event() == TransactionPosted(
         transaction_id=ID,
@@ -115,17 +104,16 @@ def test_what_is_told_of_a_transaction_is_what_was_posted():
 
 
 def test_a_service_that_acts_for_somebody_is_not_the_actor():
-    assert posted(replace(TRANSFER, origin=Origin(actor="tara"))).actor == "tara"
+    assert posted(replace(order(), origin=Origin(actor="tara"))).actor == "tara"
 
 
 def test_a_value_date_in_the_past_needs_a_permission_and_one_in_the_future_is_none():
-    assert posted(order(*AMOUNTS, value_on=TODAY)).value_on == TODAY
-    backdated = order(*AMOUNTS, value_on=YESTERDAY)
-    assert posted(replace(backdated, may_backdate=True)).value_on == YESTERDAY
+    assert posted(order(value_on=TODAY)).value_on == TODAY
+    assert posted(order(value_on=YESTERDAY, may_backdate=True)).value_on == YESTERDAY
     with pytest.raises(NotPermitted):
-        posted(backdated)
+        posted(order(value_on=YESTERDAY))
     with pytest.raises(ValueDateInFuture):
-        posted(replace(order(*AMOUNTS, value_on=TOMORROW), may_backdate=True))
+        posted(order(value_on=TOMORROW, may_backdate=True))
 
 
 @pytest.mark.parametrize("count", [2, 20])
@@ -160,7 +148,7 @@ def test_what_is_wrong_with_the_form_is_said_in_this_order():
     ],
 )
 def test_limits_bind_what_a_customer_sends_and_takes_out(kind, limited):
-    transaction, after = decide(order(*AMOUNTS, kind=kind), BOOK, id=ID, at=AT)
+    transaction, after = decide(order(kind=kind), BOOK, id=ID, at=AT)
 
     assert transaction.limited is limited is (kind in LIMITED)
     assert after["alice"].debited_minor == (30 if limited else 0)

@@ -109,7 +109,7 @@ def _pan(text: str) -> str:
         number = pan.validate(text)
     except ValidationError:
         raise NotADocumentNumber(DocumentType.PAN) from None
-    if not number.isascii() or number[3] != INDIVIDUAL:
+    if number[3] != INDIVIDUAL:
         raise NotADocumentNumber("pan: not a person's")
     return number
 
