@@ -157,8 +157,10 @@ def test_what_stands_against_a_change_is_said_in_this_order():
     for act in (lambda: awaiting.freeze(Scope.DEBITS), awaiting.close):
         with pytest.raises(ChangeUnderWay):
             act()
-    with pytest.raises(AccountFrozen):
+    with pytest.raises(ChangeUnderWay):
         replace(OPEN, terms=FROZEN, version=2).close()
+    with pytest.raises(AccountFrozen):
+        replace(OPEN, terms=FROZEN).close()
 
 
 OF_THE_ACCOUNT: dict[str, Any] = {"account_id": ID, "number": "00070000000019"}

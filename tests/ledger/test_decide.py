@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import event, given
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from cbs.kernel.calendar import business_date
@@ -27,7 +27,7 @@ from tests.ledger.orders import order, order_of
 
 AT = datetime(2026, 4, 1, 12, tzinfo=UTC)
 BANK, NAMES = "bank", ["a", "b", "c", "d"]
-HELD_MINOR, PAID_MINOR_MAX, UNLIMITED_MINOR = 500, 200, 10**9
+HELD_MINOR, PAID_MINOR_MAX, UNLIMITED_MINOR = 500, 500, 10**9
 POSTED_SHARE_MIN = 2 / 3
 
 
@@ -64,7 +64,7 @@ def payments(draw: st.DrawFn) -> Payment:
     return Payment(
         payer=payer,
         payees=payees,
-        percent=draw(st.integers(1, 100) | st.sampled_from([99, 100, 101, 110])),
+        percent=draw(st.integers(1, 99) | st.integers(1, 99) | st.sampled_from([100, 101, 110])),
         kind=draw(st.sampled_from([TRANSFER, CASH_WITHDRAWAL, CASH_DEPOSIT, "fee"])),
         day=draw(st.integers(0, 3)),
     )
@@ -152,6 +152,7 @@ def run(asked: list[Payment], terms: Mapping[str, Terms], told: Counter[str]) ->
 def test_no_run_of_decisions_makes_money_or_breaks_terms(record_property):
     told: Counter[str] = Counter()
 
+    @settings(max_examples=200, phases=set(Phase) - {Phase.explain})
     @given(
         st.lists(payments(), min_size=1, max_size=12),
         st.fixed_dictionaries({name: TERMS for name in NAMES}),

@@ -128,10 +128,10 @@ class Account:
 
     def close(self) -> "Account":
         self._must_be_open()
-        if self.terms.frozen is not None:
-            raise AccountFrozen
         if not self.settled:
             raise ChangeUnderWay
+        if self.terms.frozen is not None:
+            raise AccountFrozen
         return replace(self._on(self.terms), state=State.CLOSING, awaiting_ledger=True)
 
     def reverted_to(self, former: Terms) -> "Account":
