@@ -71,7 +71,7 @@ class OfAccount(AskedOf):
     async def begin(self, bank: Bank, account_id: UUID) -> None:
         """What is under way is kept, and who has the lease of it does nothing."""
         service = bank.accounts.service
-        accounts, database = service.spec.provide["accounts"], service.runtime.database
+        accounts, database = service.spec.provide["accounts"], service.runtime.postgres
         assert isinstance(accounts, Accounts)
         who = Requester(principal="nobody", key=uuid4().hex)
         what: dict[str, Any] = {"account_id": account_id, "requester": who}

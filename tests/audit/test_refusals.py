@@ -11,7 +11,7 @@ from tests.serving import Served
 
 @pytest.fixture
 async def log(served: Served) -> Served:
-    database = served.service.runtime.database
+    database = served.service.runtime.postgres
     records = [record(position=place) for place in range(1, TREE_SIZE + 1)]
     async with database.transaction():
         await PostgresLog(database=database).append(records, at=NOON)
