@@ -9,13 +9,19 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 
+from cbs.platform.admission import Edge, Receive, Scope, Send
 from cbs.platform.declaration import Declaration
+from cbs.platform.problem import Refusals
 from cbs.platform.process import started
 from cbs.platform.service import Build, Runtime, S, Service, service_of
 from tests.conftest import Database
 from tests.signing import Signer
+
+# What may come instead of any refusal, and what only a bug or a wrong method is answered with.
+ANYWHERE = ("unavailable", "internal-error", "method-not-allowed", "too-large")
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,37 @@ class Served:
     def client(self, subject: str, *permissions: str) -> httpx.AsyncClient:
         """Somebody who asks over HTTP; each change of theirs gets a key unless it has one."""
         client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.service.edge, raise_app_exceptions=False),
+            transport=Watched(self.service.edge),
             base_url="http://bank",
             headers={"Authorization": f"Bearer {self.signer.token(subject, *permissions)}"},
             event_hooks={"request": [_give_key]},
         )
         return client
+
+
+@dataclass(frozen=True)
+class Watched(httpx.AsyncBaseTransport):
+    """The way to the app, on which no operation refuses what it does not declare."""
+
+    edge: Edge
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        asked: list[Scope] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            asked.append(scope)
+            await self.edge(scope, receive, send)
+
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        response = await transport.handle_async_request(request)
+        handler = asked[0].get("route_handler")
+        if response.status_code >= 400 and handler is not None:
+            assert isinstance(handler.responses, Refusals), request.url
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            problem = msgspec.json.decode(b"".join([part async for part in response.stream]))
+            code = problem["type"].removeprefix("urn:cbs:")
+            assert code in {*handler.responses.order, *ANYWHERE}, f"{request.url}: {code}"
+        return response
 
 
 def handed_to_run(service: str) -> tuple[Declaration, type[Any], Build[Any]]:
