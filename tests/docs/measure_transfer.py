@@ -218,7 +218,8 @@ def main() -> None:
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
         "OTEL_BSP_SCHEDULE_DELAY": "500",
     }
-    with measured_bank.bank(None, Console()) as folder:
+    console = Console(highlight=False)
+    with measured_bank.bank(None, console) as folder:
         now = state.ready(folder.state)
         assert now is not None
         ports = msgspec.json.decode((folder.root / "ports.json").read_bytes())
@@ -228,11 +229,11 @@ def main() -> None:
         for _ in range(WARM_UP):
             payer.pay()
         for step, each in times(payer).items():
-            print(f"{median(each) / 1e6:8.3f} ms  {step}")
+            console.print(f"{median(each) / 1e6:8.3f} ms  {step}")
         for line in asyncio.run(sizes(payer, now, folder, ports["edge-admin"])):
-            print(line)
+            console.print(line)
         for line in asyncio.run(statements(payer, admin_url, folder)):
-            print(line)
+            console.print(line)
 
 
 if __name__ == "__main__":

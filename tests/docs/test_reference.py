@@ -52,7 +52,7 @@ def section(heading: str) -> dict[str, str]:
 def test_settings_and_their_defaults_are_described(heading: str, settings: type[msgspec.Struct]):
     def default(field: msgspec.structs.FieldInfo) -> str:
         if field.required:
-            return "–"
+            return "required"
         return "none" if field.default in (None, "") else f"`{field.default}`"
 
     fields = msgspec.structs.fields(settings)
