@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 
@@ -67,7 +66,7 @@ Mesh = Annotated[
 @contextmanager
 def said_plainly() -> Iterator[None]:
     """What the user can act on is said without a traceback: no (1), or cannot say (3)."""
-    with ends_with(CANNOT_SAY, *CANNOT, httpx.HTTPError), ends_with(NO, *SAY_NO):
+    with ends_with(CANNOT_SAY, *CANNOT), ends_with(NO, *SAY_NO):
         yield
 
 
