@@ -7,7 +7,7 @@ import pytest
 
 from cbs.tools.lab.bench import verdicts
 from cbs.tools.lab.bench.mix import Window
-from cbs.tools.lab.bench.overload import Trial
+from cbs.tools.lab.bench.overload import OverloadRun
 from cbs.tools.lab.bench.page import page
 from cbs.tools.lab.bench.samples import Sample
 from cbs.tools.lab.bench.verdicts import Met
@@ -109,7 +109,7 @@ def test_memory_that_is_only_warming_up_is_not(mib):
 async def test_an_overload_goes_on_until_what_grew_has_reached_its_bound(rounds, asked, broken):
     left = iter(rounds)
 
-    class Rounds(Trial):
+    class Rounds(OverloadRun):
         async def met(self, connections, seconds, *, rest=True):
             self.runs += 1
             return KEPT, samples(*next(left))

@@ -1,13 +1,13 @@
 """What the gate said is in the audit log of the bank once, however often and late it is brought."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cbs.tools.local.plan import SOURCE
+from cbs.tools.local.waiting import wait_until
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.provider_verification.world import BankUnderTest, world
 from tests.gate.clone import Clone
@@ -35,14 +35,18 @@ def gate(clone: Clone) -> Clone:
 
 def judged(bank: BankUnderTest, at_least: int) -> list[dict[str, str]]:
     """What the log has of the gate, once it has so much."""
-    deadline = time.monotonic() + HEARD_SECONDS_MAX
-    while True:
+    found: list[dict[str, str]] = []
+
+    def are_enough() -> bool:
         answer = bank.ask("GET", "/v1/audit/entries?source=audit&limit=100", user="operator")
-        assert answer.status_code == 200, answer.text
-        items = [each for each in answer.json()["items"] if each["fact"] == "release-judged"]
-        if len(items) >= at_least or time.monotonic() > deadline:
-            return [json.loads(each["body"])["data"] for each in items]
-        time.sleep(0.1)
+        assert answer.status == 200, answer.said
+        items = json.loads(answer.body)["items"]
+        bodies = [each["body"] for each in items if each["fact"] == "release-judged"]
+        found[:] = [json.loads(body)["data"] for body in bodies]
+        return len(found) >= at_least
+
+    wait_until(are_enough, seconds=HEARD_SECONDS_MAX)
+    return found
 
 
 def test_a_verdict_waits_for_a_bank_and_is_in_its_log_once(

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ from cbs.tools.cluster.api import Api, Declined, NoCluster
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.process import CannotStart, mortal
 from cbs.tools.local.program import Program
+from cbs.tools.local.waiting import wait_until
 
-ADMIT_SECONDS_MAX, POLL_SECONDS = 30, 0.2
+ADMIT_SECONDS_MAX = 30
 DATACENTER, REGION, NODE = "dc1", "global", "cbs"
 MANAGEMENT = {"consul": "consul-management.token", "nomad": "nomad-management.token"}
 CONSUL_AGENT, NOMAD_AGENT = "consul-agent.token", "nomad-agent.token"
@@ -169,11 +169,9 @@ def agent(
 def admit(consul: Api, folder: Folder, policies: Mapping[str, str]) -> None:
     """Make the agents' tokens known to Consul: token file -> its policy's rules. Idempotent."""
     # A new Consul has a leader a moment before it knows its management token.
-    deadline = time.monotonic() + ADMIT_SECONDS_MAX
-    while not _known(consul, token(folder, MANAGEMENT["consul"])):
-        if time.monotonic() > deadline:
-            raise CannotStart("Consul does not know its management token: see its log")
-        time.sleep(POLL_SECONDS)
+    secret = token(folder, MANAGEMENT["consul"])
+    if not wait_until(lambda: _known(consul, secret), seconds=ADMIT_SECONDS_MAX):
+        raise CannotStart("Consul does not know its management token: see its log")
     for file, rules in policies.items():
         name = file.removesuffix(".token")
         if consul.get(f"/v1/acl/policy/name/{name}") is None:

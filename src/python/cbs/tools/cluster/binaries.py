@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbs.tools.local.folder import cache_folder
-from cbs.tools.local.process import mortal
+from cbs.tools.local.process import mortal, output_of
+from cbs.tools.local.progress import now_and_then
+from cbs.tools.local.waiting import wait_until
 
 ROOT = Path(__file__).parents[5]
 MODULES = ROOT / "build-support" / "go"
 GO_VERSION_MIN = (1, 25)
-SAY_SECONDS, POLL_SECONDS, ASK_SECONDS_MAX, BUILD_SECONDS_MAX = 10.0, 0.2, 30, 3600
+POLL_SECONDS, ASK_SECONDS_MAX, BUILD_SECONDS_MAX = 0.2, 30, 3600
 NUMBERS = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -79,8 +81,8 @@ def _kept(tool: Tool, environ: Mapping[str, str]) -> Path:
 
 def _checked(tool: Tool, path: Path) -> Path:
     try:
-        said = _said([str(path), "version"])
-    except (OSError, subprocess.SubprocessError) as error:
+        said = output_of([str(path), "version"], seconds_max=ASK_SECONDS_MAX)
+    except OSError as error:
         raise NoBinary(f"{path} does not run as {tool.name} ({error}): {_remedy(tool)}") from None
     version = _version(said)
     if version < tool.version_min:
@@ -90,12 +92,6 @@ def _checked(tool: Tool, path: Path) -> Path:
             f" {at_least} is the least that will do: {_remedy(tool)}"
         )
     return path.absolute()
-
-
-def _said(argv: list[str]) -> str:
-    return subprocess.run(
-        argv, capture_output=True, text=True, timeout=ASK_SECONDS_MAX, check=True, cwd="/"
-    ).stdout
 
 
 def _version(said: str) -> tuple[int, int]:
@@ -115,7 +111,7 @@ def _built(tool: Tool, kept: Path, say: Callable[[str], None], environ: Mapping[
     go = shutil.which("go", path=environ.get("PATH"))
     if go is None:
         raise NoBinary(f"no {tool.name} is installed: {_remedy(tool)}")
-    if _version(_said([go, "env", "GOVERSION"])) < GO_VERSION_MIN:
+    if _version(output_of([go, "env", "GOVERSION"], seconds_max=ASK_SECONDS_MAX)) < GO_VERSION_MIN:
         raise NoBinary(f"no {tool.name} is installed, and {go} is too old: {_remedy(tool)}")
     kept.parent.mkdir(parents=True, exist_ok=True)
     with open(kept.with_name(f"{kept.name}.lock"), "a") as lock:
@@ -135,7 +131,7 @@ def _build(
     part = kept.with_name(f"{kept.name}.part")
     argv = [go, "build", "-mod=readonly", "-buildvcs=false", "-o", str(part)]
     say(f"building {tool.name} with {go}, once: minutes, and some GB of Go's cache")
-    began = said_at = time.monotonic()
+    began, tell = time.monotonic(), now_and_then(say)
     with tempfile.TemporaryFile() as output:
         build = subprocess.Popen(
             mortal([*argv, tool.package]),
@@ -146,15 +142,14 @@ def _build(
             stderr=output,
             start_new_session=True,
         )
+
+        def is_built() -> bool:
+            tell(lambda: f"  … building {tool.name} ({time.monotonic() - began:.0f} s)")
+            return build.poll() is not None
+
         try:
-            while build.poll() is None:
-                time.sleep(POLL_SECONDS)
-                now = time.monotonic()
-                if now - began > BUILD_SECONDS_MAX:
-                    raise NoBinary(f"building {tool.name} took over {BUILD_SECONDS_MAX} s")
-                if now - said_at >= SAY_SECONDS:
-                    said_at = now
-                    say(f"  … building {tool.name} ({now - began:.0f} s)")
+            if not wait_until(is_built, seconds=BUILD_SECONDS_MAX, every=POLL_SECONDS):
+                raise NoBinary(f"building {tool.name} took over {BUILD_SECONDS_MAX} s")
         finally:
             if build.poll() is None:
                 with suppress(ProcessLookupError):

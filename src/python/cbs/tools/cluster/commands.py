@@ -1,14 +1,12 @@
 """`cbs cluster`: the bank on Nomad and Consul, on this machine or on any that the user names."""
 
 import asyncio
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 
@@ -19,8 +17,8 @@ from cbs.tools.cluster.binaries import NoBinary
 from cbs.tools.cluster.dev_cluster import CannotHere, DevCluster
 from cbs.tools.cluster.jobs import NotConverged
 from cbs.tools.cluster.rules import ROOT
-from cbs.tools.local import state
-from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO
+from cbs.tools.local import command_line, state
+from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, ends_with, print_json
 from cbs.tools.local.commands import detached, summary
 from cbs.tools.local.databases import AnothersBank, NotDurable
 from cbs.tools.local.folder import InUse, NotABank
@@ -63,20 +61,13 @@ Clients = Annotated[
 Mesh = Annotated[
     bool, typer.Option("--mesh", help="Ask services through sidecars of Consul's mesh alone.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
 @contextmanager
 def said_plainly() -> Iterator[None]:
     """What the user can act on is said without a traceback: no (1), or cannot say (3)."""
-    try:
+    with ends_with(CANNOT_SAY, *CANNOT), ends_with(NO, *SAY_NO):
         yield
-    except SAY_NO as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(NO) from None
-    except (*CANNOT, httpx.HTTPError) as error:
-        typer.echo(str(error) or repr(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
 
 
 def _own(path: Path) -> Path:
@@ -110,7 +101,7 @@ def dev(
     Exit 3: a program, an artifact or a right is missing, and what to do about it is said.
     """
     folder = default_folder(data, ROOT)
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
+    console = command_line.console(as_json=as_json)
     with said_plainly():
         if state.read(folder.state) is None:
             folder.found()
@@ -129,7 +120,7 @@ def dev(
         elif not as_json and (now := state.read(folder.state)):
             console.print(summary(folder, now))
         if as_json and (now := state.read(folder.state)):
-            typer.echo(json.dumps({"data": str(folder.root), "edge_url": now.edge_url}))
+            print_json({"data": folder.root, "edge_url": now.edge_url})
 
 
 def _in_foreground(cluster: DevCluster) -> None:
@@ -164,8 +155,10 @@ def tools(as_json: AsJson = False) -> None:
             tool.name: str(binaries.find(tool, say=lambda text: typer.echo(text, err=True)))
             for tool in (binaries.CONSUL, binaries.NOMAD)
         }
-    lines = (f"{name:7} {path}" for name, path in found.items())
-    typer.echo(json.dumps(found) if as_json else "\n".join(lines))
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo("\n".join(f"{name:7} {path}" for name, path in found.items()))
 
 
 @app.command("artifacts")
@@ -203,7 +196,7 @@ def _settling(
 
 def _told(rows: list[tuple[str, str]], as_json: bool, nothing: str) -> None:
     if as_json:
-        typer.echo(json.dumps([{"what": what, "how": how} for what, how in rows], indent=1))
+        print_json([{"what": what, "how": how} for what, how in rows])
     else:
         for what, how in rows:
             typer.echo(f"{what}: {how}")
@@ -224,7 +217,7 @@ def plan(
     CBS_POSTGRES_URL an administrator of its PostgreSQL; VAULT_ADDR and VAULT_TOKEN_FILE the Vault
     of an environment that says `vault`. Without them it is the `cluster dev` of the data folder.
     """
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = command_line.console(as_json=True)
     with said_plainly():
         rows = list(_settling(environment, data, place, console).plan())
         _told(rows, as_json, "nothing differs")
@@ -242,7 +235,7 @@ def up(
 
     Exit 1: a job did not converge, and what is wrong with it is said.
     """
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = command_line.console(as_json=True)
     with said_plainly():
         settling = _settling(environment, data, place, console)
         rows = list(settling.plan())
@@ -264,7 +257,7 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
         jobs = laptop.jobs_of(default_folder(data, ROOT))
         rows = [jobs.state(job_id) for job_id in jobs.ours()]
         if as_json:
-            typer.echo(json.dumps(rows, indent=1))
+            print_json(rows)
         else:
             for row in rows:
                 typer.echo(f"{row['job']:15} {row['said']}")

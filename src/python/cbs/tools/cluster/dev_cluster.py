@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from cbs.tools.local.postgres import without_user
 from cbs.tools.local.process import CannotStart, mortal
 from cbs.tools.local.program import Program
 from cbs.tools.local.supervisor import Supervisor
+from cbs.tools.local.waiting import wait_until
 from cbs.tools.ops.backup.backup import repository_beside
 
 USUAL_PORTS = {
@@ -38,7 +38,7 @@ USUAL_PORTS = {
     "nomad-serf": 4648,
     "artifacts": 8480,
 }
-NOBODY, POLL_SECONDS, NODE_SECONDS_MAX, STOP_SECONDS_MAX = 65534, 0.1, 60, 90
+NOBODY, NODE_SECONDS_MAX, STOP_SECONDS_MAX = 65534, 60, 90
 PYTHONS = ("/usr/bin/python3.11", "/usr/local/bin/python3.11")
 LAPTOP = "laptop"
 
@@ -239,16 +239,17 @@ class DevCluster:
         """Nomad has its management token, and every node can run something."""
         nomad = self.api("nomad")
         agents.bootstrap(nomad, self.folder)
-        deadline = time.monotonic() + NODE_SECONDS_MAX
-        while True:
-            found = nomad.get("/v1/nodes", resources="true") or []
-            if sum(_able(node) for node in found) >= self.clients:
-                return
-            if time.monotonic() > deadline:
-                raise CannotStart(
-                    f"of Nomad's nodes fewer than {self.clients} can run raw_exec: {found}"
-                )
-            time.sleep(POLL_SECONDS)
+
+        def nodes() -> list[dict[str, Any]]:
+            return nomad.get("/v1/nodes", resources="true") or []
+
+        def are_able() -> bool:
+            return sum(map(_able, nodes())) >= self.clients
+
+        if not wait_until(are_able, seconds=NODE_SECONDS_MAX):
+            raise CannotStart(
+                f"of Nomad's nodes fewer than {self.clients} can run raw_exec: {nodes()}"
+            )
 
     async def leave(self) -> None:
         """What Nomad runs is ended through Nomad: the services drain, PostgreSQL writes it all."""

@@ -10,10 +10,12 @@ from typing import Any
 
 from cbs.tools.cluster import periodic
 from cbs.tools.cluster.api import Api, Declined, NoCluster
+from cbs.tools.local.progress import now_and_then
+from cbs.tools.local.waiting import wait_until
 
 ROOT = Path(__file__).parents[5]
 FOLDER = ROOT / "nomad" / "jobs"
-CONVERGE_SECONDS_MAX, POLL_SECONDS, SAY_SECONDS = 300, 0.5, 10
+CONVERGE_SECONDS_MAX, POLL_SECONDS = 300, 0.5
 EVENTS_SHOWN, LOG_LINES_SHOWN, LOG_BYTES = 3, 5, 20_000
 UNCHANGED, RESTARTS_MAX, OUTPUT_SHOWN = "None", 3, 300
 EDGE, SERVERS = "cbs-gateway", ("cbs-postgres", "cbs-nats")
@@ -91,21 +93,25 @@ class Jobs:
 
     def finish(self, job_id: str, seconds: float = CONVERGE_SECONDS_MAX) -> None:
         """Wait until a batch job is done; raises NotConverged when it failed."""
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def ended() -> set[str]:
             allocs = self.nomad.get(f"/v1/job/{job_id}/allocations") or []
             states = {alloc["ClientStatus"] for alloc in allocs}
-            if states == {"complete"}:
-                return
-            if states & {"failed", "lost"} or time.monotonic() > deadline:
-                raise NotConverged(f"{job_id}: {self.wrong_with(job_id)}")
-            time.sleep(POLL_SECONDS)
+            return states if states == {"complete"} else states & {"failed", "lost"}
+
+        if wait_until(ended, seconds=seconds, every=POLL_SECONDS) != {"complete"}:
+            raise NotConverged(f"{job_id}: {self.wrong_with(job_id)}")
 
     def converge(self, job_ids: list[str], seconds: float = CONVERGE_SECONDS_MAX) -> None:
         """Wait until all run as they should, telling how far each is; raises NotConverged."""
-        began = said_at = time.monotonic()
-        left = list(job_ids)
-        while left:
+        began, left, tell = time.monotonic(), list(job_ids), now_and_then(self.say)
+
+        def how_far() -> str:
+            now = time.monotonic()
+            each = (f"  … {job}: {self.state(job)['said']} ({now - began:.0f} s)" for job in left)
+            return "\n".join(each)
+
+        def all_well() -> bool:
             for job_id in list(left):
                 state = self.state(job_id)
                 if state["well"]:
@@ -113,15 +119,12 @@ class Jobs:
                     self.say(f"  ✓ {job_id} ({time.monotonic() - began:.1f} s)")
                 elif state["failed"]:
                     raise NotConverged(f"{job_id}: {self.wrong_with(job_id)}")
-            now = time.monotonic()
-            if left and now - began > seconds:
-                wrong = (f"{each}: {self.wrong_with(each)}" for each in left)
-                raise NotConverged("\n".join(wrong))
-            if left and now - said_at > SAY_SECONDS:
-                said_at = now
-                for job_id in left:
-                    self.say(f"  … {job_id}: {self.state(job_id)['said']} ({now - began:.0f} s)")
-            time.sleep(POLL_SECONDS if left else 0)
+            if left:
+                tell(how_far)
+            return not left
+
+        if not wait_until(all_well, seconds=seconds, every=POLL_SECONDS):
+            raise NotConverged("\n".join(f"{each}: {self.wrong_with(each)}" for each in left))
 
     def state(self, job_id: str) -> dict[str, Any]:
         """How a job is: well, failed for good, or on its way, and a few words."""
@@ -244,11 +247,9 @@ class Jobs:
         """End jobs, and return when none of their allocations runs; raises NotConverged."""
         for job_id in job_ids:
             self.nomad.ask("DELETE", f"/v1/job/{job_id}")
-        deadline = time.monotonic() + seconds
-        while left := [job_id for job_id in job_ids if self.runs(job_id)]:
-            if time.monotonic() > deadline:
-                raise NotConverged(f"still running: {', '.join(left)}")
-            time.sleep(POLL_SECONDS)
+        if not wait_until(lambda: not any(map(self.runs, job_ids)), seconds=seconds):
+            left = filter(self.runs, job_ids)
+            raise NotConverged(f"still running: {', '.join(left)}")
 
     def runs(self, job_id: str) -> bool:
         allocs = self.nomad.get(f"/v1/job/{job_id}/allocations") or []

@@ -1,12 +1,12 @@
 """A periodic job is as well as its last run, which is a job of its own; Nomad forgets old ones."""
 
-import time
 from enum import StrEnum
 from typing import Any
 
 from cbs.tools.cluster.api import Api
+from cbs.tools.local.waiting import wait_until
 
-START_SECONDS_MAX, POLL_SECONDS = 30, 0.2
+START_SECONDS_MAX = 30
 CHILD = "/periodic-"
 
 
@@ -47,13 +47,15 @@ def force(nomad: Api, job_id: str) -> str:
     if before and _runs(nomad, before):
         raise NotStarted(f"{before} is still under way: two at once are not wanted")
     nomad.post(f"/v1/job/{job_id}/periodic/force", {})
-    deadline = time.monotonic() + START_SECONDS_MAX
-    # What Nomad answers is an evaluation that does not know yet of which run it is.
-    while (run := last_run(nomad, job_id)) == before:
-        if time.monotonic() > deadline:
-            raise NotStarted(f"Nomad did not begin a run of {job_id}: see its log")
-        time.sleep(POLL_SECONDS)
-    return run
+
+    def new_run() -> str:
+        # What Nomad answers is an evaluation that does not know yet of which run it is.
+        run = last_run(nomad, job_id)
+        return "" if run == before else run
+
+    if run := wait_until(new_run, seconds=START_SECONDS_MAX):
+        return run
+    raise NotStarted(f"Nomad did not begin a run of {job_id}: see its log")
 
 
 def _runs(nomad: Api, run: str) -> bool:

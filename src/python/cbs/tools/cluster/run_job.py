@@ -9,7 +9,7 @@ from cbs.tools.cluster.apply import default_folder
 from cbs.tools.cluster.commands import Data, said_plainly
 from cbs.tools.cluster.periodic import NotStarted, Upkeep
 from cbs.tools.cluster.rules import ROOT
-from cbs.tools.local.command_line import NO
+from cbs.tools.local.command_line import NO, ends_with
 
 RUN_SECONDS_MAX, LINES_SHOWN = 12 * 3600, 100
 
@@ -19,13 +19,9 @@ def run(name: Annotated[Upkeep, typer.Argument()], data: Data = None) -> None:
 
     On the cluster that NOMAD_ADDR names, or on the `cluster dev` of the data folder.
     """
-    with said_plainly():
+    with said_plainly(), ends_with(NO, NotStarted):
         jobs = laptop.jobs_of(default_folder(data, ROOT))
-        try:
-            run_id = periodic.force(jobs.nomad, f"cbs-{name}")
-        except NotStarted as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(NO) from None
+        run_id = periodic.force(jobs.nomad, f"cbs-{name}")
         typer.echo(f"{run_id} is under way", err=True)
         try:
             jobs.finish(run_id, RUN_SECONDS_MAX)

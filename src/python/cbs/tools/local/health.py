@@ -1,8 +1,9 @@
-"""What a process says of itself on loopback."""
+"""What a process says of itself, on loopback or on another host."""
 
 import http.client
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 from cbs.gateway.places import routed
 
@@ -10,14 +11,18 @@ ANSWER_BYTES_MAX = 1 << 20
 
 
 def get(port: int, path: str, *, seconds: float = 1) -> tuple[int, bytes]:
-    """Status and body of one plain GET; status 0 when nobody answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    return get_at(f"http://127.0.0.1:{port}", path, seconds=seconds)
+
+
+def get_at(url: str, path: str, *, seconds: float) -> tuple[int, bytes]:
+    """Status and body of one plain GET; status 0, and why, when nobody answered."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=seconds)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read(ANSWER_BYTES_MAX)
-    except (OSError, http.client.HTTPException):
-        return 0, b""
+    except (OSError, http.client.HTTPException) as error:
+        return 0, repr(error).encode()
     finally:
         connection.close()
 

@@ -10,6 +10,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_SECONDS = 5.0
 
 
+def now_and_then(say: Callable[[str], None]) -> Callable[[Callable[[], str]], None]:
+    """What may be called often: it says a line if the last one was some seconds ago."""
+    said_at = time.monotonic()
+
+    def perhaps(text: Callable[[], str]) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= LINE_SECONDS:
+            said_at = time.monotonic()
+            say(text())
+
+    return perhaps
+
+
 @contextmanager
 def counted(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
     """Yields what is to be called for every one that is done."""
@@ -28,18 +41,15 @@ def _bar(console: Console, what: str, total: int) -> Iterator[Callable[[], None]
 
 @contextmanager
 def _lines(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
-    began = said_at = time.monotonic()
-    done = 0
+    began, done, tell = time.monotonic(), 0, now_and_then(console.print)
 
-    def say() -> None:
-        console.print(f"{what} {done}/{total}, {time.monotonic() - began:.0f} s")
+    def line() -> str:
+        return f"{what} {done}/{total}, {time.monotonic() - began:.0f} s"
 
     def advance() -> None:
-        nonlocal done, said_at
+        nonlocal done
         done += 1
-        if time.monotonic() - said_at >= LINE_SECONDS:
-            said_at = time.monotonic()
-            say()
+        tell(line)
 
     yield advance
-    say()
+    console.print(line())

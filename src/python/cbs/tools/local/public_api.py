@@ -15,6 +15,7 @@ from cbs.tools.local.folder import Folder
 
 REQUEST_SECONDS_MAX, REPEAT_SECONDS_MAX = 20.0, 60.0
 WAIT_SECONDS_MIN, WAIT_SECONDS_MAX = 0.05, 2.0
+SAID_BYTES_SHOWN = 300
 REPEATED = frozenset({429, 502, 503, 504})
 
 T = TypeVar("T")
@@ -52,6 +53,15 @@ class ApiReply:
     status: int
     body: bytes
     retry_after: bytes = b""
+
+    @property
+    def is_success(self) -> bool:
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def said(self) -> str:
+        """For a message."""
+        return f"{self.status} {self.body[:SAID_BYTES_SHOWN].decode(errors='replace')}"
 
 
 class HttpConnection(asyncio.Protocol):
@@ -211,7 +221,7 @@ class PublicApi:
 
 
 def _read(reply: ApiReply, answer: type[T]) -> T:
-    if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+    if not reply.is_success:
         raise _refusal(reply)
     return msgspec.json.decode(reply.body, type=answer)
 

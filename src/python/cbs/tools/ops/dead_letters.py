@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
@@ -164,11 +165,8 @@ def _services(service: str | None) -> tuple[str, ...]:
 
 def _asked(data: Data, ask: Callable[[PublicApi], Awaitable[T]]) -> T:
     async def run() -> T:
-        api = PublicApi.of(Folder.at(data), USER)
-        try:
+        with closing(PublicApi.of(Folder.at(data), USER)) as api:
             return await ask(api)
-        finally:
-            api.close()
 
     with ends_with(CANNOT_SAY, NoBank, NoAnswerFromBank, OSError, RefusedByBank):
         return asyncio.run(run())

@@ -4,7 +4,7 @@ import itertools
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -58,10 +58,8 @@ async def accounts(folder: Folder, name: str) -> list[str]:
         numbers.append(account)
 
     population = list(itertools.islice(people(name), ACCOUNTS))
-    try:
+    with closing(api):
         await each(range(ACCOUNTS), opened, at_once=OPENERS_AT_ONCE)
-    finally:
-        api.close()
     return sorted(numbers)
 
 

@@ -6,6 +6,7 @@ Who is refused asks again at once here: who heeds Retry-After is no load, and sh
 import asyncio
 import time
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from cbs.platform.invariants import CannotSay
 from cbs.tools.lab.bench import load, measured_bank, verdicts
 from cbs.tools.lab.bench.samples import Observer, Sample
 from cbs.tools.lab.bench.verdicts import Broken, Met
-from cbs.tools.local import command_line, state
+from cbs.tools.local import command_line
 from cbs.tools.local.command_line import (
     CANNOT_SAY,
     DONE,
@@ -93,7 +94,7 @@ def overload(
     """
     console = command_line.console(as_json=as_json)
     with ends_with(CANNOT_SAY, *UNMEASURED), measured_bank.bank(data, console) as folder:
-        found = asyncio.run(Trial.found(folder, console, seconds, step_seconds))
+        found = asyncio.run(OverloadRun.of_bank(folder, console, seconds, step_seconds))
     if as_json:
         print_json(found)
     show(found, console)
@@ -101,7 +102,7 @@ def overload(
 
 
 @dataclass(slots=True, kw_only=True)
-class Trial:
+class OverloadRun:
     """One bank and what asks it."""
 
     folder: Folder
@@ -112,12 +113,10 @@ class Trial:
     runs: int = 0
 
     @classmethod
-    async def found(
+    async def of_bank(
         cls, folder: Folder, console: Console, seconds: int, step_seconds: int
     ) -> Overload:
-        running = state.read(folder.state)
         api = PublicApi.of(folder, measured_bank.USER)
-        assert running is not None, "it was read this moment"
         name = f"overload-{uuid.uuid4().hex[:12]}"
         console.print(f"opening {measured_bank.ACCOUNTS} accounts")
         accounts = await measured_bank.accounts(folder, name)
@@ -127,14 +126,12 @@ class Trial:
             seconds=CALM_SECONDS,
             token=api.token,
             accounts=accounts,
-            http_url=running.edge_url,
+            http_url=api.url,
         )
-        try:
+        with closing(api):
             async with Observer.of(folder) as observer:
-                trial = cls(folder=folder, console=console, observer=observer, api=api, job=job)
-                return await trial.run(seconds, step_seconds)
-        finally:
-            api.close()
+                run = cls(folder=folder, console=console, observer=observer, api=api, job=job)
+                return await run.run(seconds, step_seconds)
 
     async def run(self, seconds: int, step_seconds: int) -> Overload:
         calm, _ = await self.met(1, CALM_SECONDS)

@@ -21,7 +21,7 @@ from cbs.tools.lab.bench.overload import LIMITS, UNMEASURED, broken_invariants, 
 from cbs.tools.lab.bench.page import page
 from cbs.tools.lab.bench.samples import Observer, Sample
 from cbs.tools.lab.bench.verdicts import Broken, Met
-from cbs.tools.local import command_line, state
+from cbs.tools.local import command_line
 from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, Data, ends_with, print_json
 from cbs.tools.local.folder import Folder, write_whole
 from cbs.tools.local.process import mortal
@@ -83,9 +83,6 @@ def soak(
 
 async def soak_bank(folder: Folder, console: Console, minutes: float, share: float) -> Soak:
     api = PublicApi.of(folder, measured_bank.USER)
-    api.close()
-    running = state.read(folder.state)
-    assert running is not None, "it was read this moment"
     name = f"soak-{uuid.uuid4().hex[:12]}"
     console.print(f"opening {measured_bank.ACCOUNTS} accounts")
     seconds = 60 * minutes
@@ -96,14 +93,14 @@ async def soak_bank(folder: Folder, console: Console, minutes: float, share: flo
         token=api.token,
         # Under keys of their own: the traffic numbers its requests, too.
         accounts=await measured_bank.accounts(folder, f"{name}-holder"),
-        http_url=running.edge_url,
+        http_url=api.url,
     )
     async with Observer.of(folder) as observer:
-        return await Tub(folder=folder, console=console, observer=observer, job=job).run(share)
+        return await SoakRun(folder=folder, console=console, observer=observer, job=job).run(share)
 
 
 @dataclass(slots=True, kw_only=True)
-class Tub:
+class SoakRun:
     """The bank, the traffic that it lies in, and who looks on."""
 
     folder: Folder

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -100,15 +101,13 @@ def _traded(
 
 
 async def _trade(api: PublicApi, summary: trade.Summary, console: Console) -> None:
-    try:
+    with closing(api):
         with counted(console, "customers", summary.run.customers) as advance:
             accounts = await trade.onboard(api, summary, advance)
         if len(accounts) > 1:
             with counted(console, "transfers", summary.run.transfers) as advance:
                 await trade.pay(api, accounts, summary, advance)
         summary.repeats = api.repeats
-    finally:
-        api.close()
 
 
 def traded_lines(summary: trade.Summary) -> list[str]:
@@ -143,11 +142,8 @@ def _replayed(folder: Folder, console: Console, path: Path, bank: str, as_json: 
 async def _replay(
     api: PublicApi, history: BankHistory, bank: str, console: Console
 ) -> ReplayReport:
-    try:
-        with counted(console, "transactions", history.transactions) as advance:
-            return await Replay(api=api, bank=bank, advance=advance)(history)
-    finally:
-        api.close()
+    with closing(api), counted(console, "transactions", history.transactions) as advance:
+        return await Replay(api=api, bank=bank, advance=advance)(history)
 
 
 def replayed_lines(report: ReplayReport) -> list[str]:

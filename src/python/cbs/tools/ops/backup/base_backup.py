@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from cbs.tools.local import databases, postgres
 from cbs.tools.local.databases import connected
 from cbs.tools.local.postgres import with_database
 from cbs.tools.local.process import mortal, output_of
-from cbs.tools.local.waiting import until
+from cbs.tools.local.progress import now_and_then
+from cbs.tools.local.waiting import until, wait_until
 
 ARCHIVED_SECONDS_MAX, COPY_SECONDS_MAX = 60.0, 12 * 3600.0
-POLL_SECONDS, LINE_SECONDS = 0.2, 5.0
+POLL_SECONDS = 0.2
 OWED = """
     SELECT currency::text, sum(balance_minor)::bigint AS minor FROM account
     WHERE kind = 'customer' GROUP BY currency ORDER BY currency"""
@@ -55,17 +55,16 @@ class BackupSource:
         log = target.with_name("log")
         with log.open("wb") as out:
             copying = subprocess.Popen(mortal(argv), env=os.environ | named, stdout=out, stderr=out)
-        began = said_at = time.monotonic()
-        while copying.poll() is None:
-            now = time.monotonic()
-            if now - began > COPY_SECONDS_MAX:
-                copying.kill()
-                copying.wait()
-                raise OSError(f"the copy was not done in {COPY_SECONDS_MAX / 3600:g} hours")
-            if now - said_at > LINE_SECONDS:
-                said_at = now
-                say(f"  … {_size_now(target) >> 20} MiB copied")
-            time.sleep(POLL_SECONDS)
+        tell = now_and_then(say)
+
+        def is_done() -> bool:
+            tell(lambda: f"  … {_size_now(target) >> 20} MiB copied")
+            return copying.poll() is not None
+
+        if not wait_until(is_done, seconds=COPY_SECONDS_MAX, every=POLL_SECONDS):
+            copying.kill()
+            copying.wait()
+            raise OSError(f"the copy was not done in {COPY_SECONDS_MAX / 3600:g} hours")
         if copying.returncode != 0:
             raise OSError(f"pg_basebackup failed: {log.read_text()[-2000:]}")
         log.unlink()

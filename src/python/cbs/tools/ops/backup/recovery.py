@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,10 +13,11 @@ from pathlib import Path
 
 from cbs.tools.local import postgres, wal_segment
 from cbs.tools.local.process import CannotStart, running
+from cbs.tools.local.progress import now_and_then
 from cbs.tools.ops.backup.backup_repository import Backup, OutOfReach
 from cbs.tools.ops.backup.manifest import Damaged
 
-RECOVERY_SECONDS_MAX, LINE_SECONDS = 24 * 3600, 5.0
+RECOVERY_SECONDS_MAX = 24 * 3600
 TARGET_NOT_REACHED = "recovery ended before configured recovery target was reached"
 LAST_CHANGE = re.compile(r"last completed transaction was at log time (\S+ \S+)")
 LAST_SEGMENT = re.compile(r'restored log file "([0-9A-F]{24})"')
@@ -43,14 +43,14 @@ def private_server(
         "hba_file": str(hba),
         "hot_standby": "off",  # or it would call itself ready before the last change is in
     }
-    said_at = time.monotonic()
+    tell = now_and_then(say)
+
+    def how_far() -> str:
+        reached = LAST_SEGMENT.findall(log.read_text(errors="replace"))
+        return f"  … recovering{f', WAL segment {reached[-1]}' if reached else ''}"
 
     def is_ready() -> bool:
-        nonlocal said_at
-        if time.monotonic() - said_at > LINE_SECONDS:
-            said_at = time.monotonic()
-            reached = LAST_SEGMENT.findall(log.read_text(errors="replace"))
-            say(f"  … recovering{f', WAL segment {reached[-1]}' if reached else ''}")
+        tell(how_far)
         return bool(postgres.says_ready(data))
 
     try:

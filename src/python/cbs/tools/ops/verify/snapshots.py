@@ -4,7 +4,7 @@ A service that hears another is read after it, and not before it has heard all t
 snapshot holds: the fence. Whatever it then lacks of that, it will always lack.
 """
 
-import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from cbs.platform.invariants import BATCH_ROWS, CannotSay, Row
+from cbs.tools.local.waiting import until
 
 FENCE_SECONDS_MAX, POLL_SECONDS = 30.0, 0.1
 CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX = 10.0, 3_600.0
@@ -93,7 +94,7 @@ class Snapshots:
         return connection
 
     async def _reach_fences(self, service: str, say: Callable[[str], None]) -> None:
-        deadline = asyncio.get_running_loop().time() + self.fence_seconds_max
+        deadline = time.monotonic() + self.fence_seconds_max
         for source in self.hears[service]:
             if source not in self.places:
                 continue
@@ -109,11 +110,11 @@ class Snapshots:
                 )
 
     async def _heard(self, service: str, source: str, fence: int, deadline: float) -> int:
-        while True:
-            heard: int = await self._live[service].fetchval(HEARD, source) or 0
-            if heard >= fence or asyncio.get_running_loop().time() >= deadline:
-                return heard
-            await asyncio.sleep(POLL_SECONDS)
+        async def so_far() -> int:
+            return await self._live[service].fetchval(HEARD, source) or 0
+
+        seconds = deadline - time.monotonic()
+        return await until(so_far, done=lambda n: n >= fence, seconds=seconds, every=POLL_SECONDS)
 
     def must_have_heard(self, service: str, source: str) -> int:
         if (service, source) in self.behind:

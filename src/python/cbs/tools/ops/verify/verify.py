@@ -9,14 +9,21 @@ from typing import Annotated, Any, Literal
 import asyncpg
 import msgspec
 import typer
-from rich.console import Console
 
 from cbs.bank import SERVICES
 from cbs.platform import invariants
 from cbs.platform.declaration import declaration_of
 from cbs.platform.invariants import CannotSay, Check
-from cbs.tools.local import databases, secrets, state
-from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, Data
+from cbs.tools.local import command_line, databases, secrets, state
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    DONE,
+    NO,
+    AsJson,
+    Data,
+    ends_with,
+    print_json,
+)
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import with_database
 from cbs.tools.ops.verify.every_service import checks_of_every
@@ -141,15 +148,14 @@ def verify(
             show_default=False,
         ),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check every invariant on the live data, only reading; the bank may go on working.
 
     Exit 0: all hold. 1: some do not, and the rows are shown. 3: it cannot be said, and why.
     """
-    # Progress goes where it does not mix with what a program reads.
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    try:
+    console = command_line.console(as_json=as_json)
+    with ends_with(CANNOT_SAY, *UNANSWERED):
         found = asyncio.run(
             findings(
                 places_at(postgres_url) if postgres_url else places_of(Folder.at(data)),
@@ -157,12 +163,9 @@ def verify(
                 tell=lambda finding: console.print(line(finding)),
             )
         )
-    except UNANSWERED as error:
-        typer.echo(str(error) or repr(error), err=True)
-        raise typer.Exit(CANNOT_SAY) from None
     outcomes = [finding.outcome for finding in found]
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found, enc_hook=str), indent=1))
+        print_json(found)
     console.print(
         f"{len(found)} invariants: {outcomes.count('holds')} hold,"
         f" {outcomes.count('violated')} violated, {outcomes.count('unknown')} cannot be said"

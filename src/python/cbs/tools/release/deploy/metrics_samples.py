@@ -1,13 +1,14 @@
 """What an instance did is what its counters say, read twice: Prometheus text of `/metrics`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-ANSWER_SECONDS_MAX = 5.0
+from cbs.tools.local.health import get_at
+
+ANSWER_SECONDS_MAX, SAID_BYTES_SHOWN, OK = 5.0, 200, 200
 # What the service itself got wrong; a refusal is an answer.
 FAILED_ON_THE_BUS = frozenset({"error", "timeout", "unavailable"})
 
@@ -85,19 +86,13 @@ class InstanceUrls(NamedTuple):
 
 def sampled(place: InstanceUrls) -> InstanceSample:
     """Of the instance there, now; one that does not answer is not ready."""
+    ready, _ = get_at(place.ready, "/health/ready", seconds=ANSWER_SECONDS_MAX)
+    status, said = get_at(place.metrics, "/metrics", seconds=ANSWER_SECONDS_MAX)
     try:
-        with httpx.Client(timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
-            ready = client.get(f"{place.ready}/health/ready")
-            metrics = client.get(f"{place.metrics}/metrics")
-        metrics.raise_for_status()
-        sample = sample_of(metrics.text)
-    except (httpx.HTTPError, ValueError) as error:
+        if status != OK:
+            raise ValueError(f"{status} {said[:SAID_BYTES_SHOWN].decode(errors='replace')}")
+        sample = sample_of(said.decode())
+    except ValueError as error:
         return InstanceSample(ready=False, why=f"{place} does not tell: {error}")
-    why = "" if ready.is_success else f"{place}/health/ready says {ready.status_code}"
-    return InstanceSample(
-        ready=ready.is_success,
-        requests=sample.requests,
-        errors=sample.errors,
-        slower=sample.slower,
-        why=why,
-    )
+    why = "" if ready == OK else f"{place}/health/ready says {ready}"
+    return replace(sample, ready=ready == OK, why=why)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import msgspec
 
@@ -31,8 +32,7 @@ def send(store: Store, folder: Folder, *, say: Callable[[str], None]) -> None:
 async def _send(
     store: Store, folder: Folder, waiting: Sequence[Signed], say: Callable[[str], None]
 ) -> None:
-    api = PublicApi.of(folder, USER)
-    try:
+    with closing(PublicApi.of(folder, USER)) as api:
         for signed in waiting:
             verdict = msgspec.json.decode(signed.verdict, type=Verdict)
             body = {
@@ -54,5 +54,3 @@ async def _send(
                 continue
             signed.audited = True
             store.keep_verdict(signed)
-    finally:
-        api.close()

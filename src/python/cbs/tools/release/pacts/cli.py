@@ -1,6 +1,7 @@
 """What the `cbs` command reads of the public API: onboarding, cash, transfers, and dead letters."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -39,11 +40,8 @@ def conversations() -> list[Conversation]:
 
 def _as_client(work: Work) -> Callable[[str], Awaitable[None]]:
     async def ask(url: str) -> None:
-        api = PublicApi(url, "token")
-        try:
+        with closing(PublicApi(url, "token")) as api:
             await work(api)
-        finally:
-            api.close()
 
     return ask
 

@@ -52,8 +52,8 @@ def state(name: str) -> Callable[[Bring], Bring]:
 @state("permission-refused happened")
 def _somebody_is_refused(world: BankUnderTest, provider: str, _params: Params) -> None:
     answer = world.ask("GET", f"/v1/{provider}/dead-letters", user=WITHOUT)
-    if answer.status_code != 403:
-        raise NotAsAsked(f"{WITHOUT} was not refused: {answer.status_code}")
+    if answer.status != 403:
+        raise NotAsAsked(f"{WITHOUT} was not refused: {answer.said}")
 
 
 @state("a fact was set aside")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import msgspec
 import nats.errors
 
@@ -28,7 +27,7 @@ from cbs.tools.release.provider_verification.world import BankUnderTest, NotAsAs
 REQUEST_MILLISECONDS_MAX = 20_000
 OWN_TOKEN = re.compile(r"^the token of (\w+)$")
 CALLER = "the caller's own token"
-ASYNC, SYNC, HTTP = "Asynchronous/Messages", "Synchronous/Messages", "Synchronous/HTTP"
+ASYNC, HTTP = "Asynchronous/Messages", "Synchronous/HTTP"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -40,7 +39,6 @@ NOT_GIVEN = (
     TypeError,
     ValueError,  # msgspec's, too
     asyncpg.PostgresError,
-    httpx.HTTPError,
     nats.errors.Error,
 )
 

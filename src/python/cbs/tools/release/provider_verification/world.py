@@ -7,13 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import httpx
 import msgspec
 import nats
 from nats.aio.client import Client
@@ -26,6 +25,7 @@ from cbs.tools.local.bank import clear_up
 from cbs.tools.local.databases import connected
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart
+from cbs.tools.local.public_api import ApiReply, PublicApi
 from cbs.tools.local.scratch_bank import bank_up, scratch_folder
 from cbs.tools.local.tokens import SERVICE, SigningKey
 from cbs.tools.local.waiting import until
@@ -47,7 +47,6 @@ class NotAsAsked(AssertionError):
 class BankUnderTest:
     folder: Folder
     state: state.BankState
-    http: httpx.Client
     loop: asyncio.AbstractEventLoop
     people: Iterator[Somebody]
     _buses: dict[str, Client] = field(default_factory=dict)
@@ -63,26 +62,22 @@ class BankUnderTest:
 
     def ask(
         self, method: str, path: str, body: object = None, *, key: str = "", user: str = USER
-    ) -> httpx.Response:
+    ) -> ApiReply:
         """One request to the service that the path names, past the edge."""
-        service = path.split("/")[2]
-        return self.http.request(
-            method,
-            f"http://127.0.0.1:{self.port_of(service)}{path}",
-            content=b"" if body is None else msgspec.json.encode(body),
-            headers={
-                "Authorization": f"Bearer {self.token(user)}",
-                "Content-Type": "application/json",
-                "Idempotency-Key": key or uuid4().hex,
-            },
-        )
+        api = PublicApi(f"http://127.0.0.1:{self.port_of(path.split('/')[2])}", self.token(user))
+
+        async def once() -> ApiReply:
+            with closing(api):
+                return await api.once(method, path, body, key=key or uuid4().hex)
+
+        return self.within(once())
 
     def change(self, path: str, body: object = None, *, method: str = "POST", key: str = "") -> Any:
         """What a change answered; raises NotAsAsked unless it was made."""
         answer = self.ask(method, path, body, key=key)
         if not answer.is_success:
-            raise NotAsAsked(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer.json()
+            raise NotAsAsked(f"{method} {path}: {answer.said}")
+        return msgspec.json.decode(answer.body)
 
     # --- the bus ---------------------------------------------------------------------------------
 
@@ -185,7 +180,6 @@ class BankUnderTest:
     def close(self) -> None:
         for client in self._buses.values():
             self.within(client.close())
-        self.http.close()
 
 
 @contextmanager
@@ -201,7 +195,7 @@ def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[Ba
         argv += ["--from-pex", str(from_pex.resolve())]
     try:
         with bank_up(folder, argv) as now, _loop() as loop:
-            made = BankUnderTest(folder, now, httpx.Client(trust_env=False), loop, people("verify"))
+            made = BankUnderTest(folder, now, loop, people("verify"))
             try:
                 yield made
             finally:

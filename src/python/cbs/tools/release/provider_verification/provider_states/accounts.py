@@ -43,8 +43,8 @@ def _of_an_account(make: Callable[[BankUnderTest], Any], verb: str, body: object
 def _opening_is_refused(world: BankUnderTest, _provider: str, _params: Params) -> None:
     wanted = {"customer_id": registered(world)["id"], "product": "SAVINGS-INR"}
     answer = world.ask("POST", "/v1/accounts", wanted)
-    if answer.status_code != 409:
-        raise NotAsAsked(f"an account without papers: {answer.status_code} {answer.text[:300]}")
+    if answer.status != 409:
+        raise NotAsAsked(f"an account without papers: {answer.said}")
 
 
 @state("product-added happened")
