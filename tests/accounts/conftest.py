@@ -97,7 +97,7 @@ class Bank:
 
     async def run_out_leases(self) -> None:
         """As if the time of every lease had passed."""
-        await self.accounts.service.runtime.database.execute(
+        await self.accounts.service.runtime.postgres.execute(
             "UPDATE saga SET lease_until = clock_timestamp() - interval '1 s' WHERE step <> 'done'"
         )
 

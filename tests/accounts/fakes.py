@@ -1,9 +1,8 @@
-"""The stores in memory, and a ledger of two ideas: versions, and a balance."""
+"""Accounts in memory, with a ledger of two ideas: versions, and a balance."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -16,14 +15,17 @@ from cbs.accounts.domain.account import (
     State,
 )
 from cbs.accounts.domain.change import Change
-from cbs.accounts.domain.product import Product, ProductKind, ProductKnown
+from cbs.accounts.domain.product import Product, ProductKind
 from cbs.accounts.http.shapes import answer_to_change
-from cbs.kernel.event import Event
+from cbs.accounts.memory import MemoryAccounts, MemoryProducts
 from cbs.kernel.money import Currency
 from cbs.kernel.saga import Requester, Saga, SagaDefinition
 from cbs.platform.context import new_id
+from cbs.platform.idempotency import Key
+from cbs.platform.memory.stores import MemorySagas
+from cbs.platform.problem import refusal_of
 from cbs.platform.saga import Sagas
-from tests.platform.sagas import InMemorySagas, MemoryService
+from tests.platform.sagas import MemoryService
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SAVINGS = Product(
@@ -50,60 +52,6 @@ GOOD = Standing(verified=True, active=True)
 
 def requester(key: str = "key-0001") -> Requester:
     return Requester(principal="asha", key=key)
-
-
-@dataclass
-class InMemoryProducts:
-    kept: dict[str, Product] = field(default_factory=dict)
-    facts: list[Event] = field(default_factory=list)
-
-    async def add(self, product: Product) -> None:
-        if product.code in self.kept:
-            raise ProductKnown
-        self.kept[product.code] = product
-        self.facts.append(product.to_event())
-
-    async def get(self, code: str) -> Product | None:
-        return self.kept.get(code)
-
-    async def page(self, *, after: str, limit: int) -> list[Product]:
-        return [self.kept[code] for code in sorted(self.kept) if code > after][:limit]
-
-
-@dataclass
-class InMemoryAccounts:
-    rows: dict[UUID, Account] = field(default_factory=dict)
-    serials: Iterator[int] = field(default_factory=lambda: count(1))
-
-    async def next_serial(self) -> int:
-        return next(self.serials)
-
-    async def add(self, account: Account) -> None:
-        self.rows[account.id] = account
-
-    async def update(
-        self, account_id: UUID, change: Callable[[Account], Account]
-    ) -> Account | None:
-        if account_id not in self.rows:
-            return None
-        self.rows[account_id] = change(self.rows[account_id])
-        return self.rows[account_id]
-
-    async def get(self, account_id: UUID) -> Account | None:
-        return self.rows.get(account_id)
-
-    async def by_number(self, number: str) -> Account | None:
-        return next((each for each in self.rows.values() if each.number == number), None)
-
-    async def page(self, *, customer_id: UUID, after: UUID, limit: int) -> list[Account]:
-        found = [
-            each
-            for each in self.rows.values()
-            if each.customer_id == customer_id
-            and each.id > after
-            and each.state is not State.REFUSED
-        ]
-        return sorted(found, key=lambda each: each.id)[:limit]
 
 
 @dataclass
@@ -150,16 +98,19 @@ class FakeCustomers:
 class Bank:
     """The use cases on what is in memory."""
 
-    store: InMemoryAccounts = field(default_factory=InMemoryAccounts)
-    sagas_kept: InMemorySagas = field(default_factory=InMemorySagas)
+    service: MemoryService = field(default_factory=MemoryService)
     book: FakeBook = field(default_factory=FakeBook)
     customers: FakeCustomers = field(default_factory=FakeCustomers)
-    service: MemoryService = field(default_factory=MemoryService)
+    store: MemorySagas | None = None
+
+    @property
+    def kept(self) -> MemoryAccounts:
+        return MemoryAccounts(database=self.service.database)
 
     @property
     def definitions(self) -> dict[str, SagaDefinition[Change]]:
         return ChangeSteps(
-            accounts=self.store,
+            accounts=self.kept,
             book=self.book,
             customers=self.customers,
             now=lambda: NOON,
@@ -168,35 +119,56 @@ class Bank:
 
     @property
     def accounts(self) -> Accounts:
-        products = InMemoryProducts(kept={each.code: each for each in (SAVINGS, CURRENT)})
+        database, outbox = self.service.database, self.service.outbox
         return Accounts(
-            accounts=self.store,
-            products=products,
+            accounts=self.kept,
+            products=MemoryProducts(database=database, outbox=outbox),
             book=self.book,
-            sagas=self.sagas_kept,
+            sagas=self.service.store,
             definitions=self.definitions,
             new_id=new_id,
         )
 
     @property
     def sagas(self) -> Sagas:
-        return self.service.sagas(self.sagas_kept, self.definitions)
+        return self.service.engine(self.definitions, self.store)
+
+    def account(self, saga: Saga[Change]) -> Account:
+        return self.kept.accounts[saga.data.account_id]
+
+    async def begin(
+        self, key: str, begin: Callable[[Requester], Awaitable[Saga[Change]]]
+    ) -> Saga[Change]:
+        """In the transaction that claims the key; raises what is refused."""
+        begun: list[Saga[Change]] = []
+
+        async def effect() -> None:
+            begun.append(await begin(requester(key)))
+
+        asked = Key(principal="asha", key=key, fingerprint=b"", at=NOON)
+        answer = await self.service.keys.once(asked, effect)
+        if answer is not None:
+            raise refusal_of(answer)
+        return begun[0]
 
     async def begin_opening(
         self, key: str = "open-0001", *, overdraft_minor: int = 0
     ) -> Saga[Change]:
-        return await self.accounts.open(
-            customer_id=UUID(int=7),
-            product=CURRENT.code,
-            branch=1,
-            overdraft_minor=overdraft_minor,
-            requester=requester(key),
+        return await self.begin(
+            key,
+            lambda who: self.accounts.open(
+                customer_id=UUID(int=7),
+                product="CURRENT-INR",
+                branch=1,
+                overdraft_minor=overdraft_minor,
+                requester=who,
+            ),
         )
 
     async def opened(self, *, overdraft_minor: int = 0) -> Account:
         saga = await self.begin_opening(overdraft_minor=overdraft_minor)
         await self.sagas.drive(saga)
-        return self.store.rows[saga.data.account_id]
+        return self.account(saga)
 
 
 def account(**changed: Any) -> Account:

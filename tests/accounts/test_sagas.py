@@ -13,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from cbs.accounts.application.accounts import Accounts
 from cbs.accounts.application.sagas import Standing
 from cbs.accounts.domain.account import Account, Scope, State
 from cbs.accounts.domain.change import Change
 from cbs.kernel.refusal import NotPermitted, Refusal, Unavailable
-from cbs.kernel.saga import DONE, Saga, mermaid
-from tests.accounts.fakes import Bank, FakeBook, FakeCustomers, requester
-from tests.platform.sagas import InMemorySagas
+from cbs.kernel.saga import DONE, Requester, Saga, mermaid
+from cbs.platform.memory.stores import MemorySagas
+from tests.accounts.fakes import Bank, FakeBook, FakeCustomers
+from tests.platform.sagas import LEASE_SECONDS
 
 CRASHES_MAX = 6
 
@@ -57,13 +59,13 @@ class ChaoticBook(FakeBook):
         await self.chaos.around(lambda: super(ChaoticBook, self).change_terms(account))
 
 
-@dataclass
-class ChaoticSagas(InMemorySagas):
+@dataclass(frozen=True, kw_only=True)
+class ChaoticSagas(MemorySagas):
     """Others go on, and the process may crash, before a step is taken and after it was; and nothing
     is answered before the ledger holds it."""
 
-    chaos: Chaos = field(default_factory=lambda: Chaos(Random(0)))
-    bank: Bank = field(init=False)
+    chaos: Chaos
+    bank: Bank
 
     async def is_at(self, saga: Saga[Any]) -> bool:
         await self.chaos.moment()
@@ -71,16 +73,18 @@ class ChaoticSagas(InMemorySagas):
 
     async def move(self, saga: Saga[Any]) -> None:
         if saga.step == DONE:
-            number = self.bank.store.rows[saga.data.account_id].number
+            number = self.bank.account(saga).number
             assert self.bank.book.held[number].version >= saga.data.version
         await super().move(saga)
 
 
 def chaotic(seed: int) -> Bank:
     chaos = Chaos(Random(seed))
-    sagas = ChaoticSagas(chaos=chaos)
-    sagas.bank = Bank(sagas_kept=sagas, book=ChaoticBook(chaos=chaos))
-    return sagas.bank
+    bank = Bank(book=ChaoticBook(chaos=chaos))
+    bank.store = ChaoticSagas(
+        database=bank.service.database, lease_seconds=LEASE_SECONDS, chaos=chaos, bank=bank
+    )
+    return bank
 
 
 WANTED = st.sampled_from(["freeze", "unfreeze", "raise", "lower", "close", "pay", "spend"])
@@ -99,7 +103,7 @@ async def every_change_ends_well(bank: Bank, wanted: list[str]) -> None:
     opening = await bank.begin_opening(overdraft_minor=100)
     await driven(bank, opening)
     await settled(bank)
-    number = bank.store.rows[opening.data.account_id].number
+    number = bank.account(opening).number
     begun = [opening]
 
     async def act(place: int, what: str) -> None:
@@ -116,20 +120,21 @@ async def every_change_ends_well(bank: Bank, wanted: list[str]) -> None:
     async def meanwhile() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
-            bank.sagas_kept.clock += 4
+            bank.service.pass_time(4)
             await bank.sagas.finish_due()
 
     acts = [act(place, what) for place, what in enumerate(wanted)]
     await asyncio.gather(*acts, meanwhile())
     await settled(bank)
 
-    account = bank.store.rows[opening.data.account_id]
+    account = bank.account(opening)
     held = bank.book.held[number]
     assert account.settled and not account.awaiting_ledger
     assert (held.version, held.terms) == (account.version, account.terms)
     assert (held.state is State.CLOSING) == (account.state is State.CLOSED)
-    assert set(bank.service.answers) == {(c.requester.principal, c.requester.key) for c in begun}
-    good = [answer for answer in bank.service.answers.values() if not answer.is_refusal]
+    answers = bank.service.answers
+    assert {("asha", change.requester.key) for change in begun} <= set(answers)
+    good = [answer for answer in answers.values() if not answer.is_refusal]
     assert len(bank.service.facts) == len(good)
 
 
@@ -142,17 +147,21 @@ async def driven(bank: Bank, change: Saga[Change]) -> None:
 
 async def settled(bank: Bank) -> None:
     """No more crashes: the service finishes by itself what was left."""
-    bank.sagas_kept.chaos.crashes = 0  # type: ignore[attr-defined]
+    chaos = bank.book.chaos  # type: ignore[attr-defined]
+    chaos.crashes = 0
     for _ in range(20):
-        bank.sagas_kept.clock += 60
+        bank.service.pass_time(60)
         if not await bank.sagas.finish_due():
             break
-    bank.sagas_kept.chaos.crashes = CRASHES_MAX  # type: ignore[attr-defined]
-    assert await bank.sagas_kept.unfinished() == 0
+    chaos.crashes = CRASHES_MAX
+    assert await bank.service.store.unfinished() == 0
 
 
 async def begin(bank: Bank, id: Any, what: str, key: str) -> Saga[Change]:
-    accounts, who = bank.accounts, requester(key)
+    return await bank.begin(key, lambda who: wanted_of(bank.accounts, id, what, who))
+
+
+async def wanted_of(accounts: Accounts, id: Any, what: str, who: Requester) -> Saga[Change]:
     match what:
         case "freeze":
             return await accounts.freeze(
@@ -188,11 +197,11 @@ async def test_what_the_ledger_refuses_is_undone_under_a_newer_version():
 
     await bank.sagas.drive(change)
 
-    after = bank.store.rows[account.id]
+    after = bank.account(change)
     assert (after.state, after.version, after.settled) == (State.OPEN, 3, True)
     assert bank.book.held[account.number].version == 3
     assert bank.service.answers["asha", "close-01"].status == 409
-    assert [event.fact for event in bank.service.facts] == ["account-opened"]
+    assert bank.service.facts == ["account-opened"]
 
 
 async def test_a_refused_closing_that_arrives_late_closes_nothing():
@@ -200,7 +209,7 @@ async def test_a_refused_closing_that_arrives_late_closes_nothing():
     account = await bank.opened()
     bank.book.balance_minor[account.number] = 5
     change = await begin(bank, account.id, "close", "close-01")
-    closing = bank.store.rows[account.id]
+    closing = bank.account(change)
     await bank.sagas.drive(change)
 
     bank.book.balance_minor[account.number] = 0
@@ -213,7 +222,8 @@ async def test_what_was_checked_is_not_asked_again():
     bank = Bank()
     saga = await bank.begin_opening()
     checked = replace(saga, step="open-in-ledger")
-    await bank.sagas_kept.move(checked)
+    async with bank.service.database.transaction():
+        await bank.service.store.move(checked)
     bank.customers.answer = Standing(verified=False, active=False)
 
     assert await bank.sagas.drive(saga) is None
@@ -234,15 +244,16 @@ async def test_what_cannot_be_done_now_is_tried_again_less_and_less_often(why):
         await bank.sagas.drive(change)
     pauses = []
     for _ in range(8):
-        before = bank.sagas_kept.clock
+        waited = 0.0
         while not await bank.sagas.finish_due():
-            bank.sagas_kept.clock += 0.25
-        pauses.append(bank.sagas_kept.clock - before)
+            bank.service.pass_time(0.25)
+            waited += 0.25
+        pauses.append(waited)
 
     assert pauses == sorted(pauses) and pauses[0] < 1 and pauses[-1] <= 31
     assert bank.service.answers == {}
     bank.customers = FakeCustomers()
-    bank.sagas_kept.clock += 60
+    bank.service.pass_time(60)
     await bank.sagas.finish_due()
     assert bank.service.answers["asha", "open-0001"].status == 201
 
@@ -251,11 +262,12 @@ async def test_a_bug_in_one_change_does_not_stop_the_others():
     bank = Bank()
     broken = await bank.begin_opening("open-0001")
     await bank.begin_opening("open-0002")
-    bank.store.rows[broken.data.account_id] = replace(
-        bank.store.rows[broken.data.account_id], state=State.CLOSED
-    )
+    async with bank.service.database.transaction():
+        await bank.kept.update(
+            broken.data.account_id, lambda account: replace(account, state=State.CLOSED)
+        )
     bank.customers.answer = Standing(verified=False, active=True)
-    bank.sagas_kept.clock += 60
+    bank.service.pass_time(60)
 
     with capture_logs() as logs:
         await bank.sagas.finish_due()

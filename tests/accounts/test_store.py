@@ -12,13 +12,14 @@ import pytest
 from cbs.accounts.application.accounts import AccountStore, ProductStore
 from cbs.accounts.domain.account import Account, Scope, State
 from cbs.accounts.domain.product import ProductKnown
-from cbs.accounts.store.accounts import PostgresAccounts, PostgresProducts
-from cbs.accounts.tables import AccountRow, ProductRow
+from cbs.accounts.main import in_postgres
+from cbs.accounts.memory import in_memory
+from cbs.accounts.service import DECLARATION
 from cbs.kernel.account_number import account_number
 from cbs.platform.context import new_id
-from cbs.platform.database import Database
-from cbs.platform.outbox import Outbox, fact_of
-from tests.accounts.fakes import CURRENT, InMemoryAccounts, InMemoryProducts, account
+from cbs.platform.outbox import fact_of
+from tests.accounts.fakes import CURRENT, account
+from tests.stores import BOTH, made_on, runtime_on, url_of
 
 CUSTOMER = UUID(int=7)
 
@@ -43,46 +44,19 @@ class Stores:
 
 
 @asynccontextmanager
-async def nothing() -> AsyncIterator[None]:
-    yield
+async def stores_on(url: str | None) -> AsyncIterator[Stores]:
+    async with runtime_on(DECLARATION, url) as runtime:
+        kept = made_on(runtime, in_memory, in_postgres)
+
+        async def said() -> list[str]:
+            return [fact_of(body).name for _, _, body in await runtime.outbox.after(0, limit=99)]
+
+        yield Stores(kept.accounts, kept.products, runtime.database.transaction, said)
 
 
-def in_memory() -> Stores:
-    products = InMemoryProducts()
-
-    async def said() -> list[str]:
-        return [event.fact for event in products.facts]
-
-    return Stores(InMemoryAccounts(), products, nothing, said)
-
-
-async def in_postgres(url: str) -> AsyncIterator[Stores]:
-    database = Database(url)
-    database.bind(ProductRow, AccountRow)
-    await database.open()
-    outbox = Outbox(service="accounts", database=database)
-
-    async def said() -> list[str]:
-        return [fact_of(body).name for _, _, body in await outbox.after(0, limit=99)]
-
-    try:
-        yield Stores(
-            PostgresAccounts(database=database),
-            PostgresProducts(database=database, outbox=outbox),
-            database.transaction,
-            said,
-        )
-    finally:
-        await database.close()
-
-
-@pytest.fixture(params=["memory", "postgres"])
+@pytest.fixture(params=BOTH)
 async def stores(request):
-    if request.param == "memory":
-        yield in_memory()
-        return
-    place = request.getfixturevalue("database")("accounts")
-    async for stores in in_postgres(place.runtime_url):
+    async with stores_on(url_of(request, "accounts")) as stores:
         yield stores
 
 
@@ -118,6 +92,15 @@ async def test_a_serial_is_never_given_twice(stores: Stores):
     assert len(set(serials)) == 3 and all(serial > 0 for serial in serials)
 
 
+async def test_a_product_of_the_first_day_is_in_both(stores: Stores):
+    page = await stores.products.page(after="", limit=9)
+
+    assert [(each.code, each.limit_per_day_minor) for each in page] == [
+        ("CURRENT-INR", 500_000_000),
+        ("SAVINGS-INR", 50_000_000),
+    ]
+
+
 async def test_a_customers_accounts_are_listed_without_those_never_opened(stores: Stores):
     first = await stores.add()
     await stores.add(state=State.REFUSED, opened_at=None)
@@ -144,7 +127,7 @@ async def test_a_known_account_is_changed_and_no_other(stores: Stores):
 
 
 async def test_the_service_cannot_rewrite_what_was_agreed_or_forget_it(database):
-    async for stores in in_postgres(database("accounts").runtime_url):
+    async with stores_on(database("accounts").runtime_url) as stores:
         await stores.add()
         connection = stores.accounts.database  # type: ignore[attr-defined]
         for forbidden in (

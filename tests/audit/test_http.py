@@ -15,7 +15,7 @@ HEARD = [record(position=n, actor=f"teller-{n % 2}", minutes=n) for n in range(1
 
 @pytest.fixture
 async def auditor(served):
-    database = served.service.runtime.database
+    database = served.service.runtime.postgres
     async with database.transaction():
         await PostgresLog(database=database).append(HEARD, at=NOON)
     async with served.client("auditor", "audit.read") as client:

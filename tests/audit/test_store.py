@@ -1,49 +1,49 @@
 """What every store of the log promises, in memory and in PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
-from cbs.audit.application.log import AuditLog, Sought
+from cbs.audit.application.log import AuditLog, LogStore, Sought
 from cbs.audit.domain.entry import HistoryRewritten, Record
 from cbs.audit.domain.proof import NoSuchEntry, NoSuchTree, TreesNotInOrder
-from cbs.audit.store import PostgresLog
-from cbs.audit.tables import EntryRow, HeadRow
-from cbs.platform.database import Database
+from cbs.audit.main import in_postgres
+from cbs.audit.memory import in_memory
+from cbs.audit.service import DECLARATION
 from tests.audit import rfc9162
 from tests.audit.facts import NOON, record
-from tests.audit.fakes import InMemoryLog
+from tests.stores import BOTH, made_on, runtime_on, url_of
 
 
-class CommittedLog(PostgresLog):
-    """As the listener does it: each append in a transaction of its own."""
+class CommittedLog:
+    """As the consumer does it: each append in a transaction of its own."""
 
-    async def append(self, records, *, at):
-        async with self.database.transaction():
-            await super().append(records, at=at)
+    def __init__(self, store: LogStore, transaction: Callable[[], Any]) -> None:
+        self.store, self.transaction = store, transaction
+
+    async def append(self, records: Sequence[Record], *, at: datetime) -> None:
+        async with self.transaction():
+            await self.store.append(records, at=at)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
 
 
 @asynccontextmanager
-async def in_postgres(url: str) -> AsyncIterator[CommittedLog]:
-    database = Database(url)
-    database.bind(EntryRow, HeadRow)
-    await database.open()
-    try:
-        yield CommittedLog(database=database)
-    finally:
-        await database.close()
+async def log_on(url: str | None) -> AsyncIterator[CommittedLog]:
+    async with runtime_on(DECLARATION, url) as runtime:
+        store = made_on(runtime, in_memory, in_postgres)
+        yield CommittedLog(store, runtime.database.transaction)
 
 
-@pytest.fixture(params=["memory", "postgres"])
+@pytest.fixture(params=BOTH)
 async def store(request):
-    if request.param == "memory":
-        yield InMemoryLog()
-        return
-    async with in_postgres(request.getfixturevalue("database")("audit").runtime_url) as log:
+    async with log_on(url_of(request, "audit")) as log:
         yield log
 
 
@@ -183,7 +183,7 @@ async def test_parallel_appends_leave_no_gap_and_lose_nothing(database):
         for start in range(0, 60, batch):
             await log.append(heard[source][start : start + batch], at=NOON)
 
-    async with in_postgres(database("audit").runtime_url) as log:
+    async with log_on(database("audit").runtime_url) as log:
         await asyncio.gather(*(write(log, source, n) for source in heard for n in (1, 7)))
 
         entries = await log.entries(Sought(), after=None, limit=1000)
@@ -216,7 +216,7 @@ async def test_parallel_appends_leave_no_gap_and_lose_nothing(database):
 async def test_nobody_changes_what_is_kept(database, change, who):
     """The service lacks the privilege; whoever owns the tables meets the triggers."""
     place = database("audit")
-    async with in_postgres(place.runtime_url) as log:
+    async with log_on(place.runtime_url) as log:
         await log.append([record(position=1), record(position=2)], at=NOON)
         before = await log.head()
 

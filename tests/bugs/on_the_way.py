@@ -22,7 +22,7 @@ BEGIN = "INSERT INTO watermark VALUES ('ledger', 0)"
 
 def counting(house: House) -> Callable[[], Awaitable[int]]:
     """What the consumer does may be anything: it is counted as often as it is done."""
-    database = house.consumer.database
+    database = house.listener
 
     async def handle(facts: Sequence[Fact]) -> None:
         for fact in facts:
@@ -65,7 +65,7 @@ async def a_slow_transaction_and_a_quick_one(house: House) -> None:
 
 
 async def a_listener_killed_at_its_commit(house: House) -> None:
-    database = house.consumer.database
+    database = house.listener
     await database.execute(BEGIN)
     await house.light(0, 1)
     for (_, _, body), done in zip(await house.source.after(0, limit=2), (False, True), strict=True):
@@ -78,7 +78,7 @@ async def a_listener_killed_at_its_commit(house: House) -> None:
 
 
 async def two_listeners_hear_the_same(house: House) -> None:
-    database, entered, go = house.consumer.database, list[int](), asyncio.Event()
+    database, entered, go = house.listener, list[int](), asyncio.Event()
     done = counting(house)
     count = house.handle
 
@@ -106,7 +106,7 @@ async def two_listeners_hear_the_same(house: House) -> None:
 
 
 async def a_fact_that_the_broker_did_not_bring(house: House) -> None:
-    await house.consumer.database.execute(BEGIN)
+    await house.listener.execute(BEGIN)
     await house.light(0, 1, 2)
     *_, (_, _, last) = await house.source.after(0, limit=3)
     await house.consumer.hear([last])
@@ -116,13 +116,12 @@ async def a_fact_that_the_broker_did_not_bring(house: House) -> None:
 
 async def a_broker_that_takes_nothing_at_first(house: House) -> None:
     await house.light(0, 1, 2)
-    pool = house.source.database.pool
-    assert pool is not None
-    async with pool.acquire() as connection:
+    async with house.source.turn() as turn:
+        assert turn is not None
         with suppress(NatsError, APIError):
-            await house.relay.publish(connection)
+            await house.relay.publish(turn)
         await ensure_stream(house.relay.bus, "ledger")
-        await house.relay.publish(connection)
+        await house.relay.publish(turn)
     stream = await house.relay.bus.jetstream().stream_info(stream_name("ledger"))
 
     assert stream.state.messages == 3

@@ -23,9 +23,9 @@ AT_THE_EDGES = [
         "nothing is seen of it",
         (
             Edit(
-                idempotency.PostgresKeys,
+                idempotency.Keys,
                 "once",
-                "async with connection.transaction():",
+                "async with self.database.savepoint():",
                 "if True:",
             ),
         ),
@@ -37,9 +37,9 @@ AT_THE_EDGES = [
         "another request under the key is refused",
         (
             Edit(
-                idempotency.PostgresKeys,
+                idempotency.Keys,
                 "once",
-                'row["fingerprint"] != asked.fingerprint',
+                "earlier.fingerprint != asked.fingerprint",
                 "False",
             ),
         ),

@@ -7,6 +7,11 @@ from tests.bugs import scenarios
 from tests.bugs import test_known_bugs as known_bugs
 from tests.bugs.planting import Bug, Edit
 
+TO_THE_POOL = (
+    Edit(outbox.PostgresOutbox, "next_positions", "self.database.connection", "self.database.pool"),
+    Edit(outbox.PostgresOutbox, "keep", "self.database.connection", "self.database.pool"),
+)
+
 COMMITS = [
     Bug(
         "one bad order fails the batch",
@@ -56,7 +61,7 @@ COMMITS = [
         "book",
         scenarios.the_server_is_lost_before_it_commits,
         "facts are as many as transactions",
-        (Edit(outbox.Outbox, "put_all", "self.database.connection", "self.database.pool"),),
+        TO_THE_POOL,
     ),
     Bug(
         "facts are written after the commit",

@@ -1,10 +1,10 @@
 """Bugs planted in how the ledger keeps keys and decides."""
 
 from cbs.kernel.refusal import Unavailable
-from cbs.ledger.application import book as batches
+from cbs.ledger.application import book as application
 from cbs.ledger.application.book import BatchAborted
 from cbs.ledger.domain.account import Account
-from cbs.ledger.store import book, write_path
+from cbs.ledger.store import batches, book, write_path
 from cbs.ledger.store.write_path import WritePath
 from tests.bugs import scenarios
 from tests.bugs import test_known_bugs as known_bugs
@@ -14,8 +14,8 @@ from tests.ledger import test_book as in_the_book
 UNDONE = "DO NOTHING"
 OVERWRITTEN = "(principal, key) DO UPDATE SET status = excluded.status, body = excluded.body"
 NO_LOOKING_UP = (
-    Edit(write_path, "_kept", 'if row["status"] is not None', "if False"),
-    Edit(write_path, "CLAIM", UNDONE, OVERWRITTEN),
+    Edit(batches.PostgresBatches, "kept", 'if row["status"] is not None', "if False"),
+    Edit(batches, "CLAIM", UNDONE, OVERWRITTEN),
 )
 
 
@@ -39,7 +39,7 @@ KEYS = [
         "book",
         scenarios.a_repeated_request,
         "primary key of request: the batch is undone",
-        (Edit(write_path, "_kept", 'if row["status"] is not None', "if False"),),
+        (Edit(batches.PostgresBatches, "kept", 'if row["status"] is not None', "if False"),),
         BatchAborted,
     ),
     Bug(
@@ -47,7 +47,7 @@ KEYS = [
         "instances",
         scenarios.one_key_in_two_instances,
         "race: two equal answers",
-        (Edit(write_path, "CLAIM", UNDONE, OVERWRITTEN),),
+        (Edit(batches, "CLAIM", UNDONE, OVERWRITTEN),),
     ),
     Bug(
         "a key kept meanwhile is not noticed",
@@ -78,7 +78,7 @@ DECISIONS = [
         "instances",
         scenarios.two_who_pay_each_other,
         "race: the circle would close",
-        (Edit(write_path, "LOCK", "ORDER BY number", "ORDER BY number DESC"),),
+        (Edit(batches, "LOCK", "ORDER BY number", "ORDER BY number DESC"),),
         scenarios.LockNotAvailable,
     ),
     Bug(
@@ -86,7 +86,7 @@ DECISIONS = [
         "instances",
         scenarios.two_withdrawals_at_once,
         "trigger on posting: a posting must follow from its account",
-        (Edit(write_path, "LOCK", "FOR NO KEY UPDATE", ""),),
+        (Edit(batches, "LOCK", "FOR NO KEY UPDATE", ""),),
     ),
     Bug(
         "an order does not see what the batch did before it",
@@ -174,7 +174,7 @@ DECISIONS = [
         "404 for an unknown account",
         (
             Edit(
-                batches.Ledger,
+                application.Ledger,
                 "account",
                 "raise NoSuchAccount(number)",
                 'found = await self.book.accounts(["INR-FEES"])',
@@ -186,7 +186,7 @@ DECISIONS = [
         "instances",
         known_bugs.test_fineract_5135_a_hot_account_is_cheaper_not_slower,
         "writes are fewer than postings",
-        (Edit(batches.Ledger, "_depart", "min(len(self._waiting), BATCH_ORDERS_MAX)", "1"),),
+        (Edit(application.Ledger, "_depart", "min(len(self._waiting), BATCH_ORDERS_MAX)", "1"),),
     ),
     Bug(
         "a payment is told twice",

@@ -1,10 +1,11 @@
 """Bugs planted in the way of a fact from outbox to consumer."""
 
-from cbs.platform import consumer, outbox
+from cbs.platform import inbox, outbox
 from cbs.platform.consumer import Consumer
 from cbs.platform.relay import Relay
 from tests.bugs import on_the_way
 from tests.bugs import test_known_bugs as known_bugs
+from tests.bugs.planted_in_commits import TO_THE_POOL
 from tests.bugs.planting import Bug, Edit
 from tests.platform import test_facts as facts
 
@@ -16,7 +17,7 @@ ON_THE_WAY = [
         "house",
         facts.test_a_fact_whose_transaction_fails_is_never_heard,
         "the consumer heard nothing of it",
-        (Edit(outbox.Outbox, "put_all", "self.database.connection", "self.database.pool"),),
+        TO_THE_POOL,
     ),
     Bug(
         "positions in the order of inserts",
@@ -25,10 +26,10 @@ ON_THE_WAY = [
         "race: nothing commits behind a reader's back",
         (
             Edit(
-                outbox.Outbox,
-                "put_all",
-                "await connection.fetchval(HEAD",
-                "await self.database.pool.fetchval(HEAD",
+                outbox.PostgresOutbox,
+                "next_positions",
+                "self.database.connection.",
+                "self.database.pool.",
             ),
         ),
     ),
@@ -38,12 +39,12 @@ ON_THE_WAY = [
         on_the_way.a_listener_killed_at_its_commit,
         "killed at its commit, the consumer hears it again",
         (
-            Edit(consumer, "HEARD", "FOR UPDATE", ""),
+            Edit(inbox, "LOCKED", "FOR UPDATE", ""),
             Edit(
-                Consumer,
-                "_handled",
-                "await connection.execute(MOVE",
-                "await self.database.pool.execute(MOVE",
+                inbox.PostgresInbox,
+                "move",
+                "self.database.connection.",
+                "self.database.pool.",
             ),
         ),
     ),
@@ -56,9 +57,10 @@ ON_THE_WAY = [
             Edit(
                 Consumer,
                 "_handled",
-                "                await connection.execute(MOVE, self.source, due[-1].position)\n",
+                "                await self.inbox.move(self.source, due[-1].position)\n",
                 "        if due:\n"
-                "            await self.database.execute(MOVE, self.source, due[-1].position)\n",
+                "            async with self.database.transaction():\n"
+                "                await self.inbox.move(self.source, due[-1].position)\n",
             ),
         ),
     ),
@@ -67,7 +69,7 @@ ON_THE_WAY = [
         "house",
         on_the_way.two_listeners_hear_the_same,
         "race: what is done is done once",
-        (Edit(consumer, "HEARD", "FOR UPDATE", ""),),
+        (Edit(inbox, "LOCKED", "FOR UPDATE", ""),),
     ),
     Bug(
         "what was heard is digested again",
@@ -114,8 +116,7 @@ ON_THE_WAY = [
                 Relay,
                 "publish",
                 "        jetstream = ",
-                '        await connection.execute(PUBLISHED, rows[-1]["position"])\n'
-                "        jetstream = ",
+                "        await turn.published(facts[-1][0])\n        jetstream = ",
             ),
         ),
     ),
@@ -124,7 +125,7 @@ ON_THE_WAY = [
         "house",
         facts.test_a_poisoned_fact_is_set_aside_and_can_be_replayed,
         "the dead letter is there to replay",
-        (Edit(consumer, "SET_ASIDE", "VALUES ($1, $2, $3, $4, $5)", NOTHING),),
+        (Edit(inbox, "SET_ASIDE", "VALUES ($1, $2, $3, $4, $5)", NOTHING),),
         ValueError,
     ),
 ]

@@ -20,7 +20,7 @@ from tests.bugs.moments import PATIENCE_SECONDS, commit_lost, database_of, statu
 from tests.bugs.on_the_way import counting
 from tests.conftest import Database as Place
 from tests.ledger.orders import order
-from tests.ledger.test_book import ALICE, BOB, CASH, Opened, postgres_book
+from tests.ledger.test_book import ALICE, BOB, CASH, Opened, book_on
 from tests.ledger.test_races import ACCOUNTS, OPENING_MINOR, names
 from tests.platform.test_facts import House, Running
 from tests.serving import Served
@@ -191,7 +191,7 @@ async def test_bank_of_anthos_168_a_replay_is_known_after_a_restart(
 ):
     place, asked, answers = database("ledger"), order(CASH, "INR-FEES", 5, kind="fee"), []
     for _ in range(2):
-        async with postgres_book(place) as opened:
+        async with book_on(place.runtime_url) as opened:
             answers += await opened.post(asked)
             balance = await opened.balance("INR-FEES")
 
@@ -203,7 +203,7 @@ async def test_openbank_939_a_replay_from_the_beginning_does_nothing_twice(house
     done = counting(house)
 
     async def relayed() -> int:
-        return await house.source.head() - await house.relay.waiting()
+        return await house.source.head() - await house.source.waiting()
 
     async with Running(house.relay, house.consumer):
         await house.light(*range(20))

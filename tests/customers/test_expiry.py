@@ -24,7 +24,7 @@ async def test_expired_verifications_are_told_once(served, clerk, facts, vault_k
     today = Expiry(
         customers=Customers(
             store=PostgresCustomers(
-                database=runtime.database, outbox=runtime.outbox, vault=Vault(vault_key)
+                database=runtime.postgres, outbox=runtime.outbox, vault=Vault(vault_key)
             ),
             now=now,
             new_id=new_id,

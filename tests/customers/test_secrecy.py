@@ -113,14 +113,14 @@ async def test_a_fingerprint_cannot_be_searched_for_the_number(served, clerk, se
     asked = body(documents=[{"type": "aadhaar", "number": aadhaar()}])
     await clerk.post(URL, json=asked)
 
-    row = await service.runtime.database.fetchrow("SELECT fingerprint FROM request")
+    row = await service.runtime.postgres.fetchrow("SELECT fingerprint FROM request")
 
     plain = fingerprint("POST", URL, json.dumps(asked).encode())
     assert row["fingerprint"] not in (plain, sha256(plain).digest())
 
 
 async def test_the_runtime_role_cannot_take_a_document_away(service, served):
-    database = service.runtime.database
+    database = service.runtime.postgres
     for statement in (
         "DELETE FROM document",
         "DELETE FROM customer",

@@ -10,46 +10,32 @@ from cbs.customers.application.customers import DocumentKnown
 from cbs.customers.domain.customer import Customer
 from cbs.customers.domain.document import DocumentType
 from cbs.customers.domain.kyc import Kyc, Risk
-from cbs.customers.store.customers import PostgresCustomers
-from cbs.customers.store.vault import Vault
-from cbs.customers.tables import CustomerRow, DocumentRow
-from cbs.platform.database import Database
-from cbs.platform.outbox import Outbox
-from tests.customers.fakes import InMemoryCustomers
+from cbs.customers.main import CustomersSettings, in_postgres
+from cbs.customers.memory import in_memory
+from cbs.customers.service import DECLARATION
 from tests.customers.people import aadhaar, pan, person, presented, some_id
+from tests.stores import BOTH, made_on, runtime_on, url_of
 
 TODAY = date(2026, 11, 23)
 AT = datetime(2026, 11, 23, 6, tzinfo=UTC)
 FIRST = UUID(int=0)
 
 
-@pytest.fixture(params=["memory", "postgres"])
-async def place(request):
-    """A store, and what opens a transaction around it."""
-    if request.param == "memory":
-        fake = InMemoryCustomers()
-        yield fake, fake.transaction
-        return
-    database = Database(request.getfixturevalue("database")("customers").runtime_url)
-    database.bind(CustomerRow, DocumentRow)
-    await database.open()
-    store = PostgresCustomers(
-        database=database,
-        outbox=Outbox(service="customers", database=database),
-        vault=Vault(request.getfixturevalue("vault_key")),
-    )
-    yield store, database.transaction
-    await database.close()
+@pytest.fixture(params=BOTH)
+async def runtime(request, vault_key):
+    url = url_of(request, "customers")
+    async with runtime_on(DECLARATION, url, CustomersSettings, vault_key_file=vault_key) as runtime:
+        yield runtime
 
 
 @pytest.fixture
-def store(place):
-    return place[0]
+def store(runtime):
+    return made_on(runtime, in_memory, in_postgres)
 
 
 @pytest.fixture
-def transaction(place):
-    return place[1]
+def transaction(runtime):
+    return runtime.database.transaction
 
 
 @pytest.fixture
@@ -211,3 +197,18 @@ async def test_who_was_verified_lapses_when_no_document_is_good_any_more(store, 
         await store.change(lapses.id, lambda known: known.review(today=tomorrow))
     assert await store.lapsed(today=tomorrow, limit=9) == []
     assert (await store.get(lapses.id)).kyc is Kyc.EXPIRED
+
+
+async def test_the_first_proof_of_the_key_stays(store):
+    assert await store.first_proof(b"first") == b"first"
+    assert await store.first_proof(b"second") == b"first"
+
+
+async def test_facts_leave_with_the_customer_they_are_about(store, runtime, keep):
+    document = presented()
+    await keep(document)
+    with pytest.raises(DocumentKnown):
+        await keep(presented(number=document.number.whole))
+
+    told = [subject.rsplit(".")[-1] for _, subject, _ in await runtime.outbox.after(0, limit=9)]
+    assert told == ["customer-registered", "document-added"]

@@ -3,8 +3,10 @@ import secrets
 import pytest
 
 from cbs.customers.domain.document import DocumentType, Number
+from cbs.customers.store.customers import PostgresCustomers
 from cbs.customers.store.vault import NotSealedHere, Vault
 from cbs.platform.database import Database
+from cbs.platform.outbox import PostgresOutbox
 from cbs.platform.settings import Misconfigured
 from tests.customers.people import some_id
 
@@ -75,11 +77,16 @@ async def test_a_database_is_served_with_the_key_it_was_begun_with_only(database
     other = tmp_path / "other.key"
     other.write_text(secrets.token_hex(32))
     place = Database(database("customers").runtime_url)
+    store = PostgresCustomers(
+        database=place,
+        outbox=PostgresOutbox(service="customers", database=place),
+        vault=vault,
+    )
     await place.open()
     try:
-        await vault.check(place)
-        await vault.check(place)
+        await vault.check(store)
+        await vault.check(store)
         with pytest.raises(Misconfigured):
-            await Vault(other).check(place)
+            await Vault(other).check(store)
     finally:
         await place.close()

@@ -101,11 +101,11 @@ class Line:
         rows = {}
         for service in self.services.values():
             for table in TABLES:
-                found = await service.runtime.database.fetchrow(
+                found = await service.runtime.postgres.fetchrow(
                     "SELECT to_regclass($1) IS NOT NULL AS is_there", table
                 )
                 if found["is_there"]:
-                    count = await service.runtime.database.fetchrow(f"SELECT count(*) FROM {table}")
+                    count = await service.runtime.postgres.fetchrow(f"SELECT count(*) FROM {table}")
                     rows[f"{service.name}.{table}"] = count["count"]
             # Without what a listener fetches with at this moment.
             subjects = [sub.subject for sub in service.runtime.bus._client._subs.values()]
@@ -275,7 +275,7 @@ async def test_rubbish_among_the_facts_is_passed_over(line):
     ledger_service, listeners = line.services["ledger"], ("payments", "audit")
 
     async def count(listener: str, query: str) -> int:
-        row = await line.services[listener].runtime.database.fetchrow(query)
+        row = await line.services[listener].runtime.postgres.fetchrow(query)
         return int(row["count"])
 
     async def heard(position: int) -> None:

@@ -45,7 +45,7 @@ class Bank:
     services: dict[str, Any]
 
     async def count(self, service: str, table: str) -> int:
-        database = self.services[service].runtime.database
+        database = self.services[service].runtime.postgres
         return int((await database.fetchrow(f"SELECT count(*) FROM {table}"))["count"])
 
 

@@ -1,7 +1,7 @@
 """One set of promises, two books: the fake is only trusted because it passes these too."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Any
 
@@ -22,17 +22,12 @@ from cbs.ledger.domain.account import (
     Terms,
 )
 from cbs.ledger.domain.transaction import Order
-from cbs.ledger.main import posted
-from cbs.ledger.store.book import PostgresBook
-from cbs.ledger.store.write_path import WritePath
-from cbs.ledger.tables import AccountRow, PostingRow, TransactionRow
+from cbs.ledger.main import in_postgres
+from cbs.ledger.memory import in_memory
+from cbs.ledger.service import DECLARATION
 from cbs.platform.context import new_id, now
-from cbs.platform.database import Database
-from cbs.platform.outbox import Outbox
-from cbs.platform.problem import answer_of
-from tests.conftest import Database as Place
-from tests.ledger.fakes import InMemoryBook
 from tests.ledger.orders import order
+from tests.stores import BOTH, made_on, runtime_on, url_of
 
 ALICE, BOB, CASH = "alice", "bob", "INR-CASH"
 
@@ -65,32 +60,14 @@ class Opened:
 
 
 @asynccontextmanager
-async def postgres_book(place: Place) -> AsyncIterator[Opened]:
-    database = Database(place.runtime_url)
-    database.bind(AccountRow, TransactionRow, PostingRow)
-    outbox = Outbox(service="ledger", database=database)
-    writes = WritePath(
-        database=database, outbox=outbox, view=posted, refused=answer_of, now=now, new_id=new_id
-    )
-    await database.open()
-    try:
-        yield Opened(
-            PostgresBook(database=database, outbox=outbox, writes=writes), database.transaction
-        )
-    finally:
-        await database.close()
+async def book_on(url: str | None) -> AsyncIterator[Opened]:
+    async with runtime_on(DECLARATION, url) as runtime:
+        yield Opened(made_on(runtime, in_memory, in_postgres), runtime.database.transaction)
 
 
-@pytest.fixture(params=["memory", "postgres"])
-async def opened(
-    request: pytest.FixtureRequest, database: Callable[[str], Place]
-) -> AsyncIterator[Opened]:
-    if request.param == "memory":
-        opened = Opened(InMemoryBook(now=now, new_id=new_id), lambda: nullcontext())
-        await opened.set(CASH)
-        yield opened
-        return
-    async with postgres_book(database("ledger")) as opened:
+@pytest.fixture(params=BOTH)
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
+    async with book_on(url_of(request, "ledger")) as opened:
         yield opened
 
 

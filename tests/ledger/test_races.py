@@ -13,7 +13,7 @@ from cbs.kernel.refusal import Refusal
 from cbs.ledger.application.book import Ledger
 from tests.conftest import Database as Place
 from tests.ledger.orders import order
-from tests.ledger.test_book import CASH, Opened, postgres_book
+from tests.ledger.test_book import CASH, Opened, book_on
 
 ACCOUNTS, OPENING_MINOR, INSTANCES = 6, 100, 2
 
@@ -23,7 +23,9 @@ async def instances(database: Callable[[str], Place]) -> AsyncIterator[list[Open
     """Two instances of the ledger on one database, with some funded accounts."""
     place = database("ledger")
     async with AsyncExitStack() as stack:
-        opened = [await stack.enter_async_context(postgres_book(place)) for _ in range(INSTANCES)]
+        opened = [
+            await stack.enter_async_context(book_on(place.runtime_url)) for _ in range(INSTANCES)
+        ]
         for number in names():
             await opened[0].set(number)
             await opened[0].fund(number, OPENING_MINOR)

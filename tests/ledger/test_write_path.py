@@ -14,10 +14,10 @@ from cbs.kernel.refusal import Unavailable
 from cbs.ledger.application.book import BatchAborted, OutcomeUnknown
 from cbs.ledger.store.write_path import TRIES_MAX, WritePath
 from cbs.platform.context import now
-from cbs.platform.database import Transaction
+from cbs.platform.database import Database, Transaction
 from tests.conftest import Database as Place
 from tests.ledger.orders import order
-from tests.ledger.test_book import Opened, postgres_book
+from tests.ledger.test_book import Opened, book_on
 
 ZOE, ADA = "zoe", "ada"
 HALF_CLAIMED = """
@@ -48,7 +48,7 @@ def place(database: Callable[[str], Place]) -> Place:
 @pytest.fixture
 async def book(place: Place) -> AsyncIterator[Opened]:
     """Zoe, whom the bank has known for longer, holds 100; Ada nothing."""
-    async with postgres_book(place) as opened:
+    async with book_on(place.runtime_url) as opened:
         await opened.set(ZOE)
         await opened.set(ADA)
         await opened.fund(ZOE, 100)
@@ -71,7 +71,9 @@ async def other(place: Place) -> AsyncIterator[asyncpg.Connection]:
 def committing_with(
     kind: type[Transaction], writes: WritePath, monkeypatch: pytest.MonkeyPatch
 ) -> WritePath:
-    monkeypatch.setattr(writes.database, "transaction", lambda: kind(engine=writes.database))
+    database = writes.database
+    assert isinstance(database, Database)
+    monkeypatch.setattr(database, "transaction", lambda: kind(engine=database))
     return writes
 
 

@@ -7,7 +7,8 @@ from cbs.ledger import main as ledger_main
 from cbs.ledger import service as ledger_connections
 from cbs.payments import main as payments_main
 from cbs.payments import service as payments_connections
-from cbs.platform.service import Service
+from cbs.platform.declaration import Declaration
+from cbs.platform.service import Build, Service
 from cbs.platform.settings import Settings
 from tests.conftest import Database
 from tests.payments.bank import Bank, teller
@@ -15,7 +16,7 @@ from tests.payments.refusals import Both
 from tests.serving import described, serving
 from tests.signing import Signer
 
-MODULES = {
+MODULES: dict[str, tuple[Declaration, Build[Settings]]] = {
     "ledger": (ledger_connections.DECLARATION, ledger_main.build),
     "payments": (payments_connections.DECLARATION, payments_main.build),
 }

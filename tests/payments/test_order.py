@@ -9,7 +9,9 @@ from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 from cbs.kernel.refusal import Malformed
 from cbs.payments.application.payments import Payments
 from cbs.payments.domain.transfer import AccountsNotDistinct, Kind
-from tests.payments.fakes import InMemoryTransfers, NotedLedger
+from cbs.payments.memory import MemoryTransfers
+from cbs.platform.memory.database import MemoryDatabase
+from tests.payments.fakes import NotedLedger
 
 numbers = st.builds(
     account_number, branch=st.integers(1, 10**4 - 1), serial=st.integers(1, 10**9 - 1)
@@ -17,7 +19,7 @@ numbers = st.builds(
 amounts = st.integers(1, MINOR_UNITS_MAX)
 currencies = st.sampled_from(Currency)
 ledger = NotedLedger()
-payments = Payments(ledger=ledger, transfers=InMemoryTransfers())
+payments = Payments(ledger=ledger, transfers=MemoryTransfers(database=MemoryDatabase()))
 
 
 async def transfer(remitter: str, beneficiary: str, amount_minor: int = 1) -> None:

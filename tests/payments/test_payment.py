@@ -10,8 +10,10 @@ from cbs.kernel.refusal import Malformed
 from cbs.payments.application.payments import Payments
 from cbs.payments.domain import transfer as domain
 from cbs.payments.domain.transfer import AccountsNotDistinct, Kind
+from cbs.payments.memory import MemoryTransfers
+from cbs.platform.memory.database import MemoryDatabase
 from tests import published
-from tests.payments.fakes import InMemoryTransfers, NotedLedger
+from tests.payments.fakes import NotedLedger
 
 ONE, OTHER = (account_number(branch=1, serial=serial) for serial in (1, 2))
 WANTED: dict[str, Any] = {"currency": Currency.CZK, "narrative": "rent", "key": "k"}
@@ -19,7 +21,7 @@ WANTED: dict[str, Any] = {"currency": Currency.CZK, "narrative": "rent", "key": 
 
 @pytest.fixture
 def payments() -> Payments:
-    return Payments(ledger=NotedLedger(), transfers=InMemoryTransfers())
+    return Payments(ledger=NotedLedger(), transfers=MemoryTransfers(database=MemoryDatabase()))
 
 
 @pytest.mark.parametrize(

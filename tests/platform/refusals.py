@@ -85,7 +85,7 @@ async def replay(served: Served, asked: Replay) -> str:
     listener = Listener(asked.digestible, service.runtime.principal)
     if asked.known:
         body = fact(listener.source, position)
-        database = service.runtime.database
+        database = service.runtime.postgres
         await database.execute(INSERT, listener.source, position, body, now())
     name, path = f"{service.name}.dead-letters.replay", {"source": listener.source}
     with patch.object(type(service.letters), "consumers", [listener]):

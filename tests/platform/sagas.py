@@ -1,88 +1,64 @@
-"""Sagas in memory, and what else of a service drives them."""
+"""What a service keeps, in memory, and the engine of its sagas."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from cbs.kernel.answer import Answer
-from cbs.kernel.event import Event
 from cbs.kernel.principal import Kind, Principal
-from cbs.kernel.saga import DONE, Saga, SagaDefinition
+from cbs.kernel.saga import Saga, SagaDefinition
+from cbs.platform.context import now
+from cbs.platform.idempotency import Key
+from cbs.platform.memory.database import MemoryDatabase
+from cbs.platform.memory.stores import MemoryKeys, MemoryOutbox, MemorySagas
+from cbs.platform.outbox import fact_of
 from cbs.platform.problem import answer_of
 from cbs.platform.saga import Sagas, SagaStore
 
-
-@dataclass
-class InMemorySagas:
-    """Keeps the promises of SagaStore; `clock` is in seconds, and stands still by itself."""
-
-    clock: float = 0.0
-    lease_seconds: float = 10.0
-    rows: dict[UUID, Saga[Any]] = field(default_factory=dict)
-    leases: dict[UUID, float] = field(default_factory=dict)
-
-    async def begin(self, saga: Saga[Any]) -> None:
-        await self.move(saga)
-
-    async def is_at(self, saga: Saga[Any]) -> bool:
-        return self.rows[saga.id].step == saga.step
-
-    async def move(self, saga: Saga[Any]) -> None:
-        self.rows[saga.id] = saga
-        self.leases[saga.id] = self.clock + self.lease_seconds
-
-    async def take(self, *, principal: str, key: str) -> Saga[Any] | None:
-        for saga in self._free():
-            if (saga.requester.principal, saga.requester.key) == (principal, key):
-                self.leases[saga.id] = self.clock + self.lease_seconds
-                return saga
-        return None
-
-    async def take_due(self, *, limit: int) -> Sequence[Saga[Any]]:
-        due = self._free()[:limit]
-        self.leases.update({saga.id: self.clock + self.lease_seconds for saga in due})
-        return due
-
-    def _free(self) -> list[Saga[Any]]:
-        free = [s for s in self.rows.values() if s.step != DONE and self.leases[s.id] < self.clock]
-        return sorted(free, key=lambda saga: self.leases[saga.id])
-
-    async def defer(self, saga: Saga[Any], *, seconds: float, error: str) -> None:
-        known = self.rows[saga.id]
-        self.rows[saga.id] = replace(known, tries=known.tries + 1)
-        self.leases[saga.id] = self.clock + seconds
-
-    async def unfinished(self) -> int:
-        return sum(saga.step != DONE for saga in self.rows.values())
+LEASE_SECONDS = 10.0
 
 
 @dataclass
 class MemoryService:
-    """Database, keys and outbox of a service that never fails: nothing is ever undone."""
+    database: MemoryDatabase = field(default_factory=lambda: MemoryDatabase(opened=True))
 
-    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
-    facts: list[Event] = field(default_factory=list)
+    def __post_init__(self) -> None:
+        self.keys = MemoryKeys(database=self.database, refused=answer_of)
+        self.outbox = MemoryOutbox(service="accounts", database=self.database)
+        self.store = MemorySagas(database=self.database, lease_seconds=LEASE_SECONDS)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        yield
+    @property
+    def answers(self) -> dict[tuple[str, str], Answer]:
+        kept = self.keys.requests.items()
+        return {name: each.answer for name, each in kept if each.answer is not None}
 
-    async def answer(self, *, principal: str, key: str, answer: Answer, at: datetime) -> None:
-        self.answers[principal, key] = answer
+    @property
+    def facts(self) -> list[str]:
+        return [fact_of(entry.body).name for entry in self.outbox.entries.values()]
 
-    async def put(self, *events: Event) -> None:
-        self.facts += events
+    def saga(self, id: UUID) -> Saga[Any]:
+        return self.store.sagas[id]
 
-    def sagas(self, store: SagaStore, definitions: Mapping[str, SagaDefinition[Any]]) -> Sagas:
-        here: Any = self
+    def pass_time(self, seconds: float) -> None:
+        leases = self.store.leases.data
+        leases.update({id: until - timedelta(seconds=seconds) for id, until in leases.items()})
+
+    async def begin(self, saga: Saga[Any]) -> None:
+        """As the engine does it: in the transaction that claims the key."""
+        who = saga.requester
+        key = Key(principal=who.principal, key=who.key, fingerprint=b"", at=now())
+        await self.keys.once(key, lambda: self.store.begin(saga))
+
+    def engine(
+        self, definitions: Mapping[str, SagaDefinition[Any]], store: SagaStore | None = None
+    ) -> Sagas:
         return Sagas(
-            database=here,
-            store=store,
-            keys=here,
-            outbox=here,
+            database=self.database,
+            store=store or self.store,
+            keys=self.keys,
+            outbox=self.outbox,
             principal=Principal(id="accounts", kind=Kind.SERVICE, permissions=frozenset()),
             refused=answer_of,
             definitions=definitions,

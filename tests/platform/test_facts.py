@@ -18,8 +18,9 @@ from cbs.platform.bus import Bus
 from cbs.platform.consumer import Consumer
 from cbs.platform.context import NOBODY
 from cbs.platform.database import Database
-from cbs.platform.operations import DeadLetters, Place, StillIndigestible
-from cbs.platform.outbox import Fact, Outbox, fact_of
+from cbs.platform.inbox import PostgresInbox
+from cbs.platform.operations import DeadLetters, StillIndigestible
+from cbs.platform.outbox import Fact, PostgresOutbox, fact_of
 from cbs.platform.process import ended
 from cbs.platform.relay import DUPLICATE_SECONDS, Relay, ensure_stream, stream_name
 from cbs.platform.service import _facts_endpoint
@@ -43,10 +44,11 @@ class LampLit(Event):
 class House:
     """A source with its relay and a consumer; what the consumer heard, as it committed it."""
 
-    source: Outbox
+    source: PostgresOutbox
     relay: Relay
     consumer: Consumer
     bus: Bus
+    listener: Database
     poison: set[int] = field(default_factory=set)
 
     async def light(self, *lamps: int) -> None:
@@ -59,7 +61,7 @@ class House:
             if lamp in self.poison:
                 raise ValueError(f"lamp {lamp}")
             # Any table will do to see what was done, and how often.
-            await self.consumer.database.execute(
+            await self.listener.execute(
                 "INSERT INTO request (principal, key, fingerprint, asked_at)"
                 " VALUES ($1, $2, '', now())",
                 fact.source,
@@ -67,7 +69,7 @@ class House:
             )
 
     async def heard(self) -> list[int]:
-        rows = await self.consumer.database.fetch("SELECT key FROM request ORDER BY key")
+        rows = await self.listener.fetch("SELECT key FROM request ORDER BY key")
         return [int(row["key"].split()[1]) for row in rows]
 
     async def until_heard(self, count: int, *, seconds: float = 15) -> list[int]:
@@ -86,7 +88,7 @@ async def house(
     buses = [await bus_of(name, nats_url, tmp_path, signer) for name in ("ledger", "audit")]
     await source_db.open()
     await listener_db.open()
-    outbox = Outbox(service="ledger", database=source_db)
+    outbox = PostgresOutbox(service="ledger", database=source_db)
     await buses[0].serve(_facts_endpoint(outbox))
     made: list[House] = []
 
@@ -97,6 +99,7 @@ async def house(
         service="audit",
         source="ledger",
         database=listener_db,
+        inbox=PostgresInbox(database=listener_db),
         bus=buses[1],
         principal=NOBODY.principal,
         handle=handle,
@@ -107,6 +110,7 @@ async def house(
             relay=Relay(outbox=outbox, bus=buses[0]),
             consumer=consumer,
             bus=buses[1],
+            listener=listener_db,
         )
     )
     yield made[0]
@@ -146,7 +150,7 @@ async def test_a_stream_that_never_says_that_it_stores_is_made_anew(house):
     async with Running(house.relay):
         await house.light(7)
         async with asyncio.timeout(30):
-            while await house.relay.waiting():  # noqa: ASYNC110 (another database)
+            while await house.source.waiting():  # noqa: ASYNC110 (another database)
                 await asyncio.sleep(0.05)
 
     assert not (await jetstream.stream_info("CBS_LEDGER")).config.no_ack
@@ -169,7 +173,7 @@ async def test_relaying_leaves_nothing_behind_on_the_bus(house):
 async def test_to_take_what_has_arrived_costs_no_turn_of_the_loop(house):
     async def relayed(lamps: range) -> None:
         await house.light(*lamps)
-        while await house.relay.waiting():  # noqa: ASYNC110 (another database)
+        while await house.source.waiting():  # noqa: ASYNC110 (another database)
             await asyncio.sleep(0.05)
 
     turns = 0
@@ -249,7 +253,7 @@ async def test_a_listener_that_comes_late_gets_what_the_stream_no_longer_has(hou
 async def test_repeated_and_shuffled_deliveries_change_nothing(house):
     await house.light(*range(5))
     bodies = [body for _, _, body in await house.source.after(0, limit=10)]
-    await house.consumer.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    await house.listener.execute("INSERT INTO watermark VALUES ('ledger', 0)")
     for delivery in ([3, 2], [0, 0, 1], [4], [1, 3], [0, 1, 2, 3, 4]):
         await house.consumer.hear([bodies[n] for n in delivery])
 
@@ -259,7 +263,7 @@ async def test_repeated_and_shuffled_deliveries_change_nothing(house):
 async def test_what_is_no_fact_is_passed_over_and_what_it_replaced_is_fetched(house):
     await house.light(*range(4))
     bodies = [body for _, _, body in await house.source.after(0, limit=10)]
-    await house.consumer.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    await house.listener.execute("INSERT INTO watermark VALUES ('ledger', 0)")
     await house.consumer.hear([bodies[0], b"\xff", b"{}", b'{"type": "x"}', bodies[3]])
 
     assert await house.heard() == list(range(4))
@@ -269,11 +273,13 @@ async def test_a_gap_that_the_source_cannot_fill_is_said_and_not_stepped_over(ho
     await house.light(*range(4))
     left: list[tuple[int, str, bytes]] = (await house.source.after(0, limit=10))[2:]
 
-    async def after(_outbox: Outbox, _position: int, *, limit: int) -> list[tuple[int, str, bytes]]:
+    async def after(
+        _outbox: PostgresOutbox, _position: int, *, limit: int
+    ) -> list[tuple[int, str, bytes]]:
         return left[:limit]
 
-    monkeypatch.setattr(Outbox, "after", after)
-    await house.consumer.database.execute("INSERT INTO watermark VALUES ('ledger', 0)")
+    monkeypatch.setattr(PostgresOutbox, "after", after)
+    await house.listener.execute("INSERT INTO watermark VALUES ('ledger', 0)")
     with pytest.raises(Unavailable, match="no longer has"):
         await house.consumer.catch_up()
 
@@ -295,21 +301,22 @@ async def test_a_poisoned_fact_is_set_aside_and_can_be_replayed(house):
     async with Running(house.relay, house.consumer):
         await house.light(0, 1, 2)
         assert await house.until_heard(2) == [0, 2]
-    letters = DeadLetters(database=house.consumer.database, consumers=[house.consumer])
-    (letter,) = await letters.after(Place(), limit=10)
-    assert (letter.source, letter.position, await letters.waiting()) == ("ledger", 2, 1)
+    inbox = house.consumer.inbox
+    letters = DeadLetters(inbox=inbox, consumers=[house.consumer])
+    (letter,) = await inbox.letters(after=("", 0), limit=10)
+    assert (letter.source, letter.position, await inbox.waiting()) == ("ledger", 2, 1)
     assert "lamp 1" in letter.error
 
     with pytest.raises(StillIndigestible):
-        async with letters.database.transaction():
+        async with house.listener.transaction():
             await letters.replay(source="ledger", position=2)
     house.poison = set()
     for _ in range(2):
-        async with letters.database.transaction():
+        async with house.listener.transaction():
             await letters.replay(source="ledger", position=2)
 
     assert await house.heard() == [0, 1, 2]
-    assert await letters.waiting() == 0
+    assert await inbox.waiting() == 0
 
 
 async def test_a_fact_whose_transaction_fails_is_never_heard(house):

@@ -204,8 +204,8 @@ async def test_what_finds_no_room_to_wait_is_told_at_once(served, monkeypatch):
 
 
 async def test_an_outage_of_the_database_is_unavailable_not_a_bug(served):
-    assert served.service.runtime.database.pool is not None
-    served.service.runtime.database.pool.terminate()
+    assert served.service.runtime.postgres.pool is not None
+    served.service.runtime.postgres.pool.terminate()
     async with served.client("olga", "ledger.read") as olga:
         response = await olga.get("/v1/ledger/accounts/INR-CASH")
 
@@ -223,8 +223,8 @@ async def test_health_says_whether_to_send_requests(served, service):
     async with served.client("tara") as tara:
         live, ready = await tara.get("/health/live"), await tara.get("/health/ready")
         metrics = await tara.get("/metrics")
-        assert service.runtime.database.pool is not None
-        service.runtime.database.pool.terminate()
+        assert service.runtime.postgres.pool is not None
+        service.runtime.postgres.pool.terminate()
         down = await tara.get("/health/ready")
 
     assert live.status_code == 200

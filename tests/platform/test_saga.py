@@ -26,7 +26,7 @@ from cbs.platform.context import new_id
 from cbs.platform.database import Database
 from cbs.platform.saga import SagaStore
 from cbs.platform.saga_store import PostgresSagas
-from tests.platform.sagas import InMemorySagas, MemoryService
+from tests.platform.sagas import MemoryService
 
 GOOD = Answer(status=200, body=b'{"done":true}')
 
@@ -138,12 +138,12 @@ class Stored:
 
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[Stored]:
-    store = InMemorySagas(lease_seconds=10)
+    service = MemoryService()
 
     async def pass_time(seconds: float) -> None:
-        store.clock += seconds
+        service.pass_time(seconds)
 
-    yield Stored(store, MemoryService().transaction, pass_time)
+    yield Stored(service.store, service.database.transaction, pass_time)
 
 
 @asynccontextmanager
@@ -277,7 +277,6 @@ class Agency:
     away: set[str] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
     service: MemoryService = field(default_factory=MemoryService)
-    store: InMemorySagas = field(default_factory=InMemorySagas)
 
     def taking(self, name: str, *compensation: str) -> Step[Trip]:
         async def take(saga: Saga[Trip]) -> Effect[Trip]:
@@ -303,11 +302,11 @@ class Agency:
             self.taking("hotel", "empty", "cancel-hotel"),
         )
         definition = SagaDefinition(kind="trip", data=Trip, steps=steps)
-        return self.service.sagas(self.store, {"trip": definition})
+        return self.service.engine({"trip": definition})
 
     async def begun(self) -> Saga[Trip]:
         saga = trip()
-        await self.store.begin(saga)
+        await self.service.begin(saga)
         return saga
 
 
@@ -319,7 +318,7 @@ async def test_a_saga_goes_through_its_steps_and_is_answered():
 
     assert agency.done == ["flight", "visa", "hotel"]
     assert agency.service.answers == {("asha", "key-0001"): GOOD}
-    assert agency.store.rows[saga.id].data == Trip(seats=5)
+    assert agency.service.saga(saga.id).data == Trip(seats=5)
 
 
 async def test_a_refused_saga_undoes_what_it_did_and_answers_with_the_refusal():
@@ -331,7 +330,7 @@ async def test_a_refused_saga_undoes_what_it_did_and_answers_with_the_refusal():
     assert agency.done == ["flight", "visa", "empty", "cancel-hotel", "cancel-flight"]
     assert (answer.status, b"no-room" in answer.body) == (409, True)
     assert agency.service.answers == {("asha", "key-0001"): answer}
-    assert agency.store.rows[saga.id].refusal_code == "no-room"
+    assert agency.service.saga(saga.id).refusal_code == "no-room"
 
 
 async def test_what_is_away_is_asked_again_later_and_undoes_nothing():
@@ -342,7 +341,7 @@ async def test_what_is_away_is_asked_again_later_and_undoes_nothing():
         await agency.sagas.drive(saga)
     assert (agency.done, agency.service.answers) == (["flight"], {})
     agency.away.clear()
-    agency.store.clock += 60
+    agency.service.pass_time(60)
     assert await agency.sagas.finish_due() == 1
 
     assert agency.done == ["flight", "visa", "hotel"]
@@ -357,7 +356,7 @@ async def test_a_compensation_that_is_refused_is_tried_until_it_is_not():
         await agency.sagas.drive(saga)
     assert agency.service.answers == {}
     agency.full.discard("cancel-hotel")
-    agency.store.clock += 60
+    agency.service.pass_time(60)
     await agency.sagas.finish_due()
 
     assert agency.done[-2:] == ["cancel-hotel", "cancel-flight"]
@@ -367,7 +366,8 @@ async def test_a_compensation_that_is_refused_is_tried_until_it_is_not():
 async def test_who_finds_a_step_taken_stops():
     agency = Agency()
     saga = await agency.begun()
-    await agency.store.move(replace(saga, step="hotel"))
+    async with agency.service.database.transaction():
+        await agency.service.store.move(replace(saga, step="hotel"))
 
     assert await agency.sagas.drive(saga) is None
 

@@ -19,7 +19,8 @@ from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.consumer import Consumer
 from cbs.platform.context import NOBODY, Context, within
 from cbs.platform.database import Database
-from cbs.platform.outbox import Fact, Outbox
+from cbs.platform.inbox import PostgresInbox
+from cbs.platform.outbox import Fact, PostgresOutbox
 from cbs.platform.relay import Relay, ensure_stream, stream_name
 from cbs.platform.service import _facts_endpoint
 from tests.conftest import Database as Made
@@ -115,7 +116,7 @@ async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncItera
     ledger, payments, audit = [
         await servers.bus(name, signer) for name in ("ledger", "payments", "audit")
     ]
-    outbox = Outbox(service="ledger", database=source_db)
+    outbox = PostgresOutbox(service="ledger", database=source_db)
     cats = Endpoint(verb="cat", takes=Ask, gives=Ask, handle=answer, permission="cats.see")
     await ledger.serve(cats, _facts_endpoint(outbox))
     made: list[House] = []
@@ -127,12 +128,15 @@ async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncItera
         service="audit",
         source="ledger",
         database=listener_db,
+        inbox=PostgresInbox(database=listener_db),
         bus=audit,
         principal=NOBODY.principal,
         handle=handle,
     )
     relay = Relay(outbox=outbox, bus=ledger, replicas=clustered.SERVERS)
-    made.append(House(source=outbox, relay=relay, consumer=consumer, bus=audit))
+    made.append(
+        House(source=outbox, relay=relay, consumer=consumer, bus=audit, listener=listener_db)
+    )
     yield World(servers, made[0], Line(payments, signer), ledger)
     for bus in (payments, audit, ledger):
         await bus.leave()
@@ -177,7 +181,7 @@ async def test_the_leader_killed_under_load_loses_nothing_and_holds_nobody_up(wo
         count = await lighting
         heard = await world.house.until_heard(count, seconds=HEARD_SECONDS_MAX)
         async with asyncio.timeout(HEARD_SECONDS_MAX):
-            while await world.house.relay.waiting():  # noqa: ASYNC110 (another database)
+            while await world.house.source.waiting():  # noqa: ASYNC110 (another database)
                 await asyncio.sleep(0.1)
         found = await streams.stream_info(STREAM)
         ids = [await id_of(streams, number) for number in range(1, found.state.last_seq + 1)]
@@ -212,11 +216,11 @@ async def test_with_one_replica_the_stream_is_away_with_its_server_and_comes_bac
         await world.house.light(2)
         # Longer than an election takes.
         await asyncio.sleep(12)
-        assert await world.house.relay.waiting() == 1
+        assert await world.house.source.waiting() == 1
         server.start()
         assert await leader_of(streams, STREAM) == server.name
         async with asyncio.timeout(HEARD_SECONDS_MAX):
-            while await world.house.relay.waiting():  # noqa: ASYNC110 (another database)
+            while await world.house.source.waiting():  # noqa: ASYNC110 (another database)
                 await asyncio.sleep(0.1)
         heard = await world.house.until_heard(3, seconds=HEARD_SECONDS_MAX)
 
@@ -243,7 +247,7 @@ async def test_a_server_that_comes_back_with_an_empty_disk_is_sent_what_it_lacks
         async with Running(world.house.relay):
             await world.house.light(*range(300))
             async with asyncio.timeout(HEARD_SECONDS_MAX):
-                while await world.house.relay.waiting():  # noqa: ASYNC110 (another database)
+                while await world.house.source.waiting():  # noqa: ASYNC110 (another database)
                     await asyncio.sleep(0.1)
         leader = await leader_of(streams, STREAM)
     lost = next(each for each in world.cluster.servers if each.name != leader)

@@ -11,12 +11,13 @@ from cbs.kernel.refusal import Refusal
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.domain.account import Account
 from cbs.ledger.store import write_path
+from cbs.ledger.store.batches import PostgresBatches
 from cbs.platform import bus
-from cbs.platform.consumer import HEARD, MOVE, Consumer
+from cbs.platform.consumer import Consumer
 from cbs.platform.context import Context, within
 from cbs.platform.database import UNREACHABLE
 from cbs.platform.envelope import Call
-from cbs.platform.idempotency import ANSWER, CLAIM, PostgresKeys
+from cbs.platform.idempotency import Keys
 from cbs.platform.outbox import Fact
 from cbs.platform.saga import Sagas
 
@@ -24,31 +25,28 @@ from cbs.platform.saga import Sagas
 def dedupe_dropped(patch):
     async def once(self, asked, effect):
         async with self.database.transaction():
-            connection = self.database.connection
-            await connection.fetchval(
-                CLAIM, asked.principal, asked.key, asked.fingerprint, asked.at
-            )
+            await self.claim(asked)
             try:
-                async with connection.transaction():
+                async with self.database.savepoint():
                     answer = await effect()
             except Refusal as refusal:
                 if not refusal.lasting:
                     raise
                 answer = self.refused(refusal)
             if answer is not None:
-                await connection.execute(
-                    ANSWER, asked.principal, asked.key, answer.status, answer.body, asked.at
+                await self.answer(
+                    principal=asked.principal, key=asked.key, answer=answer, at=asked.at
                 )
             return answer
 
-    patch(PostgresKeys, "once", once)
+    patch(Keys, "once", once)
 
 
 def dedupe_dropped_in_the_ledger(patch):
-    async def nothing_is_kept(connection, orders):
+    async def nothing_is_kept(self, names):
         return {}
 
-    patch(write_path, "_kept", nothing_is_kept)
+    patch(PostgresBatches, "kept", nothing_is_kept)
     patch(write_path, "_Raced", Ignored)
     patch(write_path.WritePath, "_write", _written_again(write_path.WritePath._write))
 
@@ -58,9 +56,9 @@ class Ignored(Exception):
 
 
 def _written_again(original):
-    async def write(self, connection, fresh, posted, at):
+    async def write(self, fresh, posted, at):
         try:
-            await original(self, connection, fresh, posted, at)
+            await original(self, fresh, posted, at)
         except Ignored:
             await self.outbox.put_all([(each.to_event(), order.origin) for order, each in posted])
 
@@ -70,13 +68,13 @@ def _written_again(original):
 def watermark_moved_before_the_handler(patch):
     async def handled(self, facts):
         async with self.database.transaction():
-            heard = await self.database.connection.fetchval(HEARD, self.source)
+            heard = await self.inbox.lock(self.source)
             due: list[Fact] = []
             for fact in facts:
                 if fact.position == heard + len(due) + 1:
                     due.append(fact)
             if due:
-                await self.database.connection.execute(MOVE, self.source, due[-1].position)
+                await self.inbox.move(self.source, due[-1].position)
         if due:
             async with self.database.transaction():
                 with within(Context(principal=self.principal)):
@@ -89,13 +87,12 @@ def watermark_moved_before_the_handler(patch):
 def gap_overheard(patch):
     async def handled(self, facts):
         async with self.database.transaction():
-            connection = self.database.connection
-            heard = await connection.fetchval(HEARD, self.source)
+            heard = await self.inbox.lock(self.source)
             due = {fact.position: fact for fact in facts if fact.position > heard}
             if due:
                 with within(Context(principal=self.principal)):
                     await self.handle(list(due.values()))
-                await connection.execute(MOVE, self.source, max(due))
+                await self.inbox.move(self.source, max(due))
         return False
 
     patch(Consumer, "_handled", handled)
@@ -115,8 +112,8 @@ def answer_before_commit(patch):
         await asyncio.wait([task, outcomes], return_when=asyncio.FIRST_COMPLETED)
         return outcomes.result() if outcomes.done() else await task
 
-    async def deciding(self, connection, orders):
-        outcomes = await decide(self, connection, orders)
+    async def deciding(self, orders):
+        outcomes = await decide(self, orders)
         decided.get().set_result(outcomes)
         return outcomes
 

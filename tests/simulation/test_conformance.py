@@ -11,15 +11,15 @@ from cbs.kernel.money import Currency
 from cbs.kernel.refusal import KeyReused, Refusal
 from cbs.ledger.domain.account import AccountKind, Terms
 from cbs.ledger.main import posted
+from cbs.ledger.store.batches import POSTINGS, PostgresBatches
 from cbs.ledger.store.book import PostgresBook
-from cbs.ledger.store.write_path import POSTINGS, WritePath
+from cbs.ledger.store.write_path import WritePath
 from cbs.ledger.tables import AccountRow, PostingRow, TransactionRow
 from cbs.platform.context import new_id, now
 from cbs.platform.database import Database
 from cbs.platform.idempotency import Key, PostgresKeys
-from cbs.platform.outbox import HEAD, Outbox
+from cbs.platform.outbox import HEAD, LOCK, UNLOCK, PostgresOutbox
 from cbs.platform.problem import answer_of
-from cbs.platform.relay import LOCK, UNLOCK
 from cbs.platform.service import PermissionRefused
 from cbs.simulation.database import Server, SimulatedDatabase
 from cbs.simulation.schemas import PLUMBING, SCHEMAS, begin
@@ -51,13 +51,19 @@ async def db(request):
 
 @pytest.fixture
 def outbox(db):
-    return Outbox(service="ledger", database=db)
+    return PostgresOutbox(service="ledger", database=db)
 
 
 @pytest.fixture
 def book(db, outbox):
     writes = WritePath(
-        database=db, outbox=outbox, view=posted, refused=answer_of, now=now, new_id=new_id
+        database=db,
+        outbox=outbox,
+        store=PostgresBatches(database=db),
+        view=posted,
+        refused=answer_of,
+        now=now,
+        new_id=new_id,
     )
     return PostgresBook(database=db, outbox=outbox, writes=writes)
 

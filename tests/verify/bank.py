@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -43,7 +42,6 @@ OPERATOR = (
     *("accounts.read", "accounts.write", "accounts.freeze"),
 )
 CATCH_UP_SECONDS_MAX = 60
-HEARD = "SELECT position FROM watermark WHERE source = $1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +78,8 @@ class Bank:
             for listener, served in self.served.items():
                 for source in set(BUILDS[listener][0].hears) & set(BUILDS):
                     said = await self.served[source].service.runtime.outbox.head()
-                    heard = served.service.runtime.database
-                    for _ in count():
-                        row = await heard.fetchrow(HEARD, source)
-                        if row and row["position"] >= said:
-                            break
+                    inbox = served.service.runtime.inbox
+                    while await inbox.heard(source) < said:  # noqa: ASYNC110 (nobody tells)
                         await asyncio.sleep(0.05)
 
 

@@ -1,8 +1,11 @@
 """The composition root: the only module that knows every layer."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from cbs.accounts.application.accounts import Accounts
+from cbs.accounts.application.accounts import Accounts, AccountStore, ProductStore
 from cbs.accounts.application.sagas import ChangeSteps
 from cbs.accounts.clients import BusBook, BusCustomers
 from cbs.accounts.domain.facts import FACTS
@@ -14,47 +17,78 @@ from cbs.accounts.store.accounts import PostgresAccounts, PostgresProducts
 from cbs.accounts.store.adoption import ChangesBeforeSagas
 from cbs.accounts.tables import AccountRow, ProductRow
 from cbs.accounts.tasks import adopt_for_ever
+from cbs.kernel.saga import SagaDefinition
 from cbs.platform.context import new_id, now
 from cbs.platform.problem import answer_of
 from cbs.platform.process import run
-from cbs.platform.saga import Sagas
+from cbs.platform.saga import Sagas, SagaStore
 from cbs.platform.saga_store import PostgresSagas
-from cbs.platform.service import Runtime, ServiceSpec
+from cbs.platform.service import Runtime, ServiceSpec, Task
 from cbs.platform.settings import Settings
 
 
-def build(runtime: Runtime[Settings]) -> ServiceSpec:
-    database, outbox, bus = runtime.database, runtime.outbox, runtime.bus
-    rows, book = PostgresAccounts(database=database), BusBook(bus=bus)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """What this service keeps. `sagas` makes the store of sagas that go by these definitions, and
+    `adopting` the tasks that carry on what an older release left."""
+
+    accounts: AccountStore
+    products: ProductStore
+    sagas: Callable[[Mapping[str, SagaDefinition[Any]]], SagaStore]
+    adopting: Callable[[SagaStore], Mapping[str, Task]]
+
+
+def in_postgres(runtime: Runtime[Settings]) -> Stores:
+    database = runtime.postgres_with(ProductRow, AccountRow)
+
+    def adopting(sagas: SagaStore) -> dict[str, Task]:
+        earlier = ChangesBeforeSagas(database=database, sagas=sagas)
+        return {"adoption": partial(adopt_for_ever, earlier)}
+
+    return Stores(
+        accounts=PostgresAccounts(database=database),
+        products=PostgresProducts(database=database, outbox=runtime.outbox),
+        sagas=lambda definitions: PostgresSagas(database=database, definitions=definitions),
+        adopting=adopting,
+    )
+
+
+def build(
+    runtime: Runtime[Settings], stores: Callable[[Runtime[Settings]], Stores] = in_postgres
+) -> ServiceSpec:
+    kept, bus = stores(runtime), runtime.bus
+    book = BusBook(bus=bus)
     steps = ChangeSteps(
-        accounts=rows, book=book, customers=BusCustomers(bus=bus), now=now, view=answer_to_change
+        accounts=kept.accounts,
+        book=book,
+        customers=BusCustomers(bus=bus),
+        now=now,
+        view=answer_to_change,
     )
     definitions = steps.definitions()
-    store = PostgresSagas(database=database, definitions=definitions)
+    store = kept.sagas(definitions)
     sagas = Sagas(
-        database=database,
+        database=runtime.database,
         store=store,
         keys=runtime.requests,
-        outbox=outbox,
+        outbox=runtime.outbox,
         principal=runtime.principal,
         refused=answer_of,
         definitions=definitions,
     )
     accounts = Accounts(
-        accounts=rows,
-        products=PostgresProducts(database=database, outbox=outbox),
+        accounts=kept.accounts,
+        products=kept.products,
         book=book,
         sagas=store,
         definitions=definitions,
         new_id=new_id,
     )
-    earlier = ChangesBeforeSagas(database=database, sagas=store)
     return ServiceSpec(
         routes=[*PRODUCT_ROUTES, *ROUTES],
         provide={"accounts": accounts, "sagas": sagas},
         facts=FACTS,
-        tables=[ProductRow, AccountRow],
-        tasks={"sagas": sagas.finish_for_ever, "adoption": partial(adopt_for_ever, earlier)},
+        tasks={"sagas": sagas.finish_for_ever, **kept.adopting(store)},
         queues={"sagas": store.unfinished},
     )
 

@@ -1,6 +1,8 @@
 """The audit service, put together."""
 
-from cbs.audit.application.log import AuditLog
+from collections.abc import Callable
+
+from cbs.audit.application.log import AuditLog, LogStore
 from cbs.audit.consumer import handler_of
 from cbs.audit.domain.release import ReleaseJudged
 from cbs.audit.http.entries import ROUTES
@@ -14,13 +16,18 @@ from cbs.platform.service import Runtime, ServiceSpec
 from cbs.platform.settings import Settings
 
 
-def build(runtime: Runtime[Settings]) -> ServiceSpec:
-    log = AuditLog(store=PostgresLog(database=runtime.database), now=now)
+def in_postgres(runtime: Runtime[Settings]) -> LogStore:
+    return PostgresLog(database=runtime.postgres_with(EntryRow, HeadRow))
+
+
+def build(
+    runtime: Runtime[Settings], stores: Callable[[Runtime[Settings]], LogStore] = in_postgres
+) -> ServiceSpec:
+    log = AuditLog(store=stores(runtime), now=now)
     return ServiceSpec(
         routes=[*ROUTES, keep_verdict],
         provide={"log": log, "outbox": runtime.outbox},
         facts=(ReleaseJudged,),
-        tables=(EntryRow, HeadRow),
         handlers=dict.fromkeys(DECLARATION.hears, handler_of(log)),
     )
 

@@ -9,7 +9,7 @@ import structlog
 from cbs.customers.application.customers import Customers
 from cbs.kernel.principal import Principal
 from cbs.platform.context import Context, within
-from cbs.platform.database import UNREACHABLE, Database
+from cbs.platform.database import UNREACHABLE, Transactions
 
 LOOK_AGAIN_SECONDS, CUSTOMERS_PAGE_MAX = 60.0, 100
 
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiry:
     customers: Customers
-    database: Database
+    database: Transactions
     principal: Principal
 
     async def run(self) -> None:

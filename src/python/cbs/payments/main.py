@@ -1,6 +1,8 @@
 """The payments service, put together."""
 
-from cbs.payments.application.payments import Payments
+from collections.abc import Callable
+
+from cbs.payments.application.payments import Payments, Transfers
 from cbs.payments.clients import LedgerClient, RequestsAtLedger
 from cbs.payments.consumer import handler_of
 from cbs.payments.http import ROUTES, body_of
@@ -12,14 +14,19 @@ from cbs.platform.service import Runtime, ServiceSpec
 from cbs.platform.settings import Settings
 
 
-def build(runtime: Runtime[Settings]) -> ServiceSpec:
+def in_postgres(runtime: Runtime[Settings]) -> Transfers:
+    return PostgresTransfers(database=runtime.postgres_with(TransferRow))
+
+
+def build(
+    runtime: Runtime[Settings], stores: Callable[[Runtime[Settings]], Transfers] = in_postgres
+) -> ServiceSpec:
     ledger = LedgerClient(bus=runtime.bus)
-    transfers = PostgresTransfers(database=runtime.database)
+    transfers = stores(runtime)
     return ServiceSpec(
         routes=ROUTES,
         provide={"payments": Payments(ledger=ledger, transfers=transfers)},
         facts=(),
-        tables=(TransferRow,),
         handlers={"ledger": handler_of(transfers)},
         requests=RequestsAtLedger(ledger=ledger, own=runtime.requests, shown=body_of),
     )

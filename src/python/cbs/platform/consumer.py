@@ -24,7 +24,8 @@ from cbs.kernel.refusal import Refusal, Unavailable
 from cbs.platform import telemetry
 from cbs.platform.bus import Bus
 from cbs.platform.context import Context, now, within
-from cbs.platform.database import UNREACHABLE, Database
+from cbs.platform.database import UNREACHABLE, Transactions
+from cbs.platform.inbox import DeadLetter, Inbox
 from cbs.platform.jetstream_pull import Pull
 from cbs.platform.outbox import FACTS_PAGE_MAX, Fact, fact_of
 from cbs.platform.relay import stream_name
@@ -32,13 +33,6 @@ from cbs.platform.relay import stream_name
 WAIT_SECONDS, TRY_AGAIN_SECONDS = 2.0, 0.5
 POSITION_MAX = 2**53 - 1
 TRIES_MAX, PAUSE_SECONDS_MAX = 5, 2.0
-
-HEARD = "SELECT position FROM watermark WHERE source = $1 FOR UPDATE"
-BEGIN = "INSERT INTO watermark (source, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
-MOVE = "UPDATE watermark SET position = $2 WHERE source = $1"
-SET_ASIDE = """
-    INSERT INTO dead_letter (source, position, body, error, at) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (source, position) DO NOTHING"""
 
 log = structlog.get_logger()
 
@@ -65,7 +59,8 @@ class Consumer:
 
     service: str
     source: str
-    database: Database
+    database: Transactions
+    inbox: Inbox
     bus: Bus
     principal: Principal
     handle: Handler
@@ -82,7 +77,7 @@ class Consumer:
             await asyncio.sleep(TRY_AGAIN_SECONDS)
 
     async def _listen(self) -> None:
-        await self.database.execute(BEGIN, self.source)
+        await self.inbox.begin(self.source)
         await self.catch_up()
         jetstream = self.bus.jetstream()
         subscription = await self._pull(jetstream)
@@ -118,10 +113,7 @@ class Consumer:
         """Fetch what the broker did not bring from the source's outbox; returns how many."""
         fetched = 0
         while True:
-            row = await self.database.fetchrow(
-                "SELECT position FROM watermark WHERE source = $1", self.source
-            )
-            after = row["position"] if row else 0
+            after = await self.inbox.heard(self.source)
             with within(Context(principal=self.principal)):
                 page = await self.bus.call(
                     f"{self.source}.facts", FactsAfter(position=after), FactsPage, own=True
@@ -165,8 +157,7 @@ class Consumer:
     async def _handled(self, facts: Sequence[Fact]) -> bool:
         """True if something is missing before one of these."""
         async with self.database.transaction():
-            connection = self.database.connection
-            heard = await connection.fetchval(HEARD, self.source)
+            heard = await self.inbox.lock(self.source)
             due: list[Fact] = []
             for fact in facts:
                 if fact.position == heard + len(due) + 1:
@@ -181,7 +172,7 @@ class Consumer:
                 )
                 with within(context), telemetry.span(f"hear {self.source}"):
                     await self.handle(due)
-                await connection.execute(MOVE, self.source, due[-1].position)
+                await self.inbox.move(self.source, due[-1].position)
         telemetry.FACTS.labels("heard", self.source).inc(len(due))
         return bool(facts) and facts[-1].position > heard + len(due)
 
@@ -205,12 +196,17 @@ class Consumer:
 
     async def _set_aside(self, fact: Fact, error: Exception) -> None:
         async with self.database.transaction():
-            connection = self.database.connection
-            if await connection.fetchval(HEARD, self.source) == fact.position - 1:
-                await connection.execute(
-                    SET_ASIDE, fact.source, fact.position, fact.body, repr(error)[:2000], now()
+            if await self.inbox.lock(self.source) == fact.position - 1:
+                letter = DeadLetter(
+                    source=fact.source,
+                    position=fact.position,
+                    error=repr(error)[:2000],
+                    at=now(),
+                    replayed_at=None,
+                    fact=msgspec.Raw(fact.body),
                 )
-                await connection.execute(MOVE, self.source, fact.position)
+                await self.inbox.set_aside(letter)
+                await self.inbox.move(self.source, fact.position)
                 log.error(
                     "dead-letter", source=fact.source, position=fact.position, why=repr(error)
                 )

@@ -7,9 +7,9 @@ refused.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import asyncpg
 import structlog
@@ -35,6 +35,26 @@ UNREACHABLE = (
 )
 
 log = structlog.get_logger()
+
+
+class Transactions(Protocol):
+    """What is done between the beginning and the end of a transaction is durable together, and
+    seen by others only then; or it never was, whatever becomes of the connection meanwhile.
+
+    A transaction belongs to the task that began it. What is asked outside of one is a transaction
+    of its own. Raises what is in UNREACHABLE when the outcome is not known, or nothing happened.
+    """
+
+    async def open(self, *, patiently: bool = False) -> None: ...
+    async def close(self) -> None: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """Ends durable, or undone if it ends with an error. A second one inside it is refused."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        """Inside a transaction: what is done in it is undone if it ends with an error."""
+        ...
 
 
 async def _as_it_is(_: Any) -> None:
@@ -134,6 +154,10 @@ class Database(PostgresEngine):
 
     def transaction(self, allow_nested: bool = False) -> Transaction:
         return Transaction(engine=self, allow_nested=allow_nested)
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        nested: AbstractAsyncContextManager[Any] = self.connection.transaction()
+        return nested
 
     @property
     def connection(self) -> Any:

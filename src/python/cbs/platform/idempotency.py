@@ -4,6 +4,7 @@ The key and a fingerprint of the request are written in the transaction that has
 the answer. A business refusal is an answer, too: its effects are undone and it is kept.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ import msgspec
 from cbs.kernel.answer import Answer
 from cbs.kernel.published import published_as
 from cbs.kernel.refusal import KeyReused, Refusal
-from cbs.platform.database import Database
+from cbs.platform.database import Database, Transactions
 
 KEY_CHARACTERS_MIN, KEY_CHARACTERS_MAX = 8, 64
 KEY_PATTERN = r"^[A-Za-z0-9._-]+$(?!\n)"
@@ -71,61 +72,105 @@ class KeyStore(Protocol):
     async def find(self, *, principal: str, key: str) -> KeyedRequest | None: ...
 
 
-CLAIM = """
-    INSERT INTO request (principal, key, fingerprint, asked_at) VALUES ($1, $2, $3, $4)
-    ON CONFLICT DO NOTHING RETURNING true"""
-EARLIER = "SELECT fingerprint, status, body FROM request WHERE principal = $1 AND key = $2"
-ANSWER = """
-    UPDATE request SET status = $3, body = $4, answered_at = $5
-    WHERE principal = $1 AND key = $2 AND status IS NULL"""
-FIND = """
-    SELECT key, asked_at, answered_at, status, body FROM request
-    WHERE principal = $1 AND key = $2"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptRequest:
+    """What is kept under a key."""
+
+    fingerprint: bytes
+    request: KeyedRequest
+
+    @property
+    def answer(self) -> Answer | None:
+        status, body = self.request.status, self.request.answer
+        if status is None or body is None:
+            return None
+        return Answer(status=status, body=bytes(body))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresKeys:
-    database: Database
+class Keys(ABC):
+    """A KeyStore, wherever it keeps them; they join the caller's transaction."""
+
+    database: Transactions
     refused: Callable[[Refusal], Answer]
+
+    @abstractmethod
+    async def claim(self, asked: Key) -> bool:
+        """Keep the key, without an answer; False if it is kept already.
+
+        Waits for a request with this key that is in flight, here or in another instance.
+        """
+
+    @abstractmethod
+    async def kept(self, *, principal: str, key: str) -> KeptRequest | None: ...
+
+    @abstractmethod
+    async def answer(self, *, principal: str, key: str, answer: Answer, at: datetime) -> None:
+        """As KeyStore has it."""
 
     async def once(self, asked: Key, effect: Effect) -> Answer | None:
         async with self.database.transaction():
-            connection = self.database.connection
-            # Waits for a request with this key that is in flight, here or in another instance.
-            if not await connection.fetchval(
-                CLAIM, asked.principal, asked.key, asked.fingerprint, asked.at
-            ):
-                row = await connection.fetchrow(EARLIER, asked.principal, asked.key)
-                if row["fingerprint"] != asked.fingerprint:
+            if not await self.claim(asked):
+                earlier = await self.kept(principal=asked.principal, key=asked.key)
+                assert earlier is not None, asked
+                if earlier.fingerprint != asked.fingerprint:
                     raise KeyReused
-                return row["body"] and Answer(status=row["status"], body=row["body"])
+                return earlier.answer
             try:
-                async with connection.transaction():
+                async with self.database.savepoint():
                     answer = await effect()
             except Refusal as refusal:
                 if not refusal.lasting:
                     raise
                 answer = self.refused(refusal)
             if answer is not None:
-                await connection.execute(
-                    ANSWER, asked.principal, asked.key, answer.status, answer.body, asked.at
+                await self.answer(
+                    principal=asked.principal, key=asked.key, answer=answer, at=asked.at
                 )
             return answer
 
-    async def answer(self, *, principal: str, key: str, answer: Answer, at: datetime) -> None:
-        await self.database.connection.execute(
-            ANSWER, principal, key, answer.status, answer.body, at
+    async def find(self, *, principal: str, key: str) -> KeyedRequest | None:
+        kept = await self.kept(principal=principal, key=key)
+        return kept.request if kept is not None else None
+
+
+CLAIM = """
+    INSERT INTO request (principal, key, fingerprint, asked_at) VALUES ($1, $2, $3, $4)
+    ON CONFLICT DO NOTHING RETURNING true AS claimed"""
+KEPT = """
+    SELECT key, fingerprint, asked_at, answered_at, status, body FROM request
+    WHERE principal = $1 AND key = $2"""
+ANSWER = """
+    UPDATE request SET status = $3, body = $4, answered_at = $5
+    WHERE principal = $1 AND key = $2 AND status IS NULL"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresKeys(Keys):
+    database: Database
+
+    async def claim(self, asked: Key) -> bool:
+        return bool(
+            await self.database.connection.fetchval(
+                CLAIM, asked.principal, asked.key, asked.fingerprint, asked.at
+            )
         )
 
-    async def find(self, *, principal: str, key: str) -> KeyedRequest | None:
-        row = await self.database.fetchrow(FIND, principal, key)
+    async def kept(self, *, principal: str, key: str) -> KeptRequest | None:
+        row = await self.database.fetchrow(KEPT, principal, key)
         if row is None:
             return None
-        return KeyedRequest(
+        request = KeyedRequest(
             key=row["key"],
             state=KeyState.UNDER_WAY if row["status"] is None else KeyState.ANSWERED,
             asked_at=row["asked_at"],
             answered_at=row["answered_at"],
             status=row["status"],
             answer=msgspec.Raw(row["body"]) if row["body"] else None,
+        )
+        return KeptRequest(fingerprint=row["fingerprint"], request=request)
+
+    async def answer(self, *, principal: str, key: str, answer: Answer, at: datetime) -> None:
+        await self.database.connection.execute(
+            ANSWER, principal, key, answer.status, answer.body, at
         )

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar import get, post
@@ -15,9 +14,10 @@ from litestar.response import Response
 from cbs.kernel.refusal import KeyReused, Refusal, RefusalKind
 from cbs.platform.consumer import Consumer
 from cbs.platform.context import Context, current, now, within
-from cbs.platform.database import UNREACHABLE, Database
+from cbs.platform.database import UNREACHABLE
 from cbs.platform.http import Once, needs
 from cbs.platform.idempotency import KEY_CHARACTERS_MAX, KEY_PATTERN, KeyedRequest, KeyStore
+from cbs.platform.inbox import DeadLetter, Inbox
 from cbs.platform.outbox import fact_of
 from cbs.platform.paging import (
     PAGE_ITEMS_DEFAULT,
@@ -66,50 +66,20 @@ class Place(msgspec.Struct, array_like=True):
     position: Annotated[int, msgspec.Meta(ge=0, le=POSITION_MAX)] = 0
 
 
-class DeadLetter(msgspec.Struct, kw_only=True):
-    """A fact that could not be digested. `fact` is the CloudEvent as it was heard."""
-
-    source: str
-    position: int
-    error: str
-    at: datetime
-    replayed_at: datetime | None
-    fact: msgspec.Raw
-
-
-DEAD_LETTERS = """
-    SELECT source, position, body, error, at, replayed_at FROM dead_letter
-    WHERE (source, position) > ($1, $2) ORDER BY source, position LIMIT $3"""
-DEAD_LETTER = """
-    SELECT source, position, body, error, at, replayed_at FROM dead_letter
-    WHERE source = $1 AND position = $2 FOR UPDATE"""
-REPLAYED = "UPDATE dead_letter SET replayed_at = $3 WHERE source = $1 AND position = $2"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetters:
-    database: Database
+    inbox: Inbox
     consumers: Sequence[Consumer] = field(default_factory=list)
-
-    async def after(self, place: Place, *, limit: int) -> list[DeadLetter]:
-        rows = await self.database.fetch(DEAD_LETTERS, place.source, place.position, limit)
-        return [_letter(row) for row in rows]
-
-    async def waiting(self) -> int:
-        row = await self.database.fetchrow(
-            "SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL"
-        )
-        return int(row["count"])
 
     async def replay(self, *, source: str, position: int) -> DeadLetter:
         """Handle it again, in the caller's transaction; a second replay changes nothing."""
-        row = await self.database.fetchrow(DEAD_LETTER, source, position)
+        letter = await self.inbox.letter(source, position)
         consumer = next((each for each in self.consumers if each.source == source), None)
-        if row is None or consumer is None:
+        if letter is None or consumer is None:
             raise NoSuchDeadLetter
-        if row["replayed_at"] is not None:
-            return _letter(row)
-        fact = fact_of(row["body"])
+        if letter.replayed_at is not None:
+            return letter
+        fact = fact_of(bytes(letter.fact))
         context = Context(
             principal=consumer.principal,
             on_behalf_of=current().principal.id,
@@ -123,19 +93,9 @@ class DeadLetters:
             raise
         except Exception as error:
             raise StillIndigestible(repr(error)[:500]) from error
-        await self.database.execute(REPLAYED, source, position, now())
-        return _letter(await self.database.fetchrow(DEAD_LETTER, source, position))
-
-
-def _letter(row: Any) -> DeadLetter:
-    return DeadLetter(
-        source=row["source"],
-        position=row["position"],
-        error=row["error"],
-        at=row["at"],
-        replayed_at=row["replayed_at"],
-        fact=msgspec.Raw(row["body"]),
-    )
+        at = now()
+        await self.inbox.replayed(source, position, at)
+        return msgspec.structs.replace(letter, replayed_at=at)
 
 
 def request_routes(service: str) -> list[HTTPRouteHandler]:
@@ -168,7 +128,7 @@ def dead_letter_routes(service: str) -> list[HTTPRouteHandler]:
         limit: Limit = PAGE_ITEMS_DEFAULT,
     ) -> Page[DeadLetter]:
         place = place_of(cursor, Place) if cursor else Place()
-        items = await letters.after(place, limit=limit)
+        items = await letters.inbox.letters(after=(place.source, place.position), limit=limit)
         return page_of(items, limit, lambda last: cursor_of(last.source, last.position))
 
     @post(

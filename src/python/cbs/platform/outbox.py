@@ -5,17 +5,19 @@ without a gap; whoever reads them can tell what is missing. The bytes kept are t
 """
 
 import asyncio
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import msgspec
 
 from cbs.kernel.event import Event, Origin
 from cbs.platform.context import current, new_id, now
-from cbs.platform.database import Database
+from cbs.platform.database import UNREACHABLE, Database
 
 FACTS_PAGE_MAX = 256
 
@@ -62,18 +64,67 @@ def fact_of(body: bytes) -> Fact:
     return Fact(source=service, position=int(event.position), name=name, event=event, body=body)
 
 
-HEAD = "UPDATE outbox_head SET position = position + $1 RETURNING position"
-PUT = """
-    INSERT INTO outbox (position, id, subject, at, body)
-    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bytea[])"""
-AFTER = "SELECT position, subject, body FROM outbox WHERE position > $1 ORDER BY position LIMIT $2"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A fact as the outbox keeps it."""
+
+    position: int
+    id: UUID
+    subject: str
+    at: datetime
+    body: bytes
+
+
+# Position, subject and body.
+StoredFact = tuple[int, str, bytes]
+
+
+class RelayTurn(Protocol):
+    """What the one relay of a service does while it is the one."""
+
+    async def unpublished(self, *, limit: int) -> Sequence[StoredFact]:
+        """The next facts to publish, in order."""
+        ...
+
+    async def published(self, position: int) -> None:
+        """All up to this position are; one lower than before changes nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outbox:
+class Outbox(ABC):
+    """`written` is set when there may be something to publish."""
+
     service: str
-    database: Database
     written: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @abstractmethod
+    async def next_positions(self, count: int) -> int:
+        """Take so many for the caller's transaction; returns the last of them.
+
+        Whoever else wants some waits for its end, so that the order is that of commits; what is
+        undone leaves no gap.
+        """
+
+    @abstractmethod
+    async def keep(self, entries: Sequence[Entry]) -> None:
+        """In the caller's transaction."""
+
+    @abstractmethod
+    async def after(self, position: int, *, limit: int) -> list[StoredFact]:
+        """The facts that follow, in order, at most FACTS_PAGE_MAX."""
+
+    @abstractmethod
+    async def head(self) -> int:
+        """The last position."""
+
+    @abstractmethod
+    async def waiting(self) -> int:
+        """How many facts are not published yet."""
+
+    @abstractmethod
+    def turn(self) -> AbstractAsyncContextManager[RelayTurn | None]:
+        """None while another relay of this service has it; a turn ends with its connection."""
 
     async def put(self, *events: Event) -> None:
         """Make these facts of the current context part of the caller's transaction."""
@@ -84,26 +135,26 @@ class Outbox:
         """As `put`, each with an origin of its own. Call it last: it serialises commits."""
         if not entries:
             return
-        connection = self.database.connection
-        head: int = await connection.fetchval(HEAD, len(entries))
+        first = await self.next_positions(len(entries)) - len(entries) + 1
         at = now()
-        ids = [new_id() for _ in entries]
-        first = head - len(entries) + 1
-        await connection.execute(
-            PUT,
-            list(range(first, head + 1)),
-            ids,
-            [f"cbs.{self.service}.events.{event.fact}" for event, _ in entries],
-            [at] * len(entries),
+        await self.keep(
             [
-                self._body(event, origin, id, at, position)
-                for (event, origin), id, position in zip(
-                    entries, ids, range(first, head + 1), strict=True
-                )
-            ],
+                self._entry(event, origin, position, at)
+                for position, (event, origin) in enumerate(entries, first)
+            ]
         )
         # Set before the commit, so the relay may look too early once; it looks again by itself.
         self.written.set()
+
+    def _entry(self, event: Event, origin: Origin, position: int, at: datetime) -> Entry:
+        id = new_id()
+        return Entry(
+            position=position,
+            id=id,
+            subject=f"cbs.{self.service}.events.{event.fact}",
+            at=at,
+            body=self._body(event, origin, id, at, position),
+        )
 
     def _body(self, event: Event, origin: Origin, id: UUID, at: datetime, position: int) -> bytes:
         return _encoder.encode(
@@ -124,11 +175,77 @@ class Outbox:
             )
         )
 
-    async def after(self, position: int, *, limit: int) -> list[tuple[int, str, bytes]]:
-        """Position, subject and body of the facts that follow, at most FACTS_PAGE_MAX."""
+
+HEAD = "UPDATE outbox_head SET position = position + $1 RETURNING position"
+PUT = """
+    INSERT INTO outbox (position, id, subject, at, body)
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bytea[])"""
+AFTER = "SELECT position, subject, body FROM outbox WHERE position > $1 ORDER BY position LIMIT $2"
+WAITING = """
+    SELECT head.position - relay.position AS waiting FROM outbox_head head CROSS JOIN relay"""
+LOCK = "SELECT pg_try_advisory_lock(hashtext('cbs relay'))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtext('cbs relay'))"
+UNPUBLISHED = """
+    SELECT position, subject, body FROM outbox
+    WHERE position > (SELECT position FROM relay) ORDER BY position LIMIT $1"""
+PUBLISHED = "UPDATE relay SET position = $1 WHERE position < $1"
+
+
+def _stored(row: Any) -> StoredFact:
+    return row["position"], row["subject"], row["body"]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresTurn:
+    """A relay's turn is an advisory lock of its connection."""
+
+    connection: Any
+
+    async def unpublished(self, *, limit: int) -> Sequence[StoredFact]:
+        return [_stored(row) for row in await self.connection.fetch(UNPUBLISHED, limit)]
+
+    async def published(self, position: int) -> None:
+        await self.connection.execute(PUBLISHED, position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresOutbox(Outbox):
+    database: Database
+
+    async def next_positions(self, count: int) -> int:
+        return int(await self.database.connection.fetchval(HEAD, count))
+
+    async def keep(self, entries: Sequence[Entry]) -> None:
+        await self.database.connection.execute(
+            PUT,
+            [entry.position for entry in entries],
+            [entry.id for entry in entries],
+            [entry.subject for entry in entries],
+            [entry.at for entry in entries],
+            [entry.body for entry in entries],
+        )
+
+    async def after(self, position: int, *, limit: int) -> list[StoredFact]:
         rows = await self.database.fetch(AFTER, position, min(limit, FACTS_PAGE_MAX))
-        return [(row["position"], row["subject"], row["body"]) for row in rows]
+        return [_stored(row) for row in rows]
 
     async def head(self) -> int:
         row = await self.database.fetchrow("SELECT position FROM outbox_head")
         return int(row["position"])
+
+    async def waiting(self) -> int:
+        row = await self.database.fetchrow(WAITING)
+        return int(row["waiting"])
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[RelayTurn | None]:
+        async with self.database.acquired() as connection:
+            if not await connection.fetchval(LOCK):
+                yield None
+                return
+            try:
+                yield PostgresTurn(connection)
+            finally:
+                # The connection goes back to the pool; if it is gone, so is its lock.
+                with suppress(*UNREACHABLE):
+                    await connection.execute(UNLOCK)

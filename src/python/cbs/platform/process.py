@@ -25,7 +25,7 @@ from cbs.platform.asyncapi import asyncapi
 from cbs.platform.database import UNREACHABLE
 from cbs.platform.declaration import Declaration
 from cbs.platform.http import VERSION
-from cbs.platform.migrations import check_migrated, migrate
+from cbs.platform.migrations import migrate
 from cbs.platform.registry import FolderRegistry, Instance
 from cbs.platform.service import Build, Runtime, S, Service, service_of
 from cbs.platform.settings import PREFIX, Misconfigured, Settings, load
@@ -108,8 +108,7 @@ async def started(service: Service, *, patiently: bool = False) -> AsyncIterator
     settings = runtime.settings
     await runtime.database.open(patiently=patiently)
     try:
-        await check_migrated(service.name, runtime.database)
-        for check in service.spec.checks:
+        for check in (*runtime.checks, *service.spec.checks):
             await check()
         await runtime.bus.open(
             url=settings.nats_url, nkey_file=settings.nats_nkey_file, patiently=patiently

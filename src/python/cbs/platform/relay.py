@@ -1,6 +1,6 @@
 """The relay publishes what the outbox holds, in order, at least once; one relay a service.
 
-An advisory lock makes it one. Should two run for a moment, listeners see duplicates, no more.
+Should two run for a moment, listeners see duplicates, no more.
 
 NATS 2.15 never stores in a stream again that once met a full disk, until it is restarted, and says
 so to nobody: publishing is not answered. Such a stream is made anew, for it is only a cache.
@@ -21,7 +21,7 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError
 from cbs.platform import telemetry
 from cbs.platform.bus import Bus
 from cbs.platform.database import UNREACHABLE
-from cbs.platform.outbox import FACTS_PAGE_MAX, Outbox
+from cbs.platform.outbox import FACTS_PAGE_MAX, Outbox, RelayTurn
 
 STREAM_BYTES_MAX = 4 * 1024**3
 STREAM_SECONDS_MAX = 7 * 24 * 3600
@@ -33,15 +33,6 @@ LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS = 0.5, 0.5
 ACK_SECONDS_MAX = 3.0
 NOT_STORED_MAX = 2
 UPDATE_AGAIN_SECONDS = 30.0
-
-LOCK = "SELECT pg_try_advisory_lock(hashtext('cbs relay'))"
-UNLOCK = "SELECT pg_advisory_unlock(hashtext('cbs relay'))"
-TO_PUBLISH = """
-    SELECT position, subject, body FROM outbox
-    WHERE position > (SELECT position FROM relay) ORDER BY position LIMIT $1"""
-PUBLISHED = "UPDATE relay SET position = $1 WHERE position < $1"
-WAITING = """
-    SELECT head.position - relay.position AS waiting FROM outbox_head head CROSS JOIN relay"""
 
 log = structlog.get_logger()
 
@@ -113,16 +104,9 @@ class Relay:
             await asyncio.sleep(TRY_AGAIN_SECONDS)
 
     async def _take_turns(self) -> None:
-        assert self.outbox.database.pool is not None
-        async with self.outbox.database.pool.acquire() as connection:
-            if not await connection.fetchval(LOCK):
-                return
-            try:
-                await self._publish_on(connection)
-            finally:
-                # The connection goes back to the pool; if it is gone, so is its lock.
-                with suppress(*UNREACHABLE):
-                    await connection.execute(UNLOCK)
+        async with self.outbox.turn() as turn:
+            if turn is not None:
+                await self._publish_on(turn)
 
     async def _renew_stream(self) -> None:
         """If NATS answers, and only storing fails; what the stream held is in the outbox."""
@@ -136,33 +120,33 @@ class Relay:
     async def _ensure_stream(self) -> bool:
         return await ensure_stream(self.bus, self.outbox.service, replicas=self.replicas)
 
-    async def _publish_on(self, connection: Any) -> None:
+    async def _publish_on(self, turn: RelayTurn) -> None:
         """For ever, or until it is time to see again whether the stream can be as it should."""
         as_wanted, loop = await self._ensure_stream(), asyncio.get_running_loop()
         until = math.inf if as_wanted else loop.time() + UPDATE_AGAIN_SECONDS
         while loop.time() < until:
             self.outbox.written.clear()
-            if await self.publish(connection) < FACTS_PAGE_MAX:
+            if await self.publish(turn) < FACTS_PAGE_MAX:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_AGAIN_SECONDS):
                         await self.outbox.written.wait()
 
-    async def publish(self, connection: Any) -> int:
+    async def publish(self, turn: RelayTurn) -> int:
         """Publish a page in order and remember how far; returns how many."""
-        rows = await connection.fetch(TO_PUBLISH, FACTS_PAGE_MAX)
-        if not rows:
+        facts = await turn.unpublished(limit=FACTS_PAGE_MAX)
+        if not facts:
             return 0
         jetstream = self.bus.jetstream(seconds_max=ACK_SECONDS_MAX)
         stream = stream_name(self.outbox.service)
         acks: list[asyncio.Future[Any]] = []
         try:
-            for row in rows:
+            for position, subject, body in facts:
                 # The stream's own memory of ids drops most of what a crash sends again.
                 ack = await jetstream.publish_async(
-                    row["subject"],
-                    row["body"],
+                    subject,
+                    body,
                     stream=stream,
-                    headers={"Nats-Msg-Id": f"{self.outbox.service}-{row['position']}"},
+                    headers={"Nats-Msg-Id": f"{self.outbox.service}-{position}"},
                 )
                 acks.append(ack)
             async with asyncio.timeout(ACK_SECONDS_MAX):
@@ -177,11 +161,6 @@ class Relay:
             for ack in acks:
                 ack.cancel()
         self.not_stored = 0
-        await connection.execute(PUBLISHED, rows[-1]["position"])
-        telemetry.FACTS.labels("relayed", self.outbox.service).inc(len(rows))
-        return len(rows)
-
-    async def waiting(self) -> int:
-        """How many facts are not published yet."""
-        row = await self.outbox.database.fetchrow(WAITING)
-        return int(row["waiting"])
+        await turn.published(facts[-1][0])
+        telemetry.FACTS.labels("relayed", self.outbox.service).inc(len(facts))
+        return len(facts)

@@ -17,7 +17,7 @@ from cbs.kernel.principal import Principal
 from cbs.kernel.refusal import Refusal, Unavailable
 from cbs.kernel.saga import DONE, Effect, Requester, Saga, SagaDefinition, SagaUnderWay, nothing
 from cbs.platform.context import Context, current, now, within
-from cbs.platform.database import UNREACHABLE, Database
+from cbs.platform.database import UNREACHABLE, Transactions
 from cbs.platform.idempotency import Key, KeyStore
 from cbs.platform.outbox import Outbox
 
@@ -65,7 +65,7 @@ class SagaStore(Protocol):
 class Sagas:
     """Drives the sagas of a service. `refused` makes the answer that a refusal is kept as."""
 
-    database: Database
+    database: Transactions
     store: SagaStore
     keys: KeyStore
     outbox: Outbox

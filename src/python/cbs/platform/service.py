@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from litestar import Litestar
@@ -15,12 +16,14 @@ from cbs.platform.admission import Edge
 from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint, NotPermittedHook
 from cbs.platform.consumer import Consumer, FactsAfter, FactsPage, Handler
-from cbs.platform.database import Database
+from cbs.platform.database import Database, Transactions
 from cbs.platform.declaration import FACTS, INTERNAL, OF_EVERY_SERVICE, Declaration
 from cbs.platform.http import PERMISSION, http_app
-from cbs.platform.idempotency import KeyStore, PostgresKeys
+from cbs.platform.idempotency import Keys, KeyStore, PostgresKeys
+from cbs.platform.inbox import Inbox, PostgresInbox
+from cbs.platform.migrations import check_migrated
 from cbs.platform.operations import DeadLetters, dead_letter_routes, request_routes
-from cbs.platform.outbox import Outbox
+from cbs.platform.outbox import Outbox, PostgresOutbox
 from cbs.platform.problem import answer_of
 from cbs.platform.relay import Relay
 from cbs.platform.settings import Settings
@@ -43,19 +46,45 @@ class PermissionRefused(Event):
     operation: str
 
 
+def not_permitted_in(database: Transactions, outbox: Outbox) -> NotPermittedHook:
+    """Makes it a fact, in a transaction of its own."""
+
+    async def not_permitted(principal: Principal, permission: str, operation: str) -> None:
+        fact = PermissionRefused(principal=principal.id, permission=permission, operation=operation)
+        async with database.transaction():
+            await outbox.put(fact)
+
+    return not_permitted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime(Generic[S]):
-    """What a service's own spec are built on."""
+    """What a service's own spec is built on. `checks` are made as soon as the database is open."""
 
     declaration: Declaration
     settings: S
     tokens: Tokens
     principal: Principal
-    database: Database
+    database: Transactions
     outbox: Outbox
+    inbox: Inbox
+    requests: Keys
     bus: Bus
-    requests: PostgresKeys
     not_permitted: NotPermittedHook
+    checks: Sequence[Task] = ()
+
+    @property
+    def postgres(self) -> Database:
+        """Of a service whose stores are in PostgreSQL: a simulated one has none."""
+        assert isinstance(self.database, Database), self.database
+        return self.database
+
+    def postgres_with(self, *tables: type[Table]) -> Database:
+        """As `postgres`, where these tables of the service are bound to it."""
+        unkept = {table._meta.tablename for table in tables} - set(self.declaration.keeps)
+        assert not unkept, (self.declaration.service, "keeps", unkept)
+        self.postgres.bind(*tables)
+        return self.postgres
 
     @classmethod
     def of(cls, declaration: Declaration, settings: S) -> "Runtime[S]":
@@ -66,15 +95,8 @@ class Runtime(Generic[S]):
         database = Database(
             settings.postgres_url, connections_max=settings.postgres_connections_max
         )
-        outbox = Outbox(service=declaration.service, database=database)
-
-        async def not_permitted(principal: Principal, permission: str, operation: str) -> None:
-            fact = PermissionRefused(
-                principal=principal.id, permission=permission, operation=operation
-            )
-            async with database.transaction():
-                await outbox.put(fact)
-
+        outbox = PostgresOutbox(service=declaration.service, database=database)
+        not_permitted = not_permitted_in(database, outbox)
         return cls(
             declaration=declaration,
             settings=settings,
@@ -84,6 +106,8 @@ class Runtime(Generic[S]):
             else Principal(id=declaration.service, kind=Kind.SERVICE, permissions=frozenset()),
             database=database,
             outbox=outbox,
+            inbox=PostgresInbox(database=database),
+            requests=PostgresKeys(database=database, refused=answer_of),
             bus=Bus(
                 service=declaration.service,
                 tokens=tokens,
@@ -91,8 +115,8 @@ class Runtime(Generic[S]):
                 sha=settings.sha,
                 on_not_permitted=not_permitted,
             ),
-            requests=PostgresKeys(database=database, refused=answer_of),
             not_permitted=not_permitted,
+            checks=(partial(check_migrated, declaration.service, database),),
         )
 
 
@@ -107,7 +131,6 @@ class ServiceSpec:
     routes: Sequence[Any]
     provide: Mapping[str, Any]
     facts: Sequence[type[Event]]
-    tables: Sequence[type[Table]] = ()
     endpoints: Sequence[Endpoint[Any]] = ()
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     checks: Sequence[Task] = ()
@@ -148,8 +171,8 @@ class Service:
             "http": self.edge.in_flight,
             "turned-away": self.edge.held,
             "bus": self.runtime.bus.in_flight,
-            "outbox": await self.relay.waiting(),
-            "dead-letters": await self.letters.waiting(),
+            "outbox": await self.runtime.outbox.waiting(),
+            "dead-letters": await self.runtime.inbox.waiting(),
         }
         return waiting | {name: await queue() for name, queue in self.spec.queues.items()}
 
@@ -160,19 +183,19 @@ def service_of(
     """`app_of` is http_app, or what remembers what it made."""
     spec = build(runtime)
     name = runtime.declaration.service
-    runtime.database.bind(*spec.tables)
     consumers = [
         Consumer(
             service=name,
             source=source,
             database=runtime.database,
+            inbox=runtime.inbox,
             bus=runtime.bus,
             principal=runtime.principal,
             handle=handle,
         )
         for source, handle in spec.handlers.items()
     ]
-    letters = DeadLetters(database=runtime.database, consumers=consumers)
+    letters = DeadLetters(inbox=runtime.inbox, consumers=consumers)
     app = app_of(
         service=name,
         routes=[*spec.routes, *request_routes(name), *dead_letter_routes(name)],
@@ -210,8 +233,6 @@ def _check_built_as_declared(declared: Declaration, spec: ServiceSpec, app: Lite
     asked |= {endpoint.permission for endpoint in spec.endpoints}
     undeclared = asked - {*declared.permits, *OF_EVERY_SERVICE.permits, INTERNAL, None}
     assert not undeclared, (declared.service, "permits", undeclared)
-    unkept = {table._meta.tablename for table in spec.tables} - set(declared.keeps)
-    assert not unkept, (declared.service, "keeps", unkept)
     got = {route.path for route in routes if "GET" in route.methods}
     below = declared.entrance.startswith(f"/v1/{declared.service}")
     assert below and declared.entrance in got, (declared.service, "entrance", declared.entrance)

@@ -18,16 +18,17 @@ import cbs.ledger.main
 import cbs.payments.main
 from cbs.bank import SERVICES
 from cbs.customers.main import CustomersSettings
-from cbs.kernel.event import Event
 from cbs.kernel.principal import Kind, Principal
 from cbs.kernel.refusal import NotSignedIn, Refusal
 from cbs.platform.auth import Tokens
 from cbs.platform.database import UNREACHABLE
 from cbs.platform.idempotency import PostgresKeys
-from cbs.platform.outbox import Outbox
+from cbs.platform.inbox import PostgresInbox
+from cbs.platform.migrations import check_migrated
+from cbs.platform.outbox import PostgresOutbox
 from cbs.platform.problem import answer_of
 from cbs.platform.process import started
-from cbs.platform.service import PermissionRefused, Runtime, Service, service_of
+from cbs.platform.service import Runtime, Service, not_permitted_in, service_of
 from cbs.platform.settings import Settings
 from cbs.simulation.app import app_of
 from cbs.simulation.database import Server, SimulatedDatabase
@@ -145,15 +146,8 @@ class Bank:
     def _plumbing(self, name: str, process: Process) -> Runtime[Any]:
         tokens = SimulatedTokens(keys={})
         database = SimulatedDatabase(self.servers[name], lambda: process.alive)
-        outbox = Outbox(service=name, database=database)
-
-        async def not_permitted(principal: Principal, permission: str, operation: str) -> None:
-            fact: Event = PermissionRefused(
-                principal=principal.id, permission=permission, operation=operation
-            )
-            async with database.transaction():
-                await outbox.put(fact)
-
+        outbox = PostgresOutbox(service=name, database=database)
+        not_permitted = not_permitted_in(database, outbox)
         bus = SimulatedBus(
             service=name,
             tokens=tokens,
@@ -170,9 +164,11 @@ class Bank:
             principal=tokens.principal(name),
             database=database,
             outbox=outbox,
+            inbox=PostgresInbox(database=database),
             bus=bus,
             requests=PostgresKeys(database=database, refused=answer_of),
             not_permitted=not_permitted,
+            checks=(partial(check_migrated, name, database),),
         )
 
     def _settings(self, name: str) -> Settings:

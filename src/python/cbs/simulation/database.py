@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from cbs.platform.database import Database
-from cbs.platform.relay import LOCK, UNLOCK
+from cbs.platform.outbox import LOCK, UNLOCK
 from cbs.simulation.loop import pause
 from cbs.simulation.statements import understood
 from cbs.simulation.tables import Row, Tables

@@ -13,7 +13,7 @@ from typing import Any
 
 from cbs.accounts.store import accounts, adoption
 from cbs.ledger.store import book
-from cbs.platform import outbox, relay, saga_store
+from cbs.platform import outbox, saga_store
 from cbs.simulation.tables import Row, Tables
 
 Values = Sequence[Any]
@@ -262,8 +262,8 @@ def _parts(text: str) -> list[str]:
 
 
 SPECIAL: dict[str, Run] = {
-    plain(relay.TO_PUBLISH): _to_publish,
-    plain(relay.WAITING): _waiting,
+    plain(outbox.UNPUBLISHED): _to_publish,
+    plain(outbox.WAITING): _waiting,
     plain(outbox.AFTER): _after,
     plain(saga_store.TAKE_DUE): _take_due,
     plain(adoption.LEFT): _nothing,  # no older release is simulated

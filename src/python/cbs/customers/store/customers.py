@@ -26,6 +26,9 @@ PUT_DOCUMENT = """
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
     ON CONFLICT DO NOTHING RETURNING true"""
 
+KEEP_PROOF = "INSERT INTO vault (proof) VALUES ($1) ON CONFLICT DO NOTHING"
+PROOF = "SELECT proof FROM vault"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresCustomers:
@@ -75,6 +78,10 @@ class PostgresCustomers:
             .limit(limit)
         )
         return [row["id"] for row in rows]
+
+    async def first_proof(self, proof: bytes) -> bytes:
+        await self.database.execute(KEEP_PROOF, proof)
+        return bytes((await self.database.fetchrow(PROOF))["proof"])
 
     async def _put_documents(self, customer: Customer, *, known: Sequence[Document]) -> None:
         before = {each.id: each for each in known}

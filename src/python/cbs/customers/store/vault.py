@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -18,15 +19,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cbs.customers.domain.document import DocumentType, Number
-from cbs.platform.database import Database
 from cbs.platform.settings import Misconfigured
 
 KEY_BYTES, NONCE_BYTES = 32, 12
 # The first byte of what is sealed says how, so that another cipher or key can follow.
 AES_256_GCM = b"\x01"
 
-KEEP_PROOF = "INSERT INTO vault (proof) VALUES ($1) ON CONFLICT DO NOTHING"
-PROOF = "SELECT proof FROM vault"
+
+class ProofStore(Protocol):
+    async def first_proof(self, proof: bytes) -> bytes:
+        """Keep it, unless one is kept already; returns the one that is."""
+        ...
 
 
 class NotSealedHere(Exception):
@@ -61,15 +64,13 @@ class Vault:
     def mark(self, text: bytes) -> bytes:
         return hmac.digest(self._index_key, text, "sha256")
 
-    async def check(self, database: Database) -> None:
+    async def check(self, store: ProofStore) -> None:
         """Raises Misconfigured unless this is the key that the database was begun with.
 
         With another, known numbers would be taken for new ones, and none could be read.
         """
         proof = self.mark(b"this is the key")
-        await database.execute(KEEP_PROOF, proof)
-        row = await database.fetchrow(PROOF)
-        if not hmac.compare_digest(row["proof"], proof):
+        if not hmac.compare_digest(await store.first_proof(proof), proof):
             raise Misconfigured(
                 "CBS_VAULT_KEY_FILE is not the key that this database was begun with"
             )

@@ -37,7 +37,7 @@ from cbs.ledger.domain.transaction import (
 )
 from cbs.platform.bus import Endpoint
 from cbs.platform.context import current
-from cbs.platform.database import Database
+from cbs.platform.database import Transactions
 from cbs.platform.declaration import INTERNAL
 from cbs.platform.envelope import Key, Text
 from cbs.platform.idempotency import KeyedRequest, KeyStore
@@ -189,7 +189,7 @@ def order_of(wanted: Post, *, key: str) -> Order:
 class Desk:
     """Translates what arrives on the bus, and calls."""
 
-    def __init__(self, *, ledger: Ledger, database: Database, requests: KeyStore) -> None:
+    def __init__(self, *, ledger: Ledger, database: Transactions, requests: KeyStore) -> None:
         self.ledger, self.database, self.requests = ledger, database, requests
 
     async def post(self, wanted: Post, key: str) -> msgspec.Raw:
