@@ -11,7 +11,6 @@ from cbs.kernel.refusal import Refusal
 from cbs.ledger.application.book import Ledger
 from cbs.ledger.domain.account import Account
 from cbs.ledger.store import write_path
-from cbs.ledger.store.batches import PostgresBatches
 from cbs.platform import bus
 from cbs.platform.consumer import Consumer
 from cbs.platform.context import Context, within
@@ -20,52 +19,22 @@ from cbs.platform.envelope import Call
 from cbs.platform.idempotency import Keys
 from cbs.platform.outbox import Fact
 from cbs.platform.saga import Sagas
+from tests.bugs.planting import Edit
 
 
-def dedupe_dropped(patch):
-    async def once(self, asked, effect):
-        async with self.database.transaction():
-            await self.claim(asked)
-            try:
-                async with self.database.savepoint():
-                    answer = await effect()
-            except Refusal as refusal:
-                if not refusal.lasting:
-                    raise
-                answer = self.refused(refusal)
-            if answer is not None:
-                await self.answer(
-                    principal=asked.principal, key=asked.key, answer=answer, at=asked.at
-                )
-            return answer
-
-    patch(Keys, "once", once)
+def dedupe_dropped(patches):
+    Edit(
+        Keys, "once", "if not await self.claim(asked):", "if await self.claim(asked) is None:"
+    ).make(patches)
 
 
-def dedupe_dropped_in_the_ledger(patch):
-    async def nothing_is_kept(self, names):
-        return {}
-
-    patch(PostgresBatches, "kept", nothing_is_kept)
-    patch(write_path, "_Raced", Ignored)
-    patch(write_path.WritePath, "_write", _written_again(write_path.WritePath._write))
+def dedupe_dropped_in_the_ledger(patches):
+    kept = "await self.store.kept([_name(order) for order in orders])"
+    Edit(write_path.WritePath, "_decided", kept, "{}").make(patches)
+    Edit(write_path.WritePath, "_write", "raise _Raced", "pass").make(patches)
 
 
-class Ignored(Exception):
-    pass
-
-
-def _written_again(original):
-    async def write(self, fresh, posted, at):
-        try:
-            await original(self, fresh, posted, at)
-        except Ignored:
-            await self.outbox.put_all([(each.to_event(), order.origin) for order, each in posted])
-
-    return write
-
-
-def watermark_moved_before_the_handler(patch):
+def watermark_moved_before_the_handler(patches):
     async def handled(self, facts):
         async with self.database.transaction():
             heard = await self.inbox.lock(self.source)
@@ -81,24 +50,15 @@ def watermark_moved_before_the_handler(patch):
                     await self.handle(due)
         return bool(facts) and facts[-1].position > heard + len(due)
 
-    patch(Consumer, "_handled", handled)
+    patches.setattr(Consumer, "_handled", handled)
 
 
-def gap_overheard(patch):
-    async def handled(self, facts):
-        async with self.database.transaction():
-            heard = await self.inbox.lock(self.source)
-            due = {fact.position: fact for fact in facts if fact.position > heard}
-            if due:
-                with within(Context(principal=self.principal)):
-                    await self.handle(list(due.values()))
-                await self.inbox.move(self.source, max(due))
-        return False
-
-    patch(Consumer, "_handled", handled)
+def gap_overheard(patches):
+    next_one = "fact.position == heard + len(due) + 1"
+    Edit(Consumer, "_handled", next_one, "fact.position > heard + len(due)").make(patches)
 
 
-def answer_before_commit(patch):
+def answer_before_commit(patches):
     decided: ContextVar[asyncio.Future] = ContextVar("decided")
     once, decide = write_path.WritePath._once, write_path.WritePath._decided
     committing = set()
@@ -117,11 +77,11 @@ def answer_before_commit(patch):
         decided.get().set_result(outcomes)
         return outcomes
 
-    patch(write_path.WritePath, "_once", early)
-    patch(write_path.WritePath, "_decided", deciding)
+    patches.setattr(write_path.WritePath, "_once", early)
+    patches.setattr(write_path.WritePath, "_decided", deciding)
 
 
-def retry_with_a_new_key(patch):
+def retry_with_a_new_key(patches):
     used: dict[str, int] = {}
 
     def call(*, key="", correlation_id="", **rest):
@@ -131,28 +91,28 @@ def retry_with_a_new_key(patch):
         return original(key=tried, correlation_id=correlation_id, **rest)
 
     original = Call
-    patch(bus, "Call", call)
+    patches.setattr(bus, "Call", call)
 
 
-def freeze_not_told_to_the_ledger(patch):
+def freeze_not_told_to_the_ledger(patches):
     original = BusBook.change_terms
 
     async def change_terms(self, account):
         if account.terms.frozen is None:
             await original(self, account)
 
-    patch(BusBook, "change_terms", change_terms)
+    patches.setattr(BusBook, "change_terms", change_terms)
 
 
-def unknown_outcome_called_a_no(patch):
+def unknown_outcome_called_a_no(patches):
     async def looked_up(self, orders):
         body = b'{"type":"urn:cbs:insufficient-funds","title":"No.","status":409}'
         return [Answer(status=409, body=body)] * len(orders)
 
-    patch(Ledger, "_looked_up", looked_up)
+    patches.setattr(Ledger, "_looked_up", looked_up)
 
 
-def saga_answers_in_a_second_transaction(patch):
+def saga_answers_in_a_second_transaction(patches):
     move = Sagas._move
 
     async def in_two(self, saga, moved, effect):
@@ -163,7 +123,7 @@ def saga_answers_in_a_second_transaction(patch):
                 await self.keys.answer(**answer)
         return done
 
-    patch(Sagas, "_move", in_two)
+    patches.setattr(Sagas, "_move", in_two)
 
 
 class Later:
@@ -174,25 +134,25 @@ class Later:
         self.answers.append(answer)
 
 
-def old_terms_taken_for_new(patch):
+def old_terms_taken_for_new(patches):
     original = Account.change_terms
 
     def change_terms(self, terms):
         return original(replace(self, terms=replace(self.terms, version=0)), terms)
 
-    patch(Account, "change_terms", change_terms)
+    patches.setattr(Account, "change_terms", change_terms)
 
 
-def told_version_taken_for_settled(patch):
+def told_version_taken_for_settled(patches):
     original = accounts_account.Account.acknowledged_at
 
     def acknowledged_at(self, version, *, at):
         return original(self, self.version, at=at)
 
-    patch(accounts_account.Account, "acknowledged_at", acknowledged_at)
+    patches.setattr(accounts_account.Account, "acknowledged_at", acknowledged_at)
 
 
-def outage_ends_the_service(patch):
+def outage_ends_the_service(patches):
     """This one was ours: `type | tuple` is no type, and the task that said so ended."""
 
     async def finish_due(self):
@@ -203,10 +163,10 @@ def outage_ends_the_service(patch):
                 isinstance(error, Refusal | UNREACHABLE)
         return len(due)
 
-    patch(Sagas, "finish_due", finish_due)
+    patches.setattr(Sagas, "finish_due", finish_due)
 
 
-def nothing(patch):
+def nothing(patches):
     """What the others are compared with."""
 
 

@@ -17,7 +17,7 @@ SEEDS_DEFAULT = 25
 def promise_broken(name: str, seed: int) -> str:
     """What the seed broke with this bug, in a few words; empty if nothing."""
     with pytest.MonkeyPatch.context() as patches:
-        getattr(planted, name)(patches.setattr)
+        getattr(planted, name)(patches)
         violation = simulate(plan_of(seed)).violation
     return f"{violation}:".split(":")[1].strip()[:60] or violation
 

@@ -22,13 +22,13 @@ def caught() -> History:
 
 @pytest.mark.parametrize("plant", planted.BUGS, ids=lambda plant: plant.__name__)
 def test_the_bug_is_seen(monkeypatch, plant):
-    plant(monkeypatch.setattr)
+    plant(monkeypatch)
 
     assert caught().violation
 
 
 def test_a_failure_is_shrunk_to_what_it_needs(monkeypatch):
-    planted.freeze_not_told_to_the_ledger(monkeypatch.setattr)
+    planted.freeze_not_told_to_the_ledger(monkeypatch)
     broken = caught()
 
     shortest = Shrinking(broken, runs_left=60).shrink()

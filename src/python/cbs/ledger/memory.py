@@ -108,13 +108,12 @@ class MemoryBatches(Rows):
 
     async def claim(self, decided: Sequence[tuple[Order, Answer]], *, at: datetime) -> bool:
         await self.database.call()
-        if any((order.principal, order.key) in self.requests for order, _ in decided):
-            return False
-        for order, answer in decided:
+        fresh = [each for each in decided if (each[0].principal, each[0].key) not in self.requests]
+        for order, answer in fresh:
             asked = KeyedRequest(key=order.key, state=KeyState.UNDER_WAY, asked_at=at)
             kept = KeptRequest(fingerprint=order.fingerprint, request=asked)
             self.requests[order.principal, order.key] = answered(kept, answer, at)
-        return True
+        return len(fresh) == len(decided)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

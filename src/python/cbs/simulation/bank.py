@@ -5,46 +5,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from purgatory import AsyncCircuitBreakerFactory
 
-import cbs.accounts.main
-import cbs.audit.main
-import cbs.customers.main
-import cbs.ledger.main
-import cbs.payments.main
 from cbs.bank import SERVICES
-from cbs.customers.main import CustomersSettings
 from cbs.kernel.principal import Kind, Principal
 from cbs.kernel.refusal import NotSignedIn, Refusal
 from cbs.platform.auth import Tokens
 from cbs.platform.database import UNREACHABLE
-from cbs.platform.idempotency import PostgresKeys
-from cbs.platform.inbox import PostgresInbox
-from cbs.platform.migrations import check_migrated
-from cbs.platform.outbox import PostgresOutbox
+from cbs.platform.declaration import declaration_of
+from cbs.platform.memory.database import MemoryDatabase, MemoryServer
+from cbs.platform.memory.stores import MemoryInbox, MemoryKeys, MemoryOutbox
 from cbs.platform.problem import answer_of
 from cbs.platform.process import started
 from cbs.platform.service import Runtime, Service, not_permitted_in, service_of
-from cbs.platform.settings import Settings
 from cbs.simulation.app import app_of
-from cbs.simulation.database import Server, SimulatedDatabase
+from cbs.simulation.loop import pause
 from cbs.simulation.network import Network, SimulatedBus
 from cbs.simulation.process import Process
-from cbs.simulation.schemas import PLUMBING, SCHEMAS, begin
 from cbs.simulation.streams import Streams
-from cbs.simulation.tables import Tables
 
-MAINS: dict[str, Any] = {
-    "customers": cbs.customers.main,
-    "accounts": cbs.accounts.main,
-    "ledger": cbs.ledger.main,
-    "payments": cbs.payments.main,
-    "audit": cbs.audit.main,
-}
 TELLER = Principal(
     id="tilda",
     kind=Kind.USER,
@@ -71,15 +55,15 @@ class SimulatedTokens(Tokens):
 
 @dataclass(slots=True, eq=False)
 class Bank:
-    """`note` is told what happens; `vault_key` is a file that the customers service reads."""
+    """`note` is told what happens; `key` is a file with what services keep secret."""
 
     random: Random
     now: Callable[[], datetime]
     note: Callable[[str], None]
-    vault_key: Path
+    key: Path
     began: datetime
     failed: Callable[[BaseException], None]
-    servers: dict[str, Server] = field(default_factory=dict)
+    servers: dict[str, MemoryServer] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     stopped: bool = False
@@ -89,9 +73,10 @@ class Bank:
         streams = Streams(self.random, self._delay, self._lost)
         self.network = Network(self.random, streams)
         for name in SERVICES:
-            tables = Tables(PLUMBING | SCHEMAS[name], self.now)
-            begin(name, tables)
-            self.servers[name] = Server(tables, partial(self.random.expovariate, 2000))
+            self.servers[name] = MemoryServer(way=self._statement)
+
+    async def _statement(self) -> None:
+        await pause(self.random.expovariate(2000))
 
     def _delay(self) -> float:
         return self.network.delay()
@@ -126,7 +111,10 @@ class Bank:
 
     async def _live(self, name: str, process: Process) -> None:
         try:
-            service = service_of(self._plumbing(name, process), MAINS[name].build, app_of=app_of)
+            main, memory = (import_module(f"cbs.{name}.{part}") for part in ("main", "memory"))
+            [settings_type] = get_args(get_type_hints(main.build)["runtime"])
+            build = partial(main.build, stores=memory.in_memory)
+            service = service_of(self._runtime(name, process, settings_type), build, app_of=app_of)
             async with started(service, patiently=True) as watch:
                 self.services[name] = service
                 self.note(f"{name} is up")
@@ -143,10 +131,10 @@ class Bank:
             self.crash(name)
             self.boot(name)
 
-    def _plumbing(self, name: str, process: Process) -> Runtime[Any]:
-        tokens = SimulatedTokens(keys={})
-        database = SimulatedDatabase(self.servers[name], lambda: process.alive)
-        outbox = PostgresOutbox(service=name, database=database)
+    def _runtime(self, name: str, process: Process, settings_type: type[Any]) -> Runtime[Any]:
+        tokens, declaration = SimulatedTokens(keys={}), declaration_of(name)
+        database = MemoryDatabase(server=self.servers[name], alive=lambda: process.alive)
+        outbox = MemoryOutbox(service=name, database=database)
         not_permitted = not_permitted_in(database, outbox)
         bus = SimulatedBus(
             service=name,
@@ -157,23 +145,16 @@ class Bank:
             _breakers=AsyncCircuitBreakerFactory(default_threshold=NEVER, exclude=[Refusal]),
         )
         bus.network, bus.process = self.network, process
+        keys = {f"{key}_key_file": self.key for key in declaration.needs.keys}
         return Runtime(
-            declaration=MAINS[name].DECLARATION,
-            settings=self._settings(name),
+            declaration=declaration,
+            settings=settings_type(postgres_url="", nats_url="", jwks_file=NOWHERE, **keys),
             tokens=tokens,
             principal=tokens.principal(name),
             database=database,
             outbox=outbox,
-            inbox=PostgresInbox(database=database),
+            inbox=MemoryInbox(database=database),
+            requests=MemoryKeys(database=database, refused=answer_of),
             bus=bus,
-            requests=PostgresKeys(database=database, refused=answer_of),
             not_permitted=not_permitted,
-            checks=(partial(check_migrated, name, database),),
         )
-
-    def _settings(self, name: str) -> Settings:
-        if name == "customers":
-            return CustomersSettings(
-                postgres_url="", nats_url="", jwks_file=NOWHERE, vault_key_file=self.vault_key
-            )
-        return Settings(postgres_url="", nats_url="", jwks_file=NOWHERE)

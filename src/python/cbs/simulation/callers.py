@@ -141,10 +141,9 @@ class Callers:
 
     async def _empty(self, step: Step, number: str) -> None:
         """Withdraw what is there, as far as a customer can know it."""
-        tables = self.bank.servers["ledger"].tables
-        held = tables.rows("account", ("number", 0), [number])
-        if held and held[0]["balance_minor"] > 0:
-            cash = {"account": number, "amount_minor": held[0]["balance_minor"], "currency": "INR"}
+        held = self.bank.servers["ledger"].rows("account").get(number)
+        if held is not None and held.balance_minor > 0:
+            cash = {"account": number, "amount_minor": held.balance_minor, "currency": "INR"}
             await self._ask(step, "payments", "/v1/payments/withdrawals", cash)
 
     async def _ask(

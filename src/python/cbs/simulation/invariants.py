@@ -1,16 +1,23 @@
 """What must be true of the bank at every step, and what must be true of it at rest."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from cbs.bank import SERVICES
 from cbs.kernel.merkle import Tree, leaf_hash
-from cbs.simulation.bank import MAINS, TELLER, Bank
+from cbs.kernel.saga import DONE
+from cbs.platform.declaration import declaration_of
+from cbs.platform.memory.database import MemoryServer
+from cbs.simulation.bank import TELLER, Bank
 from cbs.simulation.callers import Asked
-from cbs.simulation.tables import Row, Tables
+
+POSTED = ".transaction-posted"
+
+Servers = Mapping[str, MemoryServer]
 
 
 class Violated(AssertionError):
@@ -22,69 +29,110 @@ def check(promise: str, holds: bool, *evidence: object) -> None:
         raise Violated(f"{promise}: {', '.join(repr(each)[:300] for each in evidence)}")
 
 
-def after_commit(name: str, tables: Tables) -> None:
-    """Cheap: after every commit of this service."""
-    [head] = tables.all("outbox_head")
-    check("positions have no gap", head["position"] == tables.count("outbox"), name, head)
-    if name == "ledger":
-        total = sum(account["balance_minor"] for account in tables.all("account"))
+@dataclass(slots=True, eq=False)
+class Watch:
+    """What is checked after every commit, and so must be cheap."""
+
+    bank: Bank
+    versions: dict[str, int] = field(default_factory=dict)
+
+    def committed(self, name: str) -> None:
+        server = self.bank.servers[name]
+        head = server.rows("positions").get("head", 0)
+        check("positions have no gap", head == len(server.rows("outbox")), name, head)
+        requests = server.rows("request")
+        for saga in server.rows("saga").values():
+            if saga.step == DONE:
+                key = saga.requester.principal, saga.requester.key
+                check("a saga that is done is answered", requests[key].answer is not None, saga)
+        if name == "ledger":
+            self._book(server)
+        elif name == "accounts":
+            self._acknowledged(server)
+        elif name == "audit":
+            heard = sum(server.rows("watermark").values())
+            kept = len(server.rows("audit_entry"))
+            check("what was heard is in the log", kept == heard, kept, heard)
+        elif name == "payments":
+            self._listed(server)
+
+    def _acknowledged(self, accounts: MemoryServer) -> None:
+        chart = self.bank.servers["ledger"].rows("account")
+        for account in accounts.rows("account").values():
+            held = chart[account.number].terms.version if account.number in chart else 0
+            check("the ledger holds what it acknowledged", account.acknowledged <= held, account)
+
+    def _listed(self, payments: MemoryServer) -> None:
+        told = self.bank.servers["ledger"].rows("outbox")
+        heard = payments.rows("watermark").get("ledger", 0)
+        posted = sum(told[n].subject.endswith(POSTED) for n in range(1, heard + 1))
+        listed = len(payments.rows("transfer"))
+        check("what was heard is in the list", listed == posted, listed, posted)
+
+    def _book(self, ledger: MemoryServer) -> None:
+        chart = ledger.rows("account").values()
+        total = sum(account.balance_minor for account in chart)
         check("money is never made or lost", total == 0, total)
+        for account in chart:
+            version = account.terms.version
+            newer = version >= self.versions.get(account.number, 0)
+            check("terms give way to newer ones only", newer, account)
+            self.versions[account.number] = version
 
 
 def when_answered(bank: Bank, asked: Asked) -> None:
     """What is acknowledged is durable: committed, with the answer that was given."""
     service = "ledger" if asked.service == "payments" else asked.service
     key = f"payments/{asked.key}" if asked.service == "payments" else asked.key
-    tables = bank.servers[service].tables
-    row = tables.row("request", ("principal", "key"), (TELLER.id, key))
-    if row is None and not asked.accepted and asked.status != 404:
+    requests = bank.servers[service].table("request")
+    kept = requests.get((TELLER.id, key))
+    if kept is None and not asked.accepted and asked.status != 404:
         return  # refused for its form: nothing is kept of that
-    check("acknowledged means durable", row is not None, asked)
-    assert row is not None
-    check("acknowledged means committed", not tables.pending("request", row), asked)
-    check("the answer kept is the one given", row["status"] == asked.status, row, asked)
+    check("acknowledged means durable", kept is not None, asked)
+    assert kept is not None
+    committed = not requests.uncommitted((TELLER.id, key))
+    check("acknowledged means committed", committed, asked)
+    check("the answer kept is the one given", kept.request.status == asked.status, kept, asked)
 
 
 def at_rest(bank: Bank, asked: Sequence[Asked]) -> None:
-    tables = {name: bank.servers[name].tables for name in SERVICES}
+    servers = bank.servers
     for each in asked:
         check("every request is answered in the end", each.status != 0, each)
         when_answered(bank, each)
-    _book(tables["ledger"])
-    _payments(tables, [each for each in asked if each.service == "payments"])
-    _accounts(tables, [each for each in asked if each.service == "accounts"])
+    _book(servers["ledger"])
+    _payments(servers, [each for each in asked if each.service == "payments"])
+    _accounts(servers, [each for each in asked if each.service == "accounts"])
     registered = [e for e in asked if e.path == "/v1/customers" and e.accepted]
     check(
         "a registration makes one customer",
-        {str(row["id"]) for row in tables["customers"].all("customer")}
-        == {each.said()["id"] for each in registered}
-        and tables["customers"].count("customer") == len(registered),
+        sorted(map(str, servers["customers"].rows("customer")))
+        == sorted(each.said()["id"] for each in registered),
         len(registered),
     )
-    _audit(tables)
-    _frozen(tables["ledger"], asked, bank)
+    _audit(servers)
+    _frozen(servers["ledger"], asked, bank)
 
 
-def _book(ledger: Tables) -> None:
-    lines: dict[str, list[Row]] = {}
-    for row in ledger.all("posting"):
-        lines.setdefault(row["account"], []).append(row)
-    for account in ledger.all("account"):
-        mine = sorted(lines.get(account["number"], []), key=lambda row: row["seq"])
-        balance = 0
-        for seq, row in enumerate(mine, 1):
-            balance += row["amount_minor"]
-            check("postings are numbered without a gap", row["seq"] == seq, row)
-            check("a line says the balance", row["balance_after_minor"] == balance, row)
-        check("a balance is its postings", account["balance_minor"] == balance, account)
-        check("postings are counted", account["postings"] == len(mine), account)
+def _book(ledger: MemoryServer) -> None:
+    lines: dict[str, list[Any]] = {}
+    for (number, _), posting in sorted(ledger.rows("posting").items()):
+        lines.setdefault(number, []).append(posting)
+    for number, account in ledger.rows("account").items():
+        mine, balance = lines.get(number, []), 0
+        for seq, posting in enumerate(mine, 1):
+            balance += posting.amount_minor
+            check("postings are numbered without a gap", posting.seq == seq, posting)
+            check("a line says the balance", posting.balance_after_minor == balance, posting)
+        check("a balance is its postings", account.balance_minor == balance, account)
+        check("postings are counted", account.postings == len(mine), account)
 
 
-def _payments(tables: dict[str, Tables], asked: Sequence[Asked]) -> None:
-    posted = {str(row["id"]): row for row in tables["ledger"].all("transaction")}
+def _payments(servers: Servers, asked: Sequence[Asked]) -> None:
+    posted = {str(id) for id in servers["ledger"].rows("transaction")}
     accepted = [each for each in asked if each.accepted]
     said = Counter(each.said()["id"] for each in accepted)
-    check("an accepted payment has one effect", set(said) == set(posted), set(said) ^ set(posted))
+    check("an accepted payment has one effect", set(said) == posted, set(said) ^ posted)
     check("two payments are two", not said or max(said.values()) == 1, said.most_common(1))
     for each in accepted:
         wanted, transfer = msgspec.json.decode(each.body), each.said()
@@ -93,40 +141,40 @@ def _payments(tables: dict[str, Tables], asked: Sequence[Asked]) -> None:
             wanted["amount_minor"] == transfer["amount_minor"],
             each,
         )
-    listed = {str(row["id"]): row for row in tables["payments"].all("transfer")}
-    check("the list of payments is the ledger's", set(listed) == set(posted), len(listed))
+    listed = servers["payments"].rows("transfer")
+    check("the list of payments is the ledger's", {*map(str, listed)} == posted, len(listed))
     amounts = {
-        str(row["transaction_id"]): row["amount_minor"]
-        for row in tables["ledger"].all("posting")
-        if row["amount_minor"] > 0
+        posting.transaction_id: posting.amount_minor
+        for posting in servers["ledger"].rows("posting").values()
+        if posting.amount_minor > 0
     }
-    for id, row in listed.items():
-        check("the list says the amount", row["amount_minor"] == amounts[id], row)
+    for id, each in listed.items():
+        check("the list says the amount", each.transfer.amount_minor == amounts[id], each)
 
 
-def _accounts(tables: dict[str, Tables], asked: Sequence[Asked]) -> None:
-    known = tables["accounts"].all("account")
+def _accounts(servers: Servers, asked: Sequence[Asked]) -> None:
+    known = servers["accounts"].rows("account").values()
     opened = [each for each in asked if each.path == "/v1/accounts" and each.accepted]
-    living = {row["number"]: row for row in known if row["state"] != "refused"}
+    living = {account.number: account for account in known if account.state != "refused"}
     check(
         "an opening opens one account",
         set(living) == {each.said()["number"] for each in opened} and len(opened) == len(living),
         len(opened),
     )
-    held = {r["number"]: r for r in tables["ledger"].all("account") if r["kind"] == "customer"}
+    chart = servers["ledger"].rows("account")
+    held = {number: account for number, account in chart.items() if account.kind == "customer"}
     check("the ledger holds the accounts", set(held) == set(living), set(held) ^ set(living))
-    for number, row in living.items():
-        there = held[number]
-        check("nothing is under way", row["acknowledged"] == row["version"], row)
-        check("the ledger holds the terms", there["version"] == row["version"], there, row)
-        frozen = row["frozen"]
-        blocked = (frozen is not None, frozen == "all", row["state"] == "closed")
-        told = (there["debit_blocked"], there["credit_blocked"], there["closed"])
-        check("the ledger holds the state", blocked == told, there, row)
-    for saga in tables["accounts"].all("saga"):
-        check("sagas are finished", saga["step"] == "done", saga)
-    facts = Counter(row["subject"].rpartition(".")[2] for row in tables["accounts"].all("outbox"))
-    done = [e for e in asked if e.accepted]
+    for number, account in living.items():
+        terms = held[number].terms
+        check("nothing is under way", account.settled and not account.awaiting_ledger, account)
+        check("the ledger holds the terms", terms.version == account.version, terms, account)
+        frozen = account.terms.frozen
+        blocked = (frozen is not None, frozen == "all", account.state == "closed")
+        told = (terms.debit_blocked, terms.credit_blocked, terms.closed)
+        check("the ledger holds the state", blocked == told, terms, account)
+    facts = Counter(
+        entry.subject.rpartition(".")[2] for entry in servers["accounts"].rows("outbox").values()
+    )
     names = {
         "account-opened": "/v1/accounts",
         "account-frozen": "/freeze",
@@ -134,38 +182,33 @@ def _accounts(tables: dict[str, Tables], asked: Sequence[Asked]) -> None:
         "account-closed": "/close",
     }
     for fact, path in names.items():
-        accepted = sum(each.path.endswith(path) for each in done)
+        accepted = sum(each.path.endswith(path) for each in asked if each.accepted)
         check("an accepted change is told once", facts[fact] == accepted, fact, facts, accepted)
 
 
-def _audit(tables: dict[str, Tables]) -> None:
+def _audit(servers: Servers) -> None:
     told = {
-        (name, row["position"]): row["body"]
+        (name, position): entry.body
         for name in SERVICES
-        for row in tables[name].all("outbox")
+        for position, entry in servers[name].rows("outbox").items()
     }
-    entries = sorted(tables["audit"].all("audit_entry"), key=lambda row: row["index"])
-    kept = {(row["source"], row["position"]): row["body"] for row in entries}
-    check(
-        "audit has every fact once",
-        len(entries) == len(kept) and kept == told,
-        len(entries),
-        len(told),
-    )
-    check("the log has no gap", [r["index"] for r in entries] == list(range(len(entries))))
-    tree, _ = Tree().appended(leaf_hash(row["body"]) for row in entries)
-    [head] = tables["audit"].all("audit_head")
-    check("the log hashes to its head", head["root_hash"] == tree.root, head["tree_size"])
+    log = servers["audit"].rows("audit_entry")
+    records = [log[index].record for index in sorted(log)]
+    kept = {record.origin: record.body for record in records}
+    check("audit has every fact once", len(log) == len(kept) and kept == told, len(log), len(told))
+    check("the log has no gap", sorted(log) == list(range(len(log))))
+    tree, _ = Tree().appended(leaf_hash(record.body) for record in records)
+    head, _ = servers["audit"].rows("audit_head")["head"]
+    check("the log hashes to its head", head == tree, head.size)
 
 
-def _frozen(ledger: Tables, asked: Sequence[Asked], bank: Bank) -> None:
+def _frozen(ledger: MemoryServer, asked: Sequence[Asked], bank: Bank) -> None:
     """A freeze holds from its answer until somebody asks for its end."""
-    postings: dict[str, list[tuple[Any, Row]]] = {}
-    booked = {row["id"]: row["booked_at"] for row in ledger.all("transaction")}
-    for row in ledger.all("posting"):
-        if row["amount_minor"] < 0:
-            at = (booked[row["transaction_id"]] - bank.began).total_seconds()
-            postings.setdefault(row["account"], []).append((at, row))
+    debits: dict[str, list[tuple[float, Any]]] = {}
+    for (number, _), posting in ledger.rows("posting").items():
+        if posting.amount_minor < 0:
+            at = (posting.booked_at - bank.began).total_seconds()
+            debits.setdefault(number, []).append((at, posting))
     for freeze in asked:
         if not (freeze.accepted and freeze.path.endswith("/freeze")):
             continue
@@ -177,31 +220,30 @@ def _frozen(ledger: Tables, asked: Sequence[Asked], bank: Bank) -> None:
             and each.answered_at > freeze.asked_at
         ]
         until = min(ends, default=float("inf"))
-        for at, row in postings.get(freeze.about, []):
+        for at, posting in debits.get(freeze.about, []):
             check(
                 "a freeze holds from its answer",
                 not freeze.answered_at < at < until,
                 freeze,
-                row,
+                posting,
                 at,
             )
 
 
 def unsettled(bank: Bank) -> str:
     """What is still on its way; empty when the bank is at rest."""
-    for name in SERVICES:
-        tables = bank.servers[name].tables
+    for name, server in bank.servers.items():
         if name not in bank.services:
             return f"{name} is down"
-        [head], [relay] = tables.all("outbox_head"), tables.all("relay")
-        if head["position"] != relay["position"]:
+        positions = server.rows("positions")
+        if positions.get("head") != positions.get("published"):
             return f"{name} has not published all of its facts"
-        if tables.count("dead_letter"):
-            raise Violated(f"{name} set a fact aside: {tables.all('dead_letter')[0]['error']}")
-        for source in MAINS[name].DECLARATION.hears:
-            heard = tables.row("watermark", ("source",), (source,))
-            [there] = bank.servers[source].tables.all("outbox_head")
-            if (heard["position"] if heard else 0) != there["position"]:
+        for letter in server.rows("dead_letter").values():
+            raise Violated(f"{name} set a fact aside: {letter.error}")
+        for source in declaration_of(name).hears:
+            heard = server.rows("watermark").get(source, 0)
+            if heard != bank.servers[source].rows("positions").get("head", 0):
                 return f"{name} has not heard all of {source}"
-    unfinished = [r for r in bank.servers["accounts"].tables.all("saga") if r["step"] != "done"]
-    return f"{len(unfinished)} sagas are not finished" if unfinished else ""
+        if any(saga.step != DONE for saga in server.rows("saga").values()):
+            return f"a saga of {name} is not finished"
+    return ""

@@ -24,7 +24,7 @@ from cbs.simulation.plan import BUSY_SECONDS, Fault, Plan
 
 BEGAN = datetime(2026, 1, 5, 4, 0, tzinfo=UTC)
 SETTLE_SECONDS_MAX, NOTES_MAX = 240.0, 20_000
-VAULT_KEY = "5a" * 32
+KEY = "5a" * 32
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,13 +41,14 @@ class History:
 
 
 class World:
-    def __init__(self, plan: Plan, loop: Loop, random: Random, vault_key: Path) -> None:
+    def __init__(self, plan: Plan, loop: Loop, random: Random, key: Path) -> None:
         self.plan, self.loop, self.random = plan, loop, random
         self.history = History(plan=plan)
         self.violations: list[BaseException] = []
         self.returning: list[asyncio.Task[None]] = []
-        self.bank = Bank(random, self.now, self.note, vault_key, BEGAN, self.violations.append)
+        self.bank = Bank(random, self.now, self.note, key, BEGAN, self.violations.append)
         self.callers = Callers(self.bank, loop.time, self.note, self._answered)
+        self.watch = invariants.Watch(self.bank)
         for name, server in self.bank.servers.items():
             server.committed = partial(self._committed, name)
 
@@ -60,7 +61,7 @@ class World:
 
     def _committed(self, name: str) -> None:
         try:
-            invariants.after_commit(name, self.bank.servers[name].tables)
+            self.watch.committed(name)
         except AssertionError as error:
             self.violations.append(error)
 
@@ -172,9 +173,9 @@ def simulate(plan: Plan) -> History:
     random = Random(f"world {plan.seed}")
     loop = Loop(random)
     with tempfile.TemporaryDirectory() as folder:
-        vault_key = Path(folder) / "vault.key"
-        vault_key.write_text(VAULT_KEY)
-        world = World(plan, loop, random, vault_key)
+        key = Path(folder) / "key"
+        key.write_text(KEY)
+        world = World(plan, loop, random, key)
         with _chance_of(world, random), _logging_to(world):
             asyncio.set_event_loop(loop)
             # It tells of tasks that nobody waited for, whenever the collector comes by.

@@ -77,6 +77,10 @@ class MemoryServer:
             self.tables[name] = Table(self, rows or {})
         return self.tables[name]
 
+    def rows(self, name: str) -> Mapping[Any, Any]:
+        """What is in the table now, committed or not, for who looks from outside."""
+        return self.tables[name].data if name in self.tables else {}
+
     def next_serial(self, name: str) -> int:
         """As a sequence: never given back, not even by a rollback."""
         self.serials[name] = self.serials.get(name, 0) + 1
