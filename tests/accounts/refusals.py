@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from cbs.accounts.application.accounts import Accounts
 from cbs.accounts.domain.account import (
-    AccountFrozen,
+    AccountIsFrozen,
     AccountNotEmpty,
     AccountNotOpen,
     AlreadyFrozen,
@@ -236,7 +236,7 @@ BOOK: RuleBook = {
             CLOSED,
             BUSY,
             FREEZING,
-            rule(AccountFrozen, freeze="frozen"),
+            rule(AccountIsFrozen, freeze="frozen"),
             rule(AccountNotEmpty, balance_minor=1),
         ),
         OfAccount,

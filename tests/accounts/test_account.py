@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cbs.accounts.domain.account import (
     Account,
-    AccountFrozen,
+    AccountIsFrozen,
     AccountNotOpen,
     AlreadyFrozen,
     ChangeUnderWay,
@@ -132,7 +132,7 @@ def test_what_the_ledger_may_refuse_waits_for_the_rest():
 
 
 def test_a_frozen_account_is_not_closed():
-    with pytest.raises(AccountFrozen):
+    with pytest.raises(AccountIsFrozen):
         account().freeze(Scope.DEBITS).acknowledged_at(2, at=NOON).close()
 
 

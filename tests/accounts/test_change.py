@@ -11,7 +11,7 @@ from cbs.accounts.domain import account as accounts
 from cbs.accounts.domain import facts, product
 from cbs.accounts.domain.account import (
     Account,
-    AccountFrozen,
+    AccountIsFrozen,
     AccountNotOpen,
     ChangeUnderWay,
     Scope,
@@ -159,7 +159,7 @@ def test_what_stands_against_a_change_is_said_in_this_order():
             act()
     with pytest.raises(ChangeUnderWay):
         replace(OPEN, terms=FROZEN, version=2).close()
-    with pytest.raises(AccountFrozen):
+    with pytest.raises(AccountIsFrozen):
         replace(OPEN, terms=FROZEN).close()
 
 

@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from cbs.kernel.published import published_as
 from cbs.platform.database import Database
 
 
+@published_as("cbs.platform.operations.DeadLetter")
 class DeadLetter(msgspec.Struct, kw_only=True, frozen=True):
     """A fact that could not be digested. `fact` is the CloudEvent as it was heard."""
 

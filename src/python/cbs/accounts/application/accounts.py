@@ -62,7 +62,7 @@ class Posting:
     narrative: str
 
 
-class SagaStore(Protocol):
+class NewSagas(Protocol):
     async def begin(self, saga: Saga[Change]) -> None:
         """In the caller's transaction; who begins it should drive it at once."""
         ...
@@ -122,7 +122,7 @@ class Accounts:
     accounts: AccountStore
     products: ProductStore
     book: Book
-    sagas: SagaStore
+    sagas: NewSagas
     definitions: Mapping[str, SagaDefinition[Change]]
     new_id: Callable[[], UUID]
 

@@ -131,7 +131,7 @@ class Account:
         if not self.settled:
             raise ChangeUnderWay
         if self.terms.frozen is not None:
-            raise AccountFrozen
+            raise AccountIsFrozen
         return replace(self._on(self.terms), state=State.CLOSING, awaiting_ledger=True)
 
     def reverted_to(self, former: Terms) -> "Account":
@@ -181,7 +181,7 @@ class AccountNotOpen(Refusal):
     code = "account-not-open"
 
 
-class AccountFrozen(Refusal):
+class AccountIsFrozen(Refusal):
     """A frozen account is unfrozen before it is closed."""
 
     code = "account-frozen"

@@ -3,16 +3,15 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Response
 
 from cbs.accounts.application.accounts import Accounts, Period
 from cbs.accounts.domain.account import (
     Account,
-    AccountFrozen,
+    AccountIsFrozen,
     AccountNotEmpty,
     AccountNotOpen,
     AlreadyFrozen,
@@ -31,10 +30,12 @@ from cbs.accounts.http.shapes import (
     Because,
     Freeze,
     NewLimits,
+    OfNumber,
     OpenAccount,
     PostingView,
+    Seq,
 )
-from cbs.kernel.account_number import DIGITS, is_account_number
+from cbs.kernel.account_number import is_account_number
 from cbs.kernel.refusal import KeyReused
 from cbs.platform.http import Once, needs
 from cbs.platform.paging import (
@@ -50,17 +51,6 @@ from cbs.platform.problem import refusals
 from cbs.platform.saga import Sagas
 
 FIRST = UUID(int=0)
-
-OfNumber = Annotated[
-    str,
-    PathParameter(
-        pattern=f"^[0-9]{{{DIGITS}}}$",
-        min_length=DIGITS,
-        max_length=DIGITS,
-        schema_extra={"format": "account-number"},
-    ),
-]
-Seq = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 
 class By(StrEnum):
@@ -235,7 +225,7 @@ async def limits(
         NoSuchAccount,
         AccountNotOpen,
         ChangeUnderWay,
-        AccountFrozen,
+        AccountIsFrozen,
         AccountNotEmpty,
     ),
 )

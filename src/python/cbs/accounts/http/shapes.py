@@ -5,11 +5,13 @@ from typing import Annotated, Self
 from uuid import UUID
 
 import msgspec
+from litestar.params import PathParameter
 
 from cbs.accounts.application.accounts import Posting
 from cbs.accounts.domain.account import Account, Scope, State
 from cbs.accounts.domain.change import Kind
 from cbs.accounts.domain.product import ProductKind
+from cbs.kernel.account_number import DIGITS
 from cbs.kernel.answer import Answer
 from cbs.kernel.ifsc import own_ifsc
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
@@ -23,6 +25,16 @@ Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9-]{1,30}[A-Z0-9]$(?!\n
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=LINE)]
 Branch = Annotated[int, msgspec.Meta(ge=1, le=9999)]
+OfNumber = Annotated[
+    str,
+    PathParameter(
+        pattern=f"^[0-9]{{{DIGITS}}}$",
+        min_length=DIGITS,
+        max_length=DIGITS,
+        schema_extra={"format": "account-number"},
+    ),
+]
+Seq = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 
 class NewProduct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
