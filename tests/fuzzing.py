@@ -150,7 +150,7 @@ def operations_that_conform(service: Service, url: str, token: str) -> set[str]:
 @contextmanager
 def listening(service: Service) -> Iterator[str]:
     """The service on a port of its own, on an event loop of its own; yields its URL."""
-    config = uvicorn.Config(service.edge, lifespan="off", log_config=None)
+    config = uvicorn.Config(service.admission, lifespan="off", log_config=None)
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
 
     async def serve() -> None:

@@ -231,8 +231,8 @@ async def on_the_bus(
 def _circumstances(service: Service, asked: Asked) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if asked.crowded:
-            patch.setattr(service.edge, "in_flight", admission.IN_FLIGHT_MAX)
-            patch.setattr(service.edge, "held", admission.HELD_MAX)
+            patch.setattr(service.admission, "in_flight", admission.IN_FLIGHT_MAX)
+            patch.setattr(service.admission, "held", admission.HELD_MAX)
             patch.setattr(bus, "IN_FLIGHT_MAX", 0)
         if asked.too_late:
             patch.setattr(admission, "REQUEST_SECONDS_MAX", 0.0)

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from cbs.platform.admission import Edge, Receive, Scope, Send
+from cbs.platform.admission import Admission, Receive, Scope, Send
 from cbs.platform.declaration import Declaration
 from cbs.platform.problem import Refusals
 from cbs.platform.process import started
@@ -32,7 +32,7 @@ class Served:
     def client(self, subject: str, *permissions: str) -> httpx.AsyncClient:
         """Somebody who asks over HTTP; each change of theirs gets a key unless it has one."""
         client = httpx.AsyncClient(
-            transport=Watched(self.service.edge),
+            transport=Watched(self.service.admission),
             base_url="http://bank",
             headers={"Authorization": f"Bearer {self.signer.token(subject, *permissions)}"},
             event_hooks={"request": [_give_key]},
@@ -44,14 +44,14 @@ class Served:
 class Watched(httpx.AsyncBaseTransport):
     """The way to the app, on which no operation refuses what it does not declare."""
 
-    edge: Edge
+    admission: Admission
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         asked: list[Scope] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             asked.append(scope)
-            await self.edge(scope, receive, send)
+            await self.admission(scope, receive, send)
 
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         response = await transport.handle_async_request(request)

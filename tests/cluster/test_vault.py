@@ -15,7 +15,7 @@ from cbs.tools.cluster import variables
 from cbs.tools.cluster.api import Declined, NoCluster
 from cbs.tools.cluster.jobs import Jobs, assigned
 from cbs.tools.cluster.vault import AUTH_METHOD, WRITER, VaultServer
-from tests.cluster.test_settling import values
+from tests.cluster.test_apply import values
 
 SECONDS_MAX, POLL_SECONDS = 120, 0.2
 JOB = {"cbs-elsewhere": {"token": "first"}}
@@ -57,7 +57,7 @@ def with_policy(own_vault, vault, tmp_path):
     return made
 
 
-def settled(vault, wanted):
+def applied(vault, wanted):
     changes = list(vault.changes(wanted))
     for change in changes:
         change.make()
@@ -66,7 +66,7 @@ def settled(vault, wanted):
 
 def test_secrets_policies_and_roles_are_written_once_and_no_change_shows_a_value(vault, real):
     wanted = variables.wanted(real.folder)
-    first = settled(vault, wanted)
+    first = applied(vault, wanted)
 
     assert {each.what for each in first} >= {
         f"vault secret {vault.prefix}/cbs-ledger",
@@ -82,48 +82,48 @@ def test_secrets_policies_and_roles_are_written_once_and_no_change_shows_a_value
 
 
 def test_a_secret_that_was_made_anew_replaces_the_old_one_and_nothing_else(vault):
-    settled(vault, JOB)
-    (change,) = settled(vault, {"cbs-elsewhere": {"token": "second"}})
+    applied(vault, JOB)
+    (change,) = applied(vault, {"cbs-elsewhere": {"token": "second"}})
 
     assert change.how == "differs: token"
     assert vault.api.get(f"/v1/{vault.prefix}/cbs-elsewhere")["data"]["metadata"]["version"] == 2
 
 
 def test_a_secret_that_somebody_else_writes_meanwhile_is_not_overwritten(vault):
-    settled(vault, JOB)
+    applied(vault, JOB)
     (late,) = vault.changes({"cbs-elsewhere": {"token": "mine"}})
-    settled(vault, {"cbs-elsewhere": {"token": "another's"}})
+    applied(vault, {"cbs-elsewhere": {"token": "another's"}})
 
     with pytest.raises(Declined, match="check-and-set"):
         late.make()
 
 
 def test_one_that_appears_meanwhile_is_not_overwritten_either(vault):
-    settled(vault, {"cbs-other": {"token": "x"}})
+    applied(vault, {"cbs-other": {"token": "x"}})
     late = [each for each in vault.changes(JOB) if "secret" in each.what]
-    settled(vault, {"cbs-elsewhere": {"token": "another's"}})
+    applied(vault, {"cbs-elsewhere": {"token": "another's"}})
 
     with pytest.raises(Declined, match="check-and-set"):
         late[0].make()
 
 
 def test_a_secret_that_was_deleted_is_written_again(vault):
-    settled(vault, JOB)
+    applied(vault, JOB)
     vault.api.ask("DELETE", f"/v1/{vault.prefix}/cbs-elsewhere")
 
-    (change,) = settled(vault, JOB)
+    (change,) = applied(vault, JOB)
     assert change.how == "new: token"
     assert not list(vault.changes(JOB))
 
 
 def test_what_somebody_loosened_is_seen_and_put_right(vault):
-    settled(vault, JOB)
+    applied(vault, JOB)
     policy, role = "/v1/sys/policies/acl/cbs-elsewhere", f"auth/{AUTH_METHOD}/role/cbs-elsewhere"
     found = vault.api.get(f"/v1/{role}")["data"]
     vault.api.put(policy, {"policy": 'path "*" {\n  capabilities = ["read"]\n}\n'})
     vault.api.put(f"/v1/{role}", found | {"bound_claims": {"nomad_namespace": "default"}})
 
-    changes = settled(vault, JOB)
+    changes = applied(vault, JOB)
     assert [(each.what, each.how) for each in changes] == [
         ("vault policy cbs-elsewhere", "differs"),
         ("vault role cbs-elsewhere", "differs"),
@@ -132,7 +132,7 @@ def test_what_somebody_loosened_is_seen_and_put_right(vault):
 
 
 def test_who_only_writes_secrets_leaves_policies_and_roles_to_others(vault, with_policy):
-    settled(vault, JOB)
+    applied(vault, JOB)
     writer = with_policy(WRITER)
     said: list[str] = []
 
@@ -148,7 +148,7 @@ def test_who_only_writes_secrets_leaves_policies_and_roles_to_others(vault, with
 
 
 def test_a_jobs_policy_reads_its_own_and_no_others(vault, with_policy):
-    settled(vault, JOB | {"cbs-other": {"token": "x"}})
+    applied(vault, JOB | {"cbs-other": {"token": "x"}})
     held = with_policy("cbs-elsewhere").api
 
     assert held.get(f"/v1/{vault.prefix}/cbs-elsewhere")["data"]["data"] == {"token": "first"}
@@ -236,7 +236,7 @@ def given(real, alloc):
 
 def test_a_task_gets_its_own_jobs_secrets_in_its_files_and_no_token(real, vault, ledger):
     wanted = variables.wanted(real.folder)
-    settled(vault, wanted)
+    applied(vault, wanted)
     real.nomad.post("/v1/jobs", {"Job": ledger})
     try:
         alloc = alloc_of(real.nomad, "cbs-ledger", lambda each: each["ClientStatus"] == "running")
@@ -252,7 +252,7 @@ def test_a_task_gets_its_own_jobs_secrets_in_its_files_and_no_token(real, vault,
 
 
 def test_another_job_that_asks_for_the_ledgers_role_gets_nothing(real, vault, ledger):
-    settled(vault, variables.wanted(real.folder))
+    applied(vault, variables.wanted(real.folder))
     stranger = json.loads(json.dumps(ledger)) | {"ID": "cbs-stranger", "Name": "cbs-stranger"}
     real.nomad.post("/v1/jobs", {"Job": stranger})
     try:

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from cbs.bank import SERVICES
+from cbs.platform.declaration import OF_EVERY_SERVICE, declaration_of
 from cbs.tools.release import tables
 from cbs.tools.release.contracts import described, files_of
 from tests.conftest import Database
@@ -62,6 +63,18 @@ async def test_another_column_is_seen(database, column, planted):
     assert module.count(column) == 1
 
     assert await written("payments", module.replace(column, planted), database) == module
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_declares_the_tables_that_it_keeps(service, database):
+    connection = await asyncpg.connect(database(service).owner_url)
+    try:
+        kept = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    finally:
+        await connection.close()
+
+    declared = (*declaration_of(service).keeps, *OF_EVERY_SERVICE.keeps)
+    assert sorted(table for (table,) in kept) == sorted(declared)
 
 
 async def written(service: str, module: str, database: Callable[[str], Database]) -> str:

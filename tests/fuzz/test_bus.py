@@ -34,8 +34,8 @@ from cbs.platform.relay import stream_name
 from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.fuzz.messages import NOTHING, nearly
+from tests.nats_flush import flushed
 from tests.serving import described, serving
-from tests.settling import settled
 from tests.signing import Signer
 
 NUMBER, OTHER = (account_number(branch=1, serial=serial) for serial in (1, 2))
@@ -230,7 +230,7 @@ async def test_what_nobody_waits_for_is_not_done(line):
     call = line.call("ledger.set-account", data={**TERMS, "version": 1})
     await line.client.publish("cbs.ledger.set-account", msgspec.json.encode(call))
     await line.client.publish("cbs.ledger.post", b"\xff")
-    await settled(line.client)
+    await flushed(line.client)
 
     reply = await line.ask("ledger.accounts", msgspec.json.encode(line.call("ledger.accounts")))
     assert bytes(reply.data) == b'{"accounts":[]}'
@@ -253,16 +253,16 @@ async def test_nobody_borrows_the_voice_of_a_service(line, reply):
         said.append(message.data)
 
     await line.client.subscribe(reply, cb=hear)
-    await settled(line.client)
+    await flushed(line.client)
     body = msgspec.json.encode(line.call("ledger.accounts"))
     with capture_logs() as logs:
         await line.client.publish("cbs.ledger.accounts", body, reply=reply)
-        await settled(line.client)
+        await flushed(line.client)
         await line.ask("ledger.accounts", body)
     # What it would have said is out, and here.
     await line.at_rest()
-    await settled(line.services["ledger"].runtime.bus._client)
-    await settled(line.client)
+    await flushed(line.services["ledger"].runtime.bus._client)
+    await flushed(line.client)
     await asyncio.sleep(0)
 
     assert said == []

@@ -109,6 +109,6 @@ async def bank(
             )
             await stack.enter_async_context(serving(service, signer))
             services[name] = service
-        edges = {name: service.edge for name, service in services.items()}
+        edges = {name: service.admission for name, service in services.items()}
         port = await stack.enter_async_context(listening(edges))
         yield Bank(said_to_be_up(tmp_path / "bank", signer, port), services)

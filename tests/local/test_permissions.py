@@ -15,7 +15,7 @@ from cbs.platform.declaration import Declaration, permissions
 from cbs.tools.local import nats_server, secrets
 from cbs.tools.local.ports import choose, is_open
 from cbs.tools.local.process import running
-from tests.settling import settled
+from tests.nats_flush import flushed
 
 BANK = (
     Declaration(service="ledger", serves=("post",)),
@@ -85,7 +85,7 @@ async def test_a_service_is_asked_by_those_who_declare_it_and_by_no_others(bank)
         ways = ("cbs.ledger.post", "cbs.ledger.post.again", "cbs.ledger.post.on.abc")
         for way in ways:
             await ledger.subscribe(way, cb=answer)
-        await settled(ledger)
+        await flushed(ledger)
         for way in ways:
             assert (await payments.request(way, b"", timeout=2)).data == b"posted"
             with pytest.raises(NatsTimeout):
@@ -110,7 +110,7 @@ async def test_a_service_cannot_listen_in(bank):
     async with signed_in(bank, "payments") as (payments, refused):
         for subject in ("_INBOX_ledger.>", "cbs.ledger.events.>", "cbs.ledger.post", ">"):
             await payments.subscribe(subject)
-        await settled(payments)
+        await flushed(payments)
         await asyncio.sleep(0.1)
         assert len([text for text in refused if "for subscription" in text]) == 4
 

@@ -20,7 +20,7 @@ PERMISSION = re.compile(r"[a-z]+\.[a-z]+")
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_is_built_as_it_is_declared_and_its_entrance_asks_who_comes(service):
     made = built(*handed_to_run(service))
-    transport = httpx.ASGITransport(made.edge)
+    transport = httpx.ASGITransport(made.admission)
 
     async with httpx.AsyncClient(transport=transport, base_url="http://bank") as nobody:
         answer = await nobody.get(made.runtime.declaration.entrance)
@@ -35,7 +35,6 @@ async def test_a_service_is_built_as_it_is_declared_and_its_entrance_asks_who_co
         ("ledger", {"serves": ("post",)}),
         ("ledger", {"publishes": ("transaction-posted",)}),
         ("ledger", {"publishes": ("transaction-posted", "account-set", "account-gone")}),
-        ("ledger", {"keeps": ("account", "transaction")}),
         ("ledger", {"permits": ("ledger.accounts", "ledger.post", "ledger.backdate")}),
         ("ledger", {"entrance": "/v1/ledger/nothing"}),
         ("ledger", {"entrance": "/v1/payments/transfers"}),

@@ -172,7 +172,7 @@ async def busy(served: Served, monkeypatch) -> tuple[httpx.Response, float, http
     clock = asyncio.get_running_loop().time
     async with served.client("tara") as tara:
         first = asyncio.create_task(tara.get("/v1/ledger/slow"))
-        while served.service.edge.in_flight == 0:  # noqa: ASYNC110 (another connection)
+        while served.service.admission.in_flight == 0:  # noqa: ASYNC110 (another connection)
             await asyncio.sleep(0.01)
         began = clock()
         # Refused before its token is looked at: that is work, too.
@@ -190,7 +190,7 @@ async def test_more_than_it_takes_on_is_refused_and_told_after_a_while(served, m
     assert told.headers["retry-after"] == "1"
     assert seconds >= 0.3
     assert afterwards.status_code == 200
-    assert served.service.edge.held == 0
+    assert served.service.admission.held == 0
 
 
 async def test_what_finds_no_room_to_wait_is_told_at_once(served, monkeypatch):

@@ -18,8 +18,8 @@ from cbs.platform.envelope import RemoteRefusal, reply_with
 from cbs.tools.local import nats_server
 from cbs.tools.local.ports import choose, is_open
 from cbs.tools.local.process import running
+from tests.nats_flush import flushed
 from tests.platform.buses import bus_of
-from tests.settling import settled
 from tests.signing import Signer
 
 GOOD, BAD = "a" * 40, "b" * 40
@@ -188,7 +188,7 @@ async def test_who_was_released_before_there_was_an_again_is_asked_as_before(nat
             await message.respond(reply_with("old"))
 
     await old.subscribe("cbs.ledger.tell", cb=answer)
-    await settled(old)
+    await flushed(old)
     async with asking(nats_url, tmp_path, signer) as caller:
         assert await tell(caller) == "old"
     await old.close()

@@ -16,7 +16,7 @@ from nats.micro.service import EndpointConfig, ServiceConfig
 from cbs.simulation.network import Network
 from cbs.simulation.process import Process
 from cbs.simulation.streams import Streams
-from tests.settling import settled
+from tests.nats_flush import flushed
 
 STREAM, SUBJECT, CONSUMER = "CBS_LEDGER", "cbs.ledger.events.posted", "payments"
 ASKED = "cbs.ledger.post"
@@ -47,7 +47,7 @@ class Real:
 
         service = await add_service(self.client, ServiceConfig(name="ledger", version="1.0.0"))
         await service.add_endpoint(EndpointConfig(name="post", subject=ASKED, handler=accept))
-        await settled(self.client)
+        await flushed(self.client)
 
 
 @pytest.fixture(params=["simulated", "nats"])

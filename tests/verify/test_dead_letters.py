@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
 async def reachable(served: Served, root: Path) -> AsyncIterator[Path]:
     """The data folder of a bank whose edge is this one service."""
     config = uvicorn.Config(
-        served.service.edge, port=0, lifespan="off", log_config=None, access_log=False
+        served.service.admission, port=0, lifespan="off", log_config=None, access_log=False
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve())

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True, kw_only=True)
-class Edge:
+class Admission:
     """Everything under /v1 needs a token; health, metrics and schema do not leave loopback."""
 
     app: App

@@ -149,7 +149,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-class Asking(Request[Any, Any, Any]):
+class StrictRequest(Request[Any, Any, Any]):
     """Litestar's request, but that every body msgspec cannot read is Malformed: two of its errors
     are Python's own, and would be called ours. Only here: anywhere else they are ours.
 
@@ -224,7 +224,7 @@ def http_app(
             "once": Provide(_once),
             **{name: _always(value) for name, value in provide.items()},
         },
-        request_class=Asking,
+        request_class=StrictRequest,
         before_request=_admit,
         exception_handlers={Refusal: refused, HTTPException: http_error, Exception: failed},
         plugins=[ClosedStructs(), RefusalsInOrder()],

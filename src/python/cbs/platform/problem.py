@@ -31,7 +31,7 @@ STATUS = {
     RefusalKind.BUSY: 429,
     RefusalKind.UNAVAILABLE: 503,
 }
-BECAUSE = {status: because for because, status in STATUS.items()}
+KIND = {status: kind for kind, status in STATUS.items()}
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 # Litestar 2.25 calls it a 500 of its own, and has no other name for it.
@@ -72,7 +72,7 @@ class KeptRefusal(Refusal):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
-        self.kind = BECAUSE[problem.status]  # type: ignore[misc]
+        self.kind = KIND[problem.status]  # type: ignore[misc]
         self.code = problem.type.removeprefix("urn:cbs:")  # type: ignore[misc]
         self.title = problem.title
 

@@ -29,7 +29,7 @@ from cbs.platform.migrations import migrate
 from cbs.platform.registry import FolderRegistry, Instance
 from cbs.platform.service import Build, Runtime, S, Service, service_of
 from cbs.platform.settings import PREFIX, Misconfigured, Settings, load
-from cbs.platform.uvicorn_protocol import Wire, sweep
+from cbs.platform.uvicorn_protocol import BoundedHttpProtocol, sweep
 
 LEAVE_SECONDS, DRAIN_SECONDS_MAX, PROBE_SECONDS_MAX = 0.3, 10, 2.0
 CANCEL_AGAIN_SECONDS = 0.5
@@ -220,7 +220,7 @@ async def _serve(service: Service) -> int:
     async with started(service, patiently=True) as broken:
         server = _Server(
             uvicorn.Config(
-                service.edge,
+                service.admission,
                 host=settings.http_host,
                 port=settings.http_port,
                 loop="none",
@@ -230,7 +230,7 @@ async def _serve(service: Service) -> int:
                 server_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
-                http=Wire,
+                http=BoundedHttpProtocol,
             )
         )
         serving = asyncio.create_task(server.serve())

@@ -11,7 +11,7 @@ from litestar.routes import HTTPRoute
 
 from cbs.kernel.event import Event
 from cbs.kernel.principal import Kind, Principal
-from cbs.platform.admission import Edge
+from cbs.platform.admission import Admission
 from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus, Endpoint, NotPermittedHook
 from cbs.platform.consumer import Consumer, FactsAfter, FactsPage, Handler
@@ -141,7 +141,7 @@ class Service:
     runtime: Runtime[Any]
     spec: ServiceSpec
     app: Litestar
-    edge: Edge
+    admission: Admission
     relay: Relay
     consumers: Sequence[Consumer]
     letters: DeadLetters
@@ -160,8 +160,8 @@ class Service:
     async def queues(self) -> dict[str, int]:
         """How much waits where; each returns to nothing when the bank is at rest."""
         waiting = {
-            "http": self.edge.in_flight,
-            "turned-away": self.edge.held,
+            "http": self.admission.in_flight,
+            "turned-away": self.admission.held,
             "bus": self.runtime.bus.in_flight,
             "outbox": await self.runtime.outbox.waiting(),
             "dead-letters": await self.runtime.inbox.waiting(),
@@ -203,7 +203,7 @@ def service_of(
         runtime=runtime,
         spec=spec,
         app=app,
-        edge=Edge(app=app, tokens=runtime.tokens),  # type: ignore[arg-type]
+        admission=Admission(app=app, tokens=runtime.tokens),  # type: ignore[arg-type]
         relay=Relay(
             outbox=runtime.outbox, bus=runtime.bus, replicas=runtime.settings.nats_replicas
         ),

@@ -26,7 +26,7 @@ PROBLEMS = {
 }
 
 
-class Wire(HttpToolsProtocol):
+class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. `incomplete_since` is when the request began that has not wholly arrived."""
 
     incomplete_since: float | None = None

@@ -196,7 +196,7 @@ class Callers:
         if service is None or not process.alive:
             raise Unanswered("connection refused")
         exchange = Exchange(asked)
-        process.start(service.edge(exchange.scope(), exchange.receive, exchange.send))
+        process.start(service.admission(exchange.scope(), exchange.receive, exchange.send))
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
                 status, answer = await exchange.answer

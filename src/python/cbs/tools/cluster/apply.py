@@ -29,12 +29,12 @@ UNREACHED = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 SERVERS = ("postgres", "nats")
 
 
-class Unsettled(RuntimeError):
+class NotApplied(RuntimeError):
     """What is named to the command does not make a cluster; the message says what to name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settling:
+class Application:
     """`own` are values beside the environment's file; `folder` is the bank that gives secrets."""
 
     consul: Api
@@ -52,7 +52,7 @@ class Settling:
         path = ENVIRONMENTS / f"{self.environment}.hcl"
         if not path.is_file():
             known = ", ".join(sorted(each.stem for each in ENVIRONMENTS.glob("*.hcl")))
-            raise Unsettled(f"no environment {self.environment} in nomad/env; there is: {known}")
+            raise NotApplied(f"no environment {self.environment} in nomad/env; there is: {known}")
         needs = {service: declaration_of(service).needs for service in SERVICES}
         return environments.values(path.read_text(), self.own, needs)
 
@@ -148,7 +148,7 @@ class Settling:
     def _place(self, values: Mapping[str, Any], name: str) -> tuple[str, str]:
         artifact = self.artifacts[name]
         if "artifacts_url" not in values:
-            raise Unsettled(f"nomad/env/{self.environment}.hcl says no artifacts_url")
+            raise NotApplied(f"nomad/env/{self.environment}.hcl says no artifacts_url")
         return f"{values['artifacts_url']}/{artifact.file}", artifact.sha256
 
     def _registered(self, jobs: Jobs, wanted: list[NomadJob], done: list[tuple[str, str]]) -> None:
@@ -218,11 +218,11 @@ class Settling:
 
 
 def admin_url_of(folder: Folder, environ: Mapping[str, str], place: str = "") -> str:
-    """CBS_POSTGRES_URL, or the administrator of the trial server at `place`; raises Unsettled."""
+    """CBS_POSTGRES_URL, or the administrator of the trial server at `place`; raises NotApplied."""
     if named := environ.get("CBS_POSTGRES_URL"):
         return named
     if not place:
-        raise Unsettled("name an administrator's URL of the bank's PostgreSQL in CBS_POSTGRES_URL")
+        raise NotApplied("name an administrator's URL of the bank's PostgreSQL in CBS_POSTGRES_URL")
     password = secrets.password(folder, postgres.ADMIN)
     return f"postgresql://{postgres.ADMIN}:{password}@{place}/postgres"
 

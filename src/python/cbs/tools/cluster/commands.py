@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cbs.tools.cluster import artifacts, binaries, environments, laptop
 from cbs.tools.cluster.api import Api, Declined, NoCluster
-from cbs.tools.cluster.apply import UNREACHED, Settling, Unsettled, admin_url_of, default_folder
+from cbs.tools.cluster.apply import UNREACHED, Application, NotApplied, admin_url_of, default_folder
 from cbs.tools.cluster.binaries import NoBinary
 from cbs.tools.cluster.dev_cluster import CannotHere, DevCluster
 from cbs.tools.cluster.jobs import NotConverged
@@ -29,7 +29,7 @@ from cbs.tools.local.supervisor import Supervisor
 
 STOP_SECONDS_MAX = 120
 SAY_NO = (CannotStart, NotConverged, Declined, AnothersBank, NotDurable, InUse, NotABank)
-CANNOT = (NoBinary, NoCluster, CannotHere, Unsettled, artifacts.NoArtifacts, *UNREACHED)
+CANNOT = (NoBinary, NoCluster, CannotHere, NotApplied, artifacts.NoArtifacts, *UNREACHED)
 
 app = typer.Typer(help="The bank on Nomad and Consul.", no_args_is_help=True)
 
@@ -173,16 +173,16 @@ def gather(
             typer.echo(f"{name:10} {each.file}")
 
 
-def _settling(
+def _application(
     environment: str, data: Path | None, place: Path | None, console: Console
-) -> Settling:
+) -> Application:
     folder = default_folder(data, ROOT)
     if ports := laptop.ports_unless_named(folder):
         supervisor = Supervisor.of(folder, console)
         cluster = DevCluster(folder=folder, dist=folder.root, supervisor=supervisor, ports=ports)
-        return cluster.settling(console.print)
+        return cluster.application(console.print)
     folder.found()
-    return Settling(
+    return Application(
         consul=Api.of("consul"),
         nomad=Api.of("nomad"),
         environment=environment,
@@ -219,7 +219,7 @@ def plan(
     """
     console = command_line.console(as_json=True)
     with said_plainly():
-        rows = list(_settling(environment, data, place, console).plan())
+        rows = list(_application(environment, data, place, console).plan())
         _told(rows, as_json, "nothing differs")
 
 
@@ -237,13 +237,13 @@ def up(
     """
     console = command_line.console(as_json=True)
     with said_plainly():
-        settling = _settling(environment, data, place, console)
-        rows = list(settling.plan())
+        application = _application(environment, data, place, console)
+        rows = list(application.plan())
         for what, how in rows:
             console.print(f"{what}: {how}")
         if rows and not yes and not typer.confirm(f"Make these {len(rows)} changes?", err=True):
             raise typer.Exit(NO)
-        _told(settling.run(), as_json, "nothing differs")
+        _told(application.run(), as_json, "nothing differs")
 
 
 @app.command("status")

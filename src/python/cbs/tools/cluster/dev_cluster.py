@@ -12,7 +12,7 @@ from typing import Any
 
 from cbs.tools.cluster import agents, artifacts, binaries, environments, laptop, mesh, nodes, rules
 from cbs.tools.cluster.api import Api, Declined, NoCluster
-from cbs.tools.cluster.apply import Settling, admin_url_of
+from cbs.tools.cluster.apply import Application, admin_url_of
 from cbs.tools.cluster.jobs import Jobs, NotConverged
 from cbs.tools.local import pex_cache, secrets
 from cbs.tools.local.folder import Folder, write_whole
@@ -129,10 +129,10 @@ class DevCluster:
         secret = agents.token(self.folder, agents.MANAGEMENT[name])
         return Api.at(name, f"http://127.0.0.1:{self.ports[name]}", secret)
 
-    def settling(self, say: Callable[[str], None]) -> Settling:
+    def application(self, say: Callable[[str], None]) -> Application:
         index = artifacts.read(self.folder["artifacts"])
         place = f"127.0.0.1:{self.ports['postgres']}"
-        return Settling(
+        return Application(
             consul=self.api("consul"),
             nomad=self.api("nomad"),
             environment=LAPTOP,
@@ -169,7 +169,7 @@ class DevCluster:
         }
 
     async def bring_up(self, found: dict[str, Path]) -> None:
-        """Returns when the whole bank answers; raises what `Settling.run` does, and CannotStart."""
+        """Returns when the whole bank answers; raises what `Application.run` does, and CannotStart."""
         folder, supervisor = self.folder, self.supervisor
         # What Nomad has in its environment, its tasks have: no path of this clone's Python.
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -188,10 +188,10 @@ class DevCluster:
         supervisor.leave = self.leave
         await supervisor.waiting("node", asyncio.to_thread(self.node))
         await supervisor.waiting("what was left running", asyncio.to_thread(self.stop_left))
-        settling = self.settling(supervisor.say)
-        state.postgres_url, state.sha = without_user(settling.admin_url), settling.sha
-        laptop.note(folder, settling.own)
-        await _done(asyncio.to_thread(settling.run))
+        application = self.application(supervisor.say)
+        state.postgres_url, state.sha = without_user(application.admin_url), application.sha
+        laptop.note(folder, application.own)
+        await _done(asyncio.to_thread(application.run))
         state.nats_url = ",".join(await asyncio.to_thread(self._urls, "nats"))
         # Where any port will do, only Consul knows which it is.
         (state.edge_url, *_) = await asyncio.to_thread(self._urls, "gateway", "http")

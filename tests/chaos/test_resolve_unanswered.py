@@ -1,4 +1,4 @@
-"""Settling sees through a bank that repeats an effect, loses one, or says another thing later."""
+"""What resolves the unanswered sees through a bank that repeats an effect, loses one, or says another thing later."""
 
 from random import Random
 
@@ -65,7 +65,7 @@ class FakeBank:
 
 
 async def violations_of(bank, *, answered, unanswered):
-    """Deposits are asked for, some without an answer, and then settled."""
+    """Deposits are asked for, some without an answer, and then resolved."""
     records = Records()
     settlement = Settlement(api=bank, records=records, holders=HOLDERS, random=Random(1))
     for number in range(answered + unanswered):

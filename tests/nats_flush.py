@@ -3,7 +3,7 @@
 from nats.aio.client import Client
 
 
-async def settled(client: Client) -> None:
+async def flushed(client: Client) -> None:
     """Returns when the server has had all that the client wrote.
 
     The PING of a flush goes ahead of what is still to be written (nats-py 2.16); a second one's
