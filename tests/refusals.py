@@ -40,9 +40,20 @@ W = TypeVar("W")
 A = TypeVar("A", bound="Asked")
 
 
+Ask = Callable[[], Awaitable[Any]]
+# Sends the request itself, once all is prepared; the second says what is an answer to keep to.
+Send = Callable[[Ask, Callable[[Any], bool]], Awaitable[Any]]
+
+
+async def send_once(ask: Ask, _is_answer: Callable[[Any], bool]) -> Any:
+    return await ask()
+
+
 @dataclass(kw_only=True)
 class Asked:
     """How a request comes in. All is well unless a rule says otherwise."""
+
+    send: Send = send_once
 
     crowded: bool = False
     signed_in: bool = True
@@ -187,12 +198,15 @@ async def over_http(
             del client.headers["Authorization"]
         with _circumstances(served.service, asked):
             (method,) = handler.http_methods
-            answer = await client.request(
-                method,
-                template.format(**(path or {})),
-                params=query,
-                json=body,
-                headers={"Idempotency-Key": key} if method != "GET" else {},
+            answer = await asked.send(
+                lambda: client.request(
+                    method,
+                    template.format(**(path or {})),
+                    params=query,
+                    json=body,
+                    headers={"Idempotency-Key": key} if method != "GET" else {},
+                ),
+                lambda answer: answer.status_code < 500,
             )
     if answer.status_code < 400:
         return GRANTED
@@ -222,9 +236,16 @@ async def on_the_bus(
     client = served.service.runtime.bus._client
     subject = f"cbs.{served.service.name}.{verb}"
     with _circumstances(served.service, asked):
-        answer = await client.request(subject, encode(call), timeout=CALL_SECONDS_MAX)
+        answer = await asked.send(
+            lambda: client.request(subject, encode(call), timeout=CALL_SECONDS_MAX),
+            lambda answer: _refused(answer) != Unavailable.code,
+        )
+    return _refused(answer) or GRANTED
+
+
+def _refused(answer: Any) -> str:
     refused = reply_decoder(Any).decode(answer.data).refused
-    return refused.code if refused else GRANTED
+    return refused.code if refused else ""
 
 
 @contextmanager

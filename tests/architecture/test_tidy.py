@@ -35,7 +35,7 @@ OPTIONAL = {"BUILD", "bus", "clients", "consumer", "memory", "tasks"}
 NOUNS_IN_ING = {"building", "meeting", "string", "thing"}
 # Names that stand for several things, only ever fewer. A consumer's own view of what another
 # service has may be called as there, and pacts are made of such views.
-DOUBLE_NAMES_MAX = 11
+DOUBLE_NAMES_MAX = 8
 # A listener sets aside what cannot be digested, whatever the reason, and hears on.
 MUST_GO_ON = Path("cbs/platform/consumer.py")
 

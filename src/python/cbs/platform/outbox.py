@@ -65,7 +65,7 @@ def fact_of(body: bytes) -> Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class OutboxEntry:
     """A fact as the outbox keeps it."""
 
     position: int
@@ -107,7 +107,7 @@ class Outbox(ABC):
         """
 
     @abstractmethod
-    async def keep(self, entries: Sequence[Entry]) -> None:
+    async def keep(self, entries: Sequence[OutboxEntry]) -> None:
         """In the caller's transaction."""
 
     @abstractmethod
@@ -146,9 +146,9 @@ class Outbox(ABC):
         # Set before the commit, so the relay may look too early once; it looks again by itself.
         self.written.set()
 
-    def _entry(self, event: Event, origin: Origin, position: int, at: datetime) -> Entry:
+    def _entry(self, event: Event, origin: Origin, position: int, at: datetime) -> OutboxEntry:
         id = new_id()
-        return Entry(
+        return OutboxEntry(
             position=position,
             id=id,
             subject=f"cbs.{self.service}.events.{event.fact}",
@@ -215,7 +215,7 @@ class PostgresOutbox(Outbox):
     async def next_positions(self, count: int) -> int:
         return int(await self.database.connection.fetchval(HEAD, count))
 
-    async def keep(self, entries: Sequence[Entry]) -> None:
+    async def keep(self, entries: Sequence[OutboxEntry]) -> None:
         await self.database.connection.execute(
             PUT,
             [entry.position for entry in entries],

@@ -42,27 +42,27 @@ class Network:
     def connect(self, process: Process) -> "Client":
         return Client(self, process)
 
-    def send(self, client: "Client", subject: str, data: bytes, reply: "Reply") -> None:
+    def send(self, client: "Client", subject: str, data: bytes, reply: "AwaitedReply") -> None:
         for _ in range(2 if self.random.random() < self.doubling else 1):
             if not self.lost():
                 reply.loop.call_later(self.delay(), self._arrive, client, subject, data, reply)
 
-    def _arrive(self, client: "Client", subject: str, data: bytes, reply: "Reply") -> None:
+    def _arrive(self, client: "Client", subject: str, data: bytes, reply: "AwaitedReply") -> None:
         found = self.listening.get(subject)
         if found is None or not found[0].alive:
             reply.fail(NoRespondersError())
             return
         process, accept = found
         if self.reaches(client.process, process):
-            process.start(_accepted(accept, Delivered(self, process, data, reply)))
+            process.start(_accepted(accept, DeliveredRequest(self, process, data, reply)))
 
 
-async def _accepted(accept: Accept, request: "Delivered") -> None:
+async def _accepted(accept: Accept, request: "DeliveredRequest") -> None:
     await accept(request)
 
 
 @dataclass(slots=True, eq=False)
-class Reply:
+class AwaitedReply:
     """Where the answer is waited for; only the first one counts."""
 
     client: "Client"
@@ -91,13 +91,13 @@ class Addressed:
 
 
 @dataclass(slots=True)
-class Delivered:
+class DeliveredRequest:
     """A request as `nats.micro` hands it over."""
 
     network: Network
     process: Process
     data: bytes
-    reply: Reply
+    reply: AwaitedReply
     _msg: Addressed = field(default_factory=Addressed)
 
     async def respond(self, answer: bytes) -> None:
@@ -127,7 +127,7 @@ class Client:
         if not self.process.alive:
             raise ConnectionClosedError
         loop = asyncio.get_running_loop()
-        reply = Reply(self, loop, loop.create_future())
+        reply = AwaitedReply(self, loop, loop.create_future())
         self.network.send(self, subject, data, reply)
         try:
             async with asyncio.timeout(timeout):

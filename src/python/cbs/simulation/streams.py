@@ -12,7 +12,7 @@ from nats.js.errors import FetchTimeoutError, NoStreamResponseError, NotFoundErr
 from cbs.simulation.loop import pause, wake
 
 
-class Place(Protocol):
+class Peer(Protocol):
     """Somebody's connection."""
 
     @property
@@ -20,7 +20,7 @@ class Place(Protocol):
 
 
 @dataclass(slots=True)
-class Consumer:
+class ConsumerState:
     """`next` is the place of the first message that was not handed over."""
 
     next: int = 0
@@ -31,7 +31,7 @@ class Stream:
     config: Any = None
     messages: list[bytes] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
-    consumers: dict[str, Consumer] = field(default_factory=dict)
+    consumers: dict[str, ConsumerState] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +71,7 @@ class Streams:
             raise NotFoundError
         return found
 
-    def consumer(self, stream: str, name: str) -> Consumer:
+    def consumer(self, stream: str, name: str) -> ConsumerState:
         found = self.stream(stream).consumers.get(name)
         if found is None:
             raise NotFoundError
@@ -79,7 +79,7 @@ class Streams:
 
 
 class JetStream:
-    def __init__(self, streams: Streams, client: Place, *, seconds_max: float) -> None:
+    def __init__(self, streams: Streams, client: Peer, *, seconds_max: float) -> None:
         self.streams, self.client, self.seconds_max = streams, client, seconds_max
 
     async def _travel(self) -> None:
@@ -107,7 +107,7 @@ class JetStream:
 
     async def add_consumer(self, stream: str, config: Any) -> None:
         await self._travel()
-        self.streams.stream(stream).consumers.setdefault(config.durable_name, Consumer())
+        self.streams.stream(stream).consumers.setdefault(config.durable_name, ConsumerState())
 
     async def publish_async(
         self, subject: str, body: bytes, *, stream: str, headers: dict[str, str]
@@ -147,7 +147,7 @@ class Subscription:
         batch: int,
         *,
         timeout: float,  # noqa: ASYNC109 (as nats has it)
-    ) -> "list[Delivered]":
+    ) -> "list[PulledMessage]":
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         while True:
@@ -158,7 +158,7 @@ class Subscription:
                 raise FetchTimeoutError
             await self.jetstream.streams.news(until)
 
-    def _due(self, batch: int) -> "list[Delivered]":
+    def _due(self, batch: int) -> "list[PulledMessage]":
         streams = self.jetstream.streams
         stream = streams.named.get(self.stream)
         consumer = stream.consumers.get(self.consumer) if stream else None
@@ -170,14 +170,14 @@ class Subscription:
         due = stream.messages[consumer.next : end]
         consumer.next += len(due)
         streams.random.shuffle(due)
-        return [Delivered(body) for body in due if not streams.lost()]
+        return [PulledMessage(body) for body in due if not streams.lost()]
 
     async def unsubscribe(self) -> None:
         """A pull consumer keeps its place."""
 
 
 @dataclass(slots=True)
-class Delivered:
+class PulledMessage:
     """Nothing is acknowledged: a consumer is handed each message once."""
 
     data: bytes

@@ -48,7 +48,7 @@ class World:
         self.returning: list[asyncio.Task[None]] = []
         self.bank = Bank(random, self.now, self.note, key, BEGAN, self.violations.append)
         self.callers = Callers(self.bank, loop.time, self.note, self._answered)
-        self.watch = invariants.Watch(self.bank)
+        self.watch = invariants.CommitWatch(self.bank)
         for name, server in self.bank.servers.items():
             server.committed = partial(self._committed, name)
 

@@ -15,7 +15,7 @@ from cbs.platform.context import now
 from cbs.platform.idempotency import KeptRequest, Key, KeyedRequest, Keys, KeyState
 from cbs.platform.inbox import DeadLetter
 from cbs.platform.memory.database import Connection, MemoryDatabase, Table
-from cbs.platform.outbox import FACTS_PAGE_MAX, Entry, Outbox, RelayTurn, StoredFact
+from cbs.platform.outbox import FACTS_PAGE_MAX, Outbox, OutboxEntry, RelayTurn, StoredFact
 from cbs.platform.saga import LEASE_SECONDS
 
 RELAY = "relay"
@@ -26,7 +26,7 @@ class MemoryOutbox(Outbox):
     database: MemoryDatabase
 
     @property
-    def entries(self) -> Table[int, Entry]:
+    def entries(self) -> Table[int, OutboxEntry]:
         return self.database.table("outbox")
 
     @property
@@ -38,7 +38,7 @@ class MemoryOutbox(Outbox):
         self.positions["head"] += count
         return self.positions["head"]
 
-    async def keep(self, entries: Sequence[Entry]) -> None:
+    async def keep(self, entries: Sequence[OutboxEntry]) -> None:
         await self.database.call()
         for entry in entries:
             assert entry.position not in self.entries, entry
