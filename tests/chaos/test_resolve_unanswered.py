@@ -1,4 +1,4 @@
-"""What resolves the unanswered sees through a bank that repeats an effect, loses one, or says another thing later."""
+"""The unanswered are resolved, though a bank repeats an effect, loses one, or changes its word."""
 
 from random import Random
 

@@ -34,7 +34,7 @@ class NotApplied(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
+class ClusterApply:
     """`own` are values beside the environment's file; `folder` is the bank that gives secrets."""
 
     consul: Api

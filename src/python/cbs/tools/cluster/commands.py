@@ -12,7 +12,13 @@ from rich.console import Console
 
 from cbs.tools.cluster import artifacts, binaries, environments, laptop
 from cbs.tools.cluster.api import Api, Declined, NoCluster
-from cbs.tools.cluster.apply import UNREACHED, Application, NotApplied, admin_url_of, default_folder
+from cbs.tools.cluster.apply import (
+    UNREACHED,
+    ClusterApply,
+    NotApplied,
+    admin_url_of,
+    default_folder,
+)
 from cbs.tools.cluster.binaries import NoBinary
 from cbs.tools.cluster.dev_cluster import CannotHere, DevCluster
 from cbs.tools.cluster.jobs import NotConverged
@@ -173,16 +179,16 @@ def gather(
             typer.echo(f"{name:10} {each.file}")
 
 
-def _application(
+def _cluster_apply(
     environment: str, data: Path | None, place: Path | None, console: Console
-) -> Application:
+) -> ClusterApply:
     folder = default_folder(data, ROOT)
     if ports := laptop.ports_unless_named(folder):
         supervisor = Supervisor.of(folder, console)
         cluster = DevCluster(folder=folder, dist=folder.root, supervisor=supervisor, ports=ports)
-        return cluster.application(console.print)
+        return cluster.cluster_apply(console.print)
     folder.found()
-    return Application(
+    return ClusterApply(
         consul=Api.of("consul"),
         nomad=Api.of("nomad"),
         environment=environment,
@@ -219,7 +225,7 @@ def plan(
     """
     console = command_line.console(as_json=True)
     with said_plainly():
-        rows = list(_application(environment, data, place, console).plan())
+        rows = list(_cluster_apply(environment, data, place, console).plan())
         _told(rows, as_json, "nothing differs")
 
 
@@ -237,13 +243,13 @@ def up(
     """
     console = command_line.console(as_json=True)
     with said_plainly():
-        application = _application(environment, data, place, console)
-        rows = list(application.plan())
+        cluster_apply = _cluster_apply(environment, data, place, console)
+        rows = list(cluster_apply.plan())
         for what, how in rows:
             console.print(f"{what}: {how}")
         if rows and not yes and not typer.confirm(f"Make these {len(rows)} changes?", err=True):
             raise typer.Exit(NO)
-        _told(application.run(), as_json, "nothing differs")
+        _told(cluster_apply.run(), as_json, "nothing differs")
 
 
 @app.command("status")

@@ -12,7 +12,7 @@ from typing import Any
 
 from cbs.tools.cluster import agents, artifacts, binaries, environments, laptop, mesh, nodes, rules
 from cbs.tools.cluster.api import Api, Declined, NoCluster
-from cbs.tools.cluster.apply import Application, admin_url_of
+from cbs.tools.cluster.apply import ClusterApply, admin_url_of
 from cbs.tools.cluster.jobs import Jobs, NotConverged
 from cbs.tools.local import pex_cache, secrets
 from cbs.tools.local.folder import Folder, write_whole
@@ -129,10 +129,10 @@ class DevCluster:
         secret = agents.token(self.folder, agents.MANAGEMENT[name])
         return Api.at(name, f"http://127.0.0.1:{self.ports[name]}", secret)
 
-    def application(self, say: Callable[[str], None]) -> Application:
+    def cluster_apply(self, say: Callable[[str], None]) -> ClusterApply:
         index = artifacts.read(self.folder["artifacts"])
         place = f"127.0.0.1:{self.ports['postgres']}"
-        return Application(
+        return ClusterApply(
             consul=self.api("consul"),
             nomad=self.api("nomad"),
             environment=LAPTOP,
@@ -169,7 +169,7 @@ class DevCluster:
         }
 
     async def bring_up(self, found: dict[str, Path]) -> None:
-        """Returns when the whole bank answers; raises what `Application.run` does, and CannotStart."""
+        """Returns when the whole bank answers; raises what its apply does, and CannotStart."""
         folder, supervisor = self.folder, self.supervisor
         # What Nomad has in its environment, its tasks have: no path of this clone's Python.
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -188,10 +188,10 @@ class DevCluster:
         supervisor.leave = self.leave
         await supervisor.waiting("node", asyncio.to_thread(self.node))
         await supervisor.waiting("what was left running", asyncio.to_thread(self.stop_left))
-        application = self.application(supervisor.say)
-        state.postgres_url, state.sha = without_user(application.admin_url), application.sha
-        laptop.note(folder, application.own)
-        await _done(asyncio.to_thread(application.run))
+        cluster_apply = self.cluster_apply(supervisor.say)
+        state.postgres_url, state.sha = without_user(cluster_apply.admin_url), cluster_apply.sha
+        laptop.note(folder, cluster_apply.own)
+        await _done(asyncio.to_thread(cluster_apply.run))
         state.nats_url = ",".join(await asyncio.to_thread(self._urls, "nats"))
         # Where any port will do, only Consul knows which it is.
         (state.edge_url, *_) = await asyncio.to_thread(self._urls, "gateway", "http")
