@@ -161,3 +161,15 @@ def test_readme_and_decisions_are_short():
     ]
 
     assert not long
+
+
+def test_the_table_of_contents_leads_to_every_page():
+    contents = ROOT / "docs/README.md"
+    linked = {
+        (contents.parent / link.partition("#")[0]).resolve()
+        for link in LINK.findall(contents.read_text())
+    }
+
+    assert [
+        page.name for page in PAGES if page not in {contents, *linked, ROOT / "CHANGELOG.md"}
+    ] == []

@@ -176,13 +176,15 @@ def one(clone: Clone) -> None:
     created = "status_code={},\n        media_type"
     clone.edit("payments/http.py", created.format(201), created.format(200))
     clone.rename("ledger", "AccountSet", "AccountChanged")
-    clone.rename("customers", "CustomerNotFound", "NoSuchCustomer")
+    clone.rename("customers", "NoSuchCustomer", "CustomerUnknown")
 
 
 def two(clone: Clone) -> None:
-    views = "payments/http.py"
-    clone.edit(views, "    currency: Currency\n    narrative: str\n", "    narrative: str\n")
-    clone.edit(views, "            currency=transfer.currency,\n", "")
+    transfer, store = "payments/domain/transfer.py", "payments/store.py"
+    clone.edit(transfer, "    currency: Currency\n    narrative: str\n", "    narrative: str\n")
+    clone.edit("payments/clients.py", "            currency=self.currency,\n", "")
+    clone.edit(store, '        currency=Currency(row["currency"]),\n', "")
+    clone.edit(store, "[each.currency for each", '["INR" for each')
     limits = "HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, {}, 140"
     clone.edit("ledger/bus/endpoints.py", limits.format(200), limits.format(25))
     clone.edit(

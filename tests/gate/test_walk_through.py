@@ -44,7 +44,7 @@ def test_a_broken_contract_is_refused_and_mended(reader: Clone):
         assert "breaks partner@" in reason
         assert "a transfer:" in reason
         assert "booked_at" in reason
-    text = (reader.root / SOURCES / "payments" / "http.py").read_text()
-    assert "posted_at=transfer.booked_at" in text
-    assert " booked_at" not in text
+    text = (reader.root / SOURCES / "payments" / "domain" / "transfer.py").read_text()
+    assert "posted_at: datetime" in text
+    assert "booked_at" not in text
     reader.git("checkout", "--quiet", "main")
