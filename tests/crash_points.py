@@ -45,7 +45,7 @@ class Statement:
         return (FAILS, LOST, UNANSWERED) if self.commits else (FAILS, LOST)
 
     def __str__(self) -> str:
-        return re.sub(r"\d+", "#", " ".join(self.sql.split()))[:60]
+        return re.sub(r"__\w+__", "#", " ".join(self.sql.split()))[:60]
 
 
 @dataclass
