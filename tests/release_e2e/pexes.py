@@ -57,8 +57,8 @@ ONE_IN_TEN_FAILS = Fault(
 TELLS_A_PAISA_MORE = Fault(
     {
         "cbs/ledger/store/write_path.py": (
-            "[(each.news(), order.origin) for order, each in posted]",
-            "[(_more(each.news()), order.origin) for order, each in posted]",
+            "[(each.to_event(), order.origin) for order, each in posted]",
+            "[(_more(each.to_event()), order.origin) for order, each in posted]",
         )
     },
     tail="""
