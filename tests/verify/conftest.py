@@ -8,8 +8,11 @@ import pytest
 
 from cbs.tools.local import databases
 from cbs.tools.local.postgres import with_database
+from cbs.tools.local.waiting import until
 from tests.conftest import Database
 from tests.verify.bank import BUILDS, business, working
+
+RELAYED_SECONDS_MAX = 30
 
 
 def entered(server: str, service: str, name: str) -> Database:
@@ -20,6 +23,12 @@ def entered(server: str, service: str, name: str) -> Database:
         admin_url=with_database(server, name),
         verify_url=with_database(server, name, databases.VERIFY),
     )
+
+
+async def all_is_relayed(bank: Mapping[str, Database]) -> bool:
+    """A fact may be heard a moment before its own service has noted that it was published."""
+    left = "SELECT head.position - relay.position FROM outbox_head head, relay"
+    return not any([await databases.number(each.admin_url, left) for each in bank.values()])
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +52,7 @@ def specimen(
             )
         async with working(bank, nats_url=nats_url, folder=folder) as served:
             await business(served)
+            await until(partial(all_is_relayed, bank), seconds=RELAYED_SECONDS_MAX)
         for name in names.values():
             await databases.seal_template(postgres_server, name)
 
