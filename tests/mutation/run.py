@@ -35,6 +35,8 @@ DONE, NO, WRONG_USAGE, CANNOT_SAY = range(4)
 SOURCE, EQUIVALENT = Path("src/python"), Path("tests/mutation/equivalent.toml")
 # The kernel first: nothing that imports it may be imported before.
 ROOMS = ("kernel", *SERVICES)
+# Whose tests are not all in the room's own folder.
+ELSEWHERE = {"kernel": ["tests/platform/test_saga.py"]}
 DATABASE, BUS = "postgres_server", "nats_server"
 
 
@@ -94,6 +96,10 @@ def room_of(module: str) -> str:
     return module.split(".")[1]
 
 
+def tests_of(room: str) -> list[str]:
+    return [f"tests/{room}", *ELSEWHERE.get(room, ())]
+
+
 def is_stored(module: str) -> bool:
     return ".store." in module
 
@@ -105,7 +111,7 @@ def changed_since(revision: str, modules: Sequence[str]) -> list[str]:
         each
         for each in modules
         if subprocess.run(
-            [*diff, path_of(each), f"tests/{room_of(each)}"], check=True, stdout=subprocess.PIPE
+            [*diff, path_of(each), *tests_of(room_of(each))], check=True, stdout=subprocess.PIPE
         ).stdout
     ]
 
@@ -119,7 +125,7 @@ def judged(modules: Sequence[str], *, until: float) -> list[Report]:
             urls = [stack.enter_context(postgres.throwaway()) for _ in urls]
         tests = baseline(
             {each: path_of(each).resolve() for each in modules},
-            f"tests/{room}",
+            *tests_of(room),
             without=frozenset({BUS} if is_stored(modules[0]) else {BUS, DATABASE}),
             url=urls[0],
         )
