@@ -76,7 +76,7 @@ ROWS = [
         application="customers",
         at="one",
         gets=NO,
-        says=("customers@", "breaks accounts@", "the standing of nobody", "customer-not-found"),
+        says=("customers@", "breaks accounts@", "the standing of nobody", "no-such-customer"),
     ),
     Row(
         what="an event loses a field that only one deployed older consumer reads",
@@ -175,8 +175,11 @@ def one(clone: Clone) -> None:
     clone.edit("accounts/http/accounts.py", "each.balance_minor =", "each.balance =")
     created = "status_code={},\n        media_type"
     clone.edit("payments/http.py", created.format(201), created.format(200))
-    clone.rename("ledger", "AccountSet", "AccountChanged")
-    clone.rename("customers", "NoSuchCustomer", "CustomerUnknown")
+    # A renamed class changes no published name: what is said is changed, and what is declared.
+    for file in ("ledger/service.py", "ledger/domain/account.py"):
+        clone.edit(file, '"account-set"', '"account-changed"')
+    refusals = "customers/application/customers.py"
+    clone.edit(refusals, 'code = "no-such-customer"', 'code = "customer-unknown"')
 
 
 def two(clone: Clone) -> None:
