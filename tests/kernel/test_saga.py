@@ -19,5 +19,7 @@ def test_a_saga_begins_without_a_refusal_and_for_its_principal_alone():
 
 
 def test_an_outcome_changes_nothing_unless_it_says_so():
-    assert Outcome[int]() == Outcome[int](data=None, answer=None, events=())
-    assert (Outcome[int]().data, Outcome[int]().answer) == (None, None)
+    nothing: Outcome[object] = Outcome()
+
+    assert nothing == Outcome(data=None, answer=None, events=())
+    assert (nothing.data, nothing.answer) == (None, None)
