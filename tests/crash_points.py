@@ -9,8 +9,8 @@ Nothing else goes on meanwhile, so what the request did is seen by counting rows
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +21,16 @@ from structlog.testing import capture_logs
 
 from cbs.platform import process
 from cbs.platform.consumer import Consumer
-from cbs.platform.declaration import OF_EVERY_SERVICE
+from cbs.platform.database import UNREACHABLE, Database
+from cbs.platform.declaration import declaration_of
 from cbs.platform.invariants import CannotSay, Row, checks_of
 from cbs.platform.relay import Relay
-from cbs.platform.service import Service
-from tests.refusals import GRANTED, Ask, Operation
+from tests.refusals import GRANTED, USED_KEY, Ask, Operation, RuleBook, Send
+from tests.serving import Served
 
 FAILS, LOST, UNANSWERED = "fails", "is lost", "is not answered"
 TRIES_MAX = 5
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 RUN_OUT = "UPDATE saga SET lease_until = clock_timestamp() - interval '1 s' WHERE step <> 'done'"
 SENT_BY = ("execute", "fetch", "fetchrow", "fetchval")
 
@@ -100,7 +102,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
 
         return send
 
-    async def nothing(*_: Any) -> None:
+    async def nothing(self_or_task: Any) -> None:
+        if asyncio.iscoroutine(self_or_task):
+            self_or_task.close()
         await asyncio.Event().wait()
 
     for name in SENT_BY:
@@ -123,37 +127,58 @@ class Attempt:
     effect: dict[str, int] = field(default_factory=dict)
 
     async def send(self, ask: Ask, is_answer: Callable[[Any], bool]) -> Any:
-        before = await self.bench.rows()
+        before = await self.bench.state()
         with self.bench.statements.looked_at(self.place, self.how) as self.sent:
-            answer = await ask()
+            answer = await _answer(ask)
         for _ in range(TRIES_MAX):
-            if is_answer(answer):
+            if answer is not None and is_answer(answer):
                 break
             await self.bench.run_out_leases()
-            answer = await ask()
+            answer = await _answer(ask)
         assert _said(await ask()) == _said(answer), "one answer"
-        after = await self.bench.rows()
-        self.effect = {name: after[name] - before[name] for name in after}
+        after = await self.bench.state()
+        self.effect = {name: after[name] - before.get(name, 0) for name in after}
         return answer
 
 
-def _said(answer: Any) -> bytes:
-    """Of HTTP, or of the bus."""
-    said: bytes = answer.content if hasattr(answer, "content") else answer.data
-    return said
+async def _answer(ask: Ask) -> Any:
+    """None if it is not known."""
+    try:
+        return await ask()
+    except (*UNREACHABLE, asyncpg.PostgresError):
+        return None
+
+
+def _said(answer: Any) -> object:
+    """Of HTTP, or of the bus, or of a task."""
+    return getattr(answer, "content", None) or getattr(answer, "data", answer)
+
+
+async def nothing_else() -> dict[str, int]:
+    return {}
 
 
 @dataclass
 class Bench:
-    """Services that do nothing by themselves, and whose statements are looked at."""
+    """Databases of services that do nothing by themselves. `measured` is what else must be the same
+    however a request was broken; rows of what is `uncounted` come as they must."""
 
     statements: Statements
-    services: Sequence[Service]
+    databases: Mapping[str, Database]
+    measured: Callable[[], Awaitable[dict[str, int]]] = nothing_else
+    uncounted: tuple[str, ...] = ()
 
-    async def prove(self, operation: Operation[Any, Any], world: Any) -> int:
-        """How many statements were broken: none, if a good request changes nothing."""
+    @classmethod
+    def of(cls, statements: Statements, *services: Served) -> "Bench":
+        return cls(statements, {s.service.name: s.service.runtime.postgres for s in services})
+
+    async def prove(self, operation: Operation[Any, Any], world: Any) -> None:
+        await self.prove_asking(lambda send: operation.ask(world, operation.good(send=send)))
+
+    async def prove_asking(self, ask: Callable[[Send], Awaitable[str]]) -> int:
+        """Returns how many statements were broken: none, if a good request changes nothing."""
         whole = Attempt(self)
-        said = await operation.ask(world, operation.good(send=whole.send))
+        said = await ask(whole.send)
         assert said == GRANTED, said
         if not any(whole.effect.values()):
             return 0
@@ -161,7 +186,7 @@ class Bench:
         for place, statement in enumerate(whole.sent):
             for how in statement.ways:
                 broken = Attempt(self, place, how)
-                said = await operation.ask(world, operation.good(send=broken.send))
+                said = await ask(broken.send)
                 if said != GRANTED:
                     wrong.append(f"{place}: {statement} {how}: {said}")
                 elif broken.effect != whole.effect:
@@ -172,40 +197,44 @@ class Bench:
         await self._books_hold()
         return len(whole.sent)
 
-    async def rows(self) -> dict[str, int]:
-        """How many there are in each table."""
-        found: dict[str, int] = {}
-        for service in self.services:
-            keeps = (*service.runtime.declaration.keeps, *OF_EVERY_SERVICE.keeps)
-            counts = ", ".join(f'(SELECT count(*) FROM "{table}")' for table in keeps)
-            row = await service.runtime.postgres.fetchrow(f"SELECT {counts}")
-            found |= {f"{service.name}.{t}": n for t, n in zip(keeps, row, strict=True)}
-        return found
+    async def state(self) -> dict[str, int]:
+        """How many rows there are in each table, and what else is measured."""
+        found = await self.measured()
+        for name, database in self.databases.items():
+            tables = [row["tablename"] for row in await database.fetch(TABLES)]
+            counts = ", ".join(f'(SELECT count(*) FROM "{table}")' for table in tables)
+            row = await database.fetchrow(f"SELECT {counts}")
+            found |= {f"{name}.{table}": n for table, n in zip(tables, row, strict=True)}
+        return {name: n for name, n in found.items() if name not in self.uncounted}
 
     async def run_out_leases(self) -> None:
         """As if the time had passed for which whoever was lost may still be working."""
-        for service in self.services:
-            if "saga" in service.runtime.declaration.keeps:
-                await service.runtime.postgres.execute(RUN_OUT)
+        for name, database in self.databases.items():
+            if "saga" in declaration_of(name).keeps:
+                await database.execute(RUN_OUT)
 
     async def _books_hold(self) -> None:
-        live: Any = Live({service.name: service for service in self.services})
-        for check in (check for name in live.services for check in checks_of(name)):
-            if set(check.reads) <= live.services.keys():
-                try:
+        async with AsyncExitStack() as stack:
+            connections = {}
+            for name, database in self.databases.items():
+                connections[name] = await asyncpg.connect(database.config["dsn"])
+                stack.push_async_callback(connections[name].close)
+            live: Any = Live(connections)
+            for check in (check for name in self.databases for check in checks_of(name)):
+                with suppress(CannotSay):
                     assert not [dict(row) async for row in check.find(live)], check.promise
-                except CannotSay:
-                    continue
 
 
 @dataclass
 class Live:
     """The databases as they are now, for who looks for rows that break an invariant."""
 
-    services: Mapping[str, Service]
+    connections: Mapping[str, Any]
 
     def __getitem__(self, service: str) -> Any:
-        return self.services[service].runtime.postgres
+        if service not in self.connections:
+            raise CannotSay(f"{service} is not here")
+        return self.connections[service]
 
     async def rows(self, service: str, query: str, *values: Any) -> AsyncIterator[Row]:
         for row in await self[service].fetch(query, *values):
@@ -219,3 +248,8 @@ class Live:
 
     def must_have_heard(self, service: str, source: str) -> int:
         raise CannotSay("nobody hears anybody here")
+
+
+def changing(book: RuleBook) -> list[str]:
+    """The operations that change something, or may: over HTTP these are the ones with a key."""
+    return [n for n, each in book.items() if n.startswith("cbs.") or USED_KEY in each.rules]

@@ -2,16 +2,15 @@
 
 import pytest
 
-from tests.crash_points import Bench, Statements, statements  # noqa: F401
+from tests.crash_points import Bench, Statements, changing, statements  # noqa: F401
 from tests.ledger.refusals import BOOK
 from tests.serving import Served
 
 
-@pytest.fixture
-def bench(statements: Statements, ledger: Served) -> Bench:  # noqa: F811
-    return Bench(statements, [ledger.service])
-
-
-@pytest.mark.parametrize("operation", BOOK)
-async def test_a_broken_statement_costs_nothing(bench: Bench, ledger: Served, operation: str):
-    await bench.prove(BOOK[operation], ledger)
+@pytest.mark.parametrize("operation", changing(BOOK))
+async def test_a_broken_statement_costs_nothing(
+    statements: Statements,  # noqa: F811
+    ledger: Served,
+    operation: str,
+):
+    await Bench.of(statements, ledger).prove(BOOK[operation], ledger)

@@ -8,7 +8,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -91,12 +91,14 @@ class RelayTurn(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox(ABC):
-    """`written` is set when there may be something to publish."""
+    """`written` is set when there may be something to publish.
 
-    service: str
-    written: asyncio.Event = field(default_factory=asyncio.Event)
+    No dataclass: litestar hands one to a handler only if it is of that very class.
+    """
+
+    def __init__(self, *, service: str) -> None:
+        self.service, self.written = service, asyncio.Event()
 
     @abstractmethod
     async def next_positions(self, count: int) -> int:
@@ -208,9 +210,10 @@ class PostgresTurn:
         await self.connection.execute(PUBLISHED, position)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresOutbox(Outbox):
-    database: Database
+    def __init__(self, *, service: str, database: Database) -> None:
+        super().__init__(service=service)
+        self.database = database
 
     async def next_positions(self, count: int) -> int:
         return int(await self.database.connection.fetchval(HEAD, count))

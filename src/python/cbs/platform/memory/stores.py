@@ -21,9 +21,10 @@ from cbs.platform.saga import LEASE_SECONDS
 RELAY = "relay"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryOutbox(Outbox):
-    database: MemoryDatabase
+    def __init__(self, *, service: str, database: MemoryDatabase) -> None:
+        super().__init__(service=service)
+        self.database = database
 
     @property
     def entries(self) -> Table[int, OutboxEntry]:
