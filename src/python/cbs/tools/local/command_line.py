@@ -38,8 +38,8 @@ def print_json(answer: object) -> None:
     typer.echo(json_text(answer))
 
 
-def print_table(table: Table) -> None:
-    Console().print(table)
+def print_table(table: Table, *, stderr: bool = False) -> None:
+    Console(stderr=stderr).print(table)
 
 
 @contextmanager

@@ -271,7 +271,7 @@ def show(found: Overload, console: Console) -> None:
     for part, before in found.memory_mib_before.items():
         after, grown = found.memory_mib_after.get(part, 0), found.grown_mib.get(part)
         memory.add_row(part, f"{before:.0f}", f"{after:.0f}", "" if grown is None else f"{grown}")
-    print_table(memory)
+    print_table(memory, stderr=console.stderr)
     over, deep = found.overload, ", ".join(f"{k} {v}" for k, v in found.queues_max.items())
     seconds = found.recovery_seconds
     console.print(
