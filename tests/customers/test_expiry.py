@@ -1,40 +1,43 @@
 """A new day tells by itself whose documents are good no more."""
 
-from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import msgspec
 
 from cbs.customers.application.customers import Customers
-from cbs.customers.store.customers import PostgresCustomers
-from cbs.customers.store.vault import Vault
+from cbs.customers.main import in_postgres
 from cbs.customers.tasks import Expiry
 from cbs.kernel.calendar import business_date
 from cbs.platform.context import new_id, now
 from tests.customers.people import body
 
 
-async def test_expired_verifications_are_told_once(served, clerk, facts, vault_key):
-    runtime = served.service.runtime
+async def verified(clerk) -> None:
+    """Somebody whose passport is good for three days more."""
     expires = business_date(now()) + timedelta(days=3)
-    passport = {"type": "passport", "number": "M1234567", "expires_on": expires.isoformat()}
-    customer = (await clerk.post("/v1/customers", json=body(documents=[passport]))).json()
+    passport = {"type": "passport", "number": f"M{uuid4().hex[:7]}"}
+    papers = [passport | {"expires_on": expires.isoformat()}]
+    customer = (await clerk.post("/v1/customers", json=body(documents=papers))).json()
     url = f"/v1/customers/{customer['id']}"
     await clerk.post(f"{url}/documents/{customer['documents'][0]['id']}/verify")
-    today = Expiry(
+
+
+def expiry(runtime, *, days: int) -> Expiry:
+    """As it looks after so many days."""
+    return Expiry(
         customers=Customers(
-            store=PostgresCustomers(
-                database=runtime.postgres, outbox=runtime.outbox, vault=Vault(vault_key)
-            ),
-            now=now,
-            new_id=new_id,
+            store=in_postgres(runtime), now=lambda: now() + timedelta(days=days), new_id=new_id
         ),
         database=runtime.database,
         principal=runtime.principal,
     )
-    later = replace(
-        today, customers=replace(today.customers, now=lambda: now() + timedelta(days=4))
-    )
+
+
+async def test_expired_verifications_are_told_once(served, clerk, facts):
+    runtime = served.service.runtime
+    await verified(clerk)
+    today, later = expiry(runtime, days=0), expiry(runtime, days=4)
 
     assert await today.look() == 0
     assert await later.look() == 1
