@@ -169,7 +169,7 @@ async def statements(payer: Payer, admin_url: str, folder: Folder) -> Iterator[s
 async def sizes(
     payer: Payer, now: state.BankState, folder: Folder, admin_port: int
 ) -> Iterator[str]:
-    """Bytes by connection and by message, headers and protocol included."""
+    """Bytes by connection, all included; of messages on the bus what they carry."""
     parts = {part.name: part for part in now.programs}
     messages: defaultdict[str, list[int]] = defaultdict(list)
 
@@ -218,7 +218,7 @@ def main() -> None:
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
         "OTEL_BSP_SCHEDULE_DELAY": "500",
     }
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     with measured_bank.bank(None, console) as folder:
         now = state.ready(folder.state)
         assert now is not None
