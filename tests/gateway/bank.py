@@ -111,8 +111,12 @@ class Consul:
         argv = [self.binary, "agent", "-config-file", str(self.folder / "consul.json")]
         with (self.folder / "consul.log").open("ab") as out:
             self.process = subprocess.Popen(mortal(argv), stdout=out, stderr=out)
-        eventually(lambda: len(get(self.port, "/v1/status/leader")[1]) > 2, 60)
+        eventually(self.has_leader, 60)
         eventually(lambda: self.put("/v1/kv/started", "yes") == 200, 60)
+
+    def has_leader(self) -> bool:
+        status, leader = get(self.port, "/v1/status/leader")
+        return status == 200 and leader != b'""'
 
     def kill(self) -> None:
         if self.process:

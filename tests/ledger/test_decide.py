@@ -149,7 +149,7 @@ def run(asked: list[Payment], terms: Mapping[str, Terms], told: Counter[str]) ->
         assert limit is None or each.debited_minor <= limit
 
 
-def test_no_run_of_decisions_makes_money_or_breaks_terms(record_property):
+def test_no_run_of_decisions_makes_money_or_breaks_terms(record_testsuite_property):
     told: Counter[str] = Counter()
 
     @settings(max_examples=200, phases=set(Phase) - {Phase.explain})
@@ -168,7 +168,7 @@ def test_no_run_of_decisions_makes_money_or_breaks_terms(record_property):
         told.update(outcomes)
 
     property_holds()
-    record_property("decided", dict(told))
+    record_testsuite_property("decided", dict(told))
     assert told["posted"] >= POSTED_SHARE_MIN * told.total(), told
 
 
