@@ -233,7 +233,7 @@ async def test_what_nobody_waits_for_is_not_done(line):
     await flushed(line.client)
 
     reply = await line.ask("ledger.accounts", msgspec.json.encode(line.call("ledger.accounts")))
-    assert bytes(reply.data) == b'{"accounts":[]}'
+    assert reply.data == {"accounts": []}
     assert await line.state() == before
 
 
