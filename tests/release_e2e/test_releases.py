@@ -227,12 +227,12 @@ def test_one_that_takes_away_what_the_old_one_reads_never_runs(bank):
 def test_one_that_breaks_a_contract_never_runs(bank):
     (before,) = bank.ledgers()
     limits = "HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, {}, 140"
-    bank.clone.edit("ledger/api/bus.py", limits.format(200), limits.format(25))
+    bank.clone.edit("ledger/bus/endpoints.py", limits.format(200), limits.format(25))
     bank.clone.commit("Less history")
     try:
         told = bank.deploy("--pex", str(bank.pex("contract")))
     finally:
-        bank.clone.edit("ledger/api/bus.py", limits.format(25), limits.format(200))
+        bank.clone.edit("ledger/bus/endpoints.py", limits.format(25), limits.format(200))
         bank.clone.commit("All history")
 
     assert (told.code, told.outcome) == (1, "refused"), told.progress
