@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cbs.tools.local.process import CannotStart
+from cbs.tools.release.commands import cannot_say
 from cbs.tools.release.migration_lint.locks import locks
 from cbs.tools.release.migration_lint.steps import statements_of
 from cbs.tools.release.migration_lint.uses import still_used
@@ -161,6 +164,25 @@ def test_what_keeps_a_busy_table_waiting_is_told(sql, said):
 @pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: path.stem)
 def test_our_migrations_keep_nobody_waiting(path):
     assert locks(path.read_text()) == []
+
+
+def test_what_squawk_cannot_read_is_left_to_a_person(monkeypatch, tmp_path):
+    broken = tmp_path / "squawk"
+    broken.write_text("#!/bin/sh\necho what is this >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr("cbs.tools.release.migration_lint.locks.installed", lambda _: str(broken))
+
+    [told] = locks(module("CREATE INDEX ON t (a)"))
+
+    assert "look yourself" in told and told.endswith("what is this")
+
+
+def test_a_tool_that_is_missing_is_said_in_a_line(capsys):
+    with pytest.raises(typer.Exit) as ended, cannot_say():
+        raise CannotStart("squawk is not installed: run ./cbs, which installs it")
+
+    assert ended.value.exit_code == 3
+    assert capsys.readouterr().err.startswith("squawk is not installed")
 
 
 SNIPPETS = st.sampled_from(["'", "$$", "$a$", ";", "--", "\n", "/*", "*/", '"', "E'\\'", "x", " "])

@@ -144,7 +144,9 @@ class Sagas:
             if not await self.store.is_at(saga):
                 return None
             outcome = await effect()
-            moved = replace(moved, data=outcome.data or moved.data, tries=0)
+            moved = replace(
+                moved, data=moved.data if outcome.data is None else outcome.data, tries=0
+            )
             await self.store.move(moved)
             answer = None
             if moved.step == DONE:

@@ -23,6 +23,7 @@ from cbs.tools.local.command_line import (
     print_json,
 )
 from cbs.tools.local.folder import Folder
+from cbs.tools.local.process import CannotStart
 from cbs.tools.release.gate import audit, environments, matrix, page, signatures, stores
 from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment
 from cbs.tools.release.gate.gate import Gate
@@ -98,8 +99,8 @@ class ReleaseDesk:
 
 
 def cannot_say(*more: type[Exception]) -> AbstractContextManager[None]:
-    check_application = (NoSuchVersion, NotAPact, StoreUnreachable, signatures.NoKey, OSError)
-    return ends_with(CANNOT_SAY, *check_application, *more)
+    wrong = (NoSuchVersion, NotAPact, StoreUnreachable, signatures.NoKey, CannotStart, OSError)
+    return ends_with(CANNOT_SAY, *wrong, *more)
 
 
 def check_application(application: str) -> None:
@@ -162,10 +163,10 @@ def _sha256(history: GitHistory, application: str, sha: str, pex: Path | None) -
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def operators_key(check_environment: Path | None, place: Path) -> Path:
-    """The operator's; on a laptop one is made."""
-    if check_environment is not None:
-        return check_environment
+def operators_key(named: Path | None, place: Path) -> Path:
+    """The one that the operator names; on a laptop one is made."""
+    if named is not None:
+        return named
     own = place / "release.key"
     if not own.exists():
         signatures.make_key(own)

@@ -22,7 +22,7 @@ RULES = {
     "require-concurrent-index-deletion",
 }
 SQUAWK = ("--pg-version", "18.0", "--assume-in-transaction", "--reporter", "json")
-SQUAWK_SECONDS_MAX = 30
+SQUAWK_SECONDS_MAX, SAID_CHARACTERS_MAX = 30, 300
 
 
 class LockFinding(msgspec.Struct):
@@ -43,7 +43,11 @@ def locks(module_text: str) -> list[str]:
         text=True,
         timeout=SQUAWK_SECONDS_MAX,
     )
-    found = msgspec.json.decode(done.stdout, type=list[LockFinding])
+    try:
+        found = msgspec.json.decode(done.stdout, type=list[LockFinding])
+    except msgspec.DecodeError:
+        why = (done.stderr or done.stdout).strip()[:SAID_CHARACTERS_MAX]
+        return [f"squawk cannot say what it keeps waiting, so look yourself: {why}"]
     lines = script.splitlines()
     return [
         f"{lines[each.line].strip()}: {' '.join(filter(None, (each.message, each.help)))}"
