@@ -13,7 +13,7 @@ from tests.bugs.planted_in_the_book import DECISIONS, KEYS
 from tests.bugs.planted_in_the_rules import RULES
 from tests.bugs.planted_on_the_way import ON_THE_WAY
 from tests.bugs.planting import Bug, Edit
-from tests.platform import test_requests as keys
+from tests.platform import test_idempotency as keys
 
 AT_THE_EDGES = [
     Bug(

@@ -14,7 +14,7 @@ from tests.bugs.planting import Edit
 from tests.crash_points import Bench, Statements, statements  # noqa: F401
 from tests.platform.conftest import begun_on
 from tests.platform.test_facts import House, LampLit, house  # noqa: F401
-from tests.platform.test_requests import asked
+from tests.platform.test_idempotency import asked
 from tests.refusals import GRANTED, Send
 
 

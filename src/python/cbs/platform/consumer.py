@@ -2,7 +2,7 @@
 
 Positions have no gaps, so one watermark a source is the whole inbox: what is at or below it was
 heard, and what is missing above it is fetched from the source's outbox. It moves in the
-transaction of what was done. A fact that cannot be digested is set aside as a dead letter after
+transaction of what was done. A fact that cannot be handled is set aside as a dead letter after
 its last try, and the rest goes on.
 """
 

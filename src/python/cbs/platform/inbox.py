@@ -13,7 +13,7 @@ from cbs.platform.database import Database
 
 @published_as("cbs.platform.operations.DeadLetter")
 class DeadLetter(msgspec.Struct, kw_only=True, frozen=True):
-    """A fact that could not be digested. `fact` is the CloudEvent as it was heard."""
+    """A fact that could not be handled. `fact` is the CloudEvent as it was heard."""
 
     source: str
     position: int

@@ -28,7 +28,7 @@ class Pull:
     subject: str
     _inbox: str = ""
     _subscription: Subscription | None = None
-    _arrived: list[Msg] = field(default_factory=list)
+    _received: list[Msg] = field(default_factory=list)
     _due: int = 0
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -47,7 +47,7 @@ class Pull:
             self._due = 0  # expired, or nobody there who could answer it
         else:
             self._due -= 1
-            self._arrived.append(message)
+            self._received.append(message)
         self._woken.set()
 
     async def fetch(
@@ -57,7 +57,7 @@ class Pull:
         timeout: float,  # noqa: ASYNC109 (as nats has it)
     ) -> list[Msg]:
         """What has arrived, or else arrives first; raises FetchTimeoutError when nothing does."""
-        if not self._arrived:
+        if not self._received:
             self._woken.clear()
             if self._due <= 0:
                 self._due = batch
@@ -69,9 +69,9 @@ class Pull:
             except TimeoutError:
                 self._due = 0  # whoever had the request may be gone
                 raise FetchTimeoutError from None
-        if not self._arrived:
+        if not self._received:
             raise FetchTimeoutError
-        page, self._arrived = self._arrived, []
+        page, self._received = self._received, []
         return page
 
     async def unsubscribe(self) -> None:

@@ -101,13 +101,13 @@ class Ledger:
             raise Busy
         answer: asyncio.Future[Answer | Refusal] = asyncio.get_running_loop().create_future()
         self._waiting.append((order, answer))
-        self._depart()
+        self._start_batches()
         outcome = await answer
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
 
-    def _depart(self) -> None:
+    def _start_batches(self) -> None:
         while self._waiting and (
             not self._batches
             or (
@@ -122,11 +122,11 @@ class Ledger:
             if batch:
                 task = asyncio.create_task(self._decide(batch))
                 self._batches.add(task)
-                task.add_done_callback(self._arrived)
+                task.add_done_callback(self._batch_done)
 
-    def _arrived(self, task: "asyncio.Task[None]") -> None:
+    def _batch_done(self, task: "asyncio.Task[None]") -> None:
         self._batches.discard(task)
-        self._depart()
+        self._start_batches()
 
     async def _decide(
         self, batch: Sequence[tuple[Order, "asyncio.Future[Answer | Refusal]"]]

@@ -39,7 +39,7 @@ Source = Annotated[str, typer.Argument(help="The service whose fact it is.")]
 Position = Annotated[int, typer.Argument(min=1, help="The fact's position at its source.")]
 WithReplayed = Annotated[bool, typer.Option("--all", help="Also those that were replayed.")]
 
-app = typer.Typer(help="Facts that could not be digested.", no_args_is_help=True)
+app = typer.Typer(help="Facts that could not be handled.", no_args_is_help=True)
 
 
 class Letter(msgspec.Struct, kw_only=True):

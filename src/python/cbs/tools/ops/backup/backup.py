@@ -169,7 +169,7 @@ def _taken(
     part = path.with_name(f"{path.name}.part")
     part.mkdir(mode=0o700)
     server.copied(part / manifest.DATA, say)
-    told = asyncio.run(server.told(archives=folder is not None))
+    server_state = asyncio.run(server.state(archives=folder is not None))
     if with_secrets and folder:
         shutil.copytree(folder["secrets"], part / manifest.SECRETS)
         (part / manifest.SECRETS).chmod(0o700)
@@ -193,7 +193,7 @@ def _taken(
             with_secrets=with_secrets,
             vault_key=subject.vault_key,
             files_sha256=hashlib.sha256(listed).hexdigest(),
-            **told,
+            **server_state,
         ),
     )
     os.sync()  # PostgreSQL's files are; ours and the folders' names are not yet

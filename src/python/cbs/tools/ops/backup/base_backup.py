@@ -69,7 +69,7 @@ class BackupSource:
             raise OSError(f"pg_basebackup failed: {log.read_text()[-2000:]}")
         log.unlink()
 
-    async def told(self, *, archives: bool) -> dict[str, Any]:
+    async def state(self, *, archives: bool) -> dict[str, Any]:
         """What it says of itself now; if it archives, once the archive has all of before."""
         async with self._connected() as asked:
             # Taken before the switch, so that the moment is in the archive.

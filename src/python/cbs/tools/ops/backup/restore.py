@@ -222,10 +222,12 @@ def _alone(
             settings = postgres.archiving(folder.archive)
             log = folder.log("postgres")
             with recovery.private_server(current, log=log, settings=settings) as target:
-                move = restore_service.Move(service=service, source=source, target=target)
-                again = asyncio.run(move.reconciled(console.print))
+                restored = restore_service.ServiceRestore(
+                    service=service, source=source, target=target
+                )
+                again = asyncio.run(restored.reconciled(console.print))
                 _forget_streams(folder, plan)
-                move.made(draft.with_name(f"{service}.dump"))
+                restored.made(draft.with_name(f"{service}.dump"))
                 facts = asyncio.run(_heads(target))
         return _said(backup, draft, facts) | {"service": service, "hears_again": again}
 

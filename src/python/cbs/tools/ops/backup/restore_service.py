@@ -41,7 +41,7 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class ServiceRestore:
     """Moves a service's database from one server to another; the URLs are administrators'."""
 
     service: str

@@ -18,7 +18,7 @@ from cbs.tools.release.commands import (
     check_environment,
     progress,
 )
-from cbs.tools.release.deploy.composition import Outfit, last_good, one_at_a_time
+from cbs.tools.release.deploy.composition import Composition, last_good, one_at_a_time
 from cbs.tools.release.deploy.options import Options, with_options
 from cbs.tools.release.deploy.releases import (
     Journal,
@@ -61,9 +61,9 @@ def deploy(
         with one_at_a_time(desk.place, to):
             release = _under_way(desk, service, to, resume or abort)
             sha = release.version if release else desk.history.sha(version)
-            outfit = options.outfit(desk, to, sha)
-            release = release or _new(outfit, service, to, sha)
-            _go_on(outfit, release, abort=abort, as_json=options.as_json)
+            composition = options.composition(desk, to, sha)
+            release = release or _new(composition, service, to, sha)
+            _go_on(composition, release, abort=abort, as_json=options.as_json)
 
 
 @with_options
@@ -79,14 +79,14 @@ def rollback(service: Service, to: To, options: Options) -> None:
             _under_way(desk, service, to, False)
             earlier = promoted(Journal.of(desk.store).releases(), service, to)
             sha = earlier[0].version if earlier else desk.history.sha("HEAD")
-            outfit = options.outfit(desk, to, sha)
-            good = _good(outfit, earlier, outfit.environment.version(service))
-            release = _new(outfit, service, to, good, kind=ReleaseKind.ROLLBACK)
-            _go_on(outfit, release, abort=False, as_json=options.as_json)
+            composition = options.composition(desk, to, sha)
+            good = _good(composition, earlier, composition.environment.version(service))
+            release = _new(composition, service, to, good, kind=ReleaseKind.ROLLBACK)
+            _go_on(composition, release, abort=False, as_json=options.as_json)
 
 
-def _good(outfit: Outfit, earlier: list[Release], current: str) -> str:
-    good = last_good(earlier, lambda each: _still_may(outfit, each), current)
+def _good(composition: Composition, earlier: list[Release], current: str) -> str:
+    good = last_good(earlier, lambda each: _still_may(composition, each), current)
     if good is None:
         typer.echo(
             "no earlier version is known to which the gate says yes: deploy a version that mends it"
@@ -97,8 +97,8 @@ def _good(outfit: Outfit, earlier: list[Release], current: str) -> str:
     return good.version
 
 
-def _still_may(outfit: Outfit, release: Release) -> bool:
-    verdict = outfit.verdict(release)
+def _still_may(composition: Composition, release: Release) -> bool:
+    verdict = composition.verdict(release)
     progress(f"{release}: the gate says {verdict.answer}")
     for reason in verdict.reasons:
         if reason.answer is not GateAnswer.YES:
@@ -127,7 +127,12 @@ def _under_way(desk: ReleaseDesk, service: str, to: str, wanted: bool) -> Releas
 
 
 def _new(
-    outfit: Outfit, service: str, to: str, sha: str, *, kind: ReleaseKind = ReleaseKind.DEPLOY
+    composition: Composition,
+    service: str,
+    to: str,
+    sha: str,
+    *,
+    kind: ReleaseKind = ReleaseKind.DEPLOY,
 ) -> Release:
     at = now()
     return Release(
@@ -136,14 +141,14 @@ def _new(
         application=service,
         version=sha,
         environment=to,
-        before=outfit.environment.version(service),
-        committed=datetime.fromisoformat(outfit.desk.history.at(sha)),
+        before=composition.environment.version(service),
+        committed=datetime.fromisoformat(composition.desk.history.at(sha)),
         at=at,
         by=getpass.getuser(),
     )
 
 
-def _go_on(outfit: Outfit, release: Release, *, abort: bool, as_json: bool) -> None:
+def _go_on(composition: Composition, release: Release, *, abort: bool, as_json: bool) -> None:
     if abort:
         if release.entry(ReleaseStep.PROMOTE) is not None:
             raise CannotGoOn(
@@ -151,7 +156,7 @@ def _go_on(outfit: Outfit, release: Release, *, abort: bool, as_json: bool) -> N
             )
         release.aborted = f"aborted by {getpass.getuser()} at {release.next}"
     try:
-        outfit.deploying().run(release)
+        composition.deploying().run(release)
     except KeyboardInterrupt:
         raise CannotGoOn(
             f"{release} is interrupted at {release.next}: go on with --resume, or take it back with"

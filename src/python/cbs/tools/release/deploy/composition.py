@@ -23,7 +23,7 @@ from cbs.tools.release.gate.records import Deployment, PutAs, Verdict, now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outfit:
+class Composition:
     """As the options and the environment's variables say. `pex` is the operator's word on where the
     package is, `postgres` on where the bank's databases are; in `consul` it is seen what runs."""
 

@@ -13,7 +13,7 @@ from cbs.tools.local.command_line import AsJson, Data
 from cbs.tools.local.folder import Folder
 from cbs.tools.release.commands import Key, ReleaseDesk, Repository, Run, StorePlace
 from cbs.tools.release.deploy import judge, routes, watch
-from cbs.tools.release.deploy.composition import Outfit
+from cbs.tools.release.deploy.composition import Composition
 from cbs.tools.release.deploy.targets import site
 from cbs.tools.release.gate.environments import CLUSTER
 
@@ -87,7 +87,7 @@ class Options:
     def desk(self) -> ReleaseDesk:
         return ReleaseDesk.at(self.repository, self.store)
 
-    def outfit(self, desk: ReleaseDesk, to: str, sha: str) -> Outfit:
+    def composition(self, desk: ReleaseDesk, to: str, sha: str) -> Composition:
         """For a version in its environment. Raises CannotGoOn."""
         folder = Folder.at(self.data)
         place = site(
@@ -97,7 +97,7 @@ class Options:
             artifacts_url=self.artifacts_url,
             values=self.values,
         )
-        return Outfit(
+        return Composition(
             desk=desk,
             folder=folder,
             environment=place.nomad_for(desk.history, sha, percent=self.canary_percent),
