@@ -186,7 +186,14 @@ DECISIONS = [
         "instances",
         known_bugs.test_fineract_5135_a_hot_account_is_cheaper_not_slower,
         "writes are fewer than postings",
-        (Edit(application.Ledger, "_start_batches", "min(len(self._waiting), BATCH_ORDERS_MAX)", "1"),),
+        (
+            Edit(
+                application.Ledger,
+                "_start_batches",
+                "min(len(self._waiting), BATCH_ORDERS_MAX)",
+                "1",
+            ),
+        ),
     ),
     Bug(
         "a payment is told twice",
