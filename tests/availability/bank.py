@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,15 @@ from cbs.tools.local import nats_server, secrets
 from cbs.tools.local.folder import Folder
 
 CLIENTS, JOB = 12, "cbs-nats"
+SECONDS_MAX = 180
 SETTLED_SECONDS_MAX, POLL_SECONDS = 120, 0.2
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(POLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +53,20 @@ class Bank:
         finally:
             await client.close()
 
-    def kill(self, server: str) -> None:
-        """At once, without a word; Nomad starts it again."""
-        (alloc,) = (each for each in self.servers() if server == _server_of(each))
-        body = {"Task": "nats", "Signal": "SIGKILL"}
-        self.nomad.put(f"/v1/client/allocation/{alloc['ID']}/signal", body)
+    def kill(self, alloc_id: str, task: str) -> None:
+        """At once, without a word; returns when Nomad has started it again."""
+        restarts = lambda: self.nomad.get(f"/v1/allocation/{alloc_id}")["TaskStates"][task][
+            "Restarts"
+        ]
+        before = restarts()
+        body = {"Task": task, "Signal": "SIGKILL"}
+        self.nomad.put(f"/v1/client/allocation/{alloc_id}/signal", body)
+        until(lambda: restarts() > before, f"{task} was not started again")
+
+    def kill_server(self, name: str) -> None:
+        """One of NATS."""
+        (alloc,) = (each for each in self.servers() if name == _server_of(each))
+        self.kill(alloc["ID"], "nats")
 
     def servers(self) -> list[dict[str, Any]]:
         return self.running(JOB)

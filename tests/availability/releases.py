@@ -1,22 +1,13 @@
 """Versions of a job on the real Nomad, released as an operator with Nomad's own command would."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from cbs.tools.cluster.jobs import Jobs
-from tests.availability.bank import POLL_SECONDS, Bank
+from tests.availability.bank import Bank, until
 
-SECONDS_MAX = 180
 Job = dict[str, Any]
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(POLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
