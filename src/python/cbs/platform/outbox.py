@@ -64,17 +64,8 @@ def fact_of(body: bytes) -> Fact:
     return Fact(source=service, position=int(event.position), name=name, event=event, body=body)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxEntry:
-    """A fact as the outbox keeps it."""
-
-    position: int
-    id: UUID
-    subject: str
-    at: datetime
-    body: bytes
-
-
+# A row of the outbox: position, id, subject, time and body.
+OutboxRow = tuple[int, UUID, str, datetime, bytes]
 # Position, subject and body.
 StoredFact = tuple[int, str, bytes]
 
@@ -109,7 +100,7 @@ class Outbox(ABC):
         """
 
     @abstractmethod
-    async def keep(self, entries: Sequence[OutboxEntry]) -> None:
+    async def keep(self, rows: Sequence[OutboxRow]) -> None:
         """In the caller's transaction."""
 
     @abstractmethod
@@ -141,22 +132,17 @@ class Outbox(ABC):
         at = now()
         await self.keep(
             [
-                self._entry(event, origin, position, at)
+                self._row(event, origin, position, at)
                 for position, (event, origin) in enumerate(entries, first)
             ]
         )
         # Set before the commit, so the relay may look too early once; it looks again by itself.
         self.written.set()
 
-    def _entry(self, event: Event, origin: Origin, position: int, at: datetime) -> OutboxEntry:
+    def _row(self, event: Event, origin: Origin, position: int, at: datetime) -> OutboxRow:
         id = new_id()
-        return OutboxEntry(
-            position=position,
-            id=id,
-            subject=f"cbs.{self.service}.events.{event.fact}",
-            at=at,
-            body=self._body(event, origin, id, at, position),
-        )
+        subject = f"cbs.{self.service}.events.{event.fact}"
+        return position, id, subject, at, self._body(event, origin, id, at, position)
 
     def _body(self, event: Event, origin: Origin, id: UUID, at: datetime, position: int) -> bytes:
         return _encoder.encode(
@@ -218,15 +204,8 @@ class PostgresOutbox(Outbox):
     async def next_positions(self, count: int) -> int:
         return int(await self.database.connection.fetchval(HEAD, count))
 
-    async def keep(self, entries: Sequence[OutboxEntry]) -> None:
-        await self.database.connection.execute(
-            PUT,
-            [entry.position for entry in entries],
-            [entry.id for entry in entries],
-            [entry.subject for entry in entries],
-            [entry.at for entry in entries],
-            [entry.body for entry in entries],
-        )
+    async def keep(self, rows: Sequence[OutboxRow]) -> None:
+        await self.database.connection.execute(PUT, *zip(*rows, strict=True))
 
     async def after(self, position: int, *, limit: int) -> list[StoredFact]:
         rows = await self.database.fetch(AFTER, position, min(limit, FACTS_PAGE_MAX))

@@ -15,7 +15,7 @@ from cbs.platform.context import now
 from cbs.platform.idempotency import KeptRequest, Key, KeyedRequest, Keys, KeyState
 from cbs.platform.inbox import DeadLetter
 from cbs.platform.memory.database import Connection, MemoryDatabase, Table
-from cbs.platform.outbox import FACTS_PAGE_MAX, Outbox, OutboxEntry, RelayTurn, StoredFact
+from cbs.platform.outbox import FACTS_PAGE_MAX, Outbox, OutboxRow, RelayTurn, StoredFact
 from cbs.platform.saga import LEASE_SECONDS
 
 RELAY = "relay"
@@ -27,7 +27,7 @@ class MemoryOutbox(Outbox):
         self.database = database
 
     @property
-    def entries(self) -> Table[int, OutboxEntry]:
+    def rows(self) -> Table[int, OutboxRow]:
         return self.database.table("outbox")
 
     @property
@@ -39,11 +39,12 @@ class MemoryOutbox(Outbox):
         self.positions["head"] += count
         return self.positions["head"]
 
-    async def keep(self, entries: Sequence[OutboxEntry]) -> None:
+    async def keep(self, rows: Sequence[OutboxRow]) -> None:
         await self.database.call()
-        for entry in entries:
-            assert entry.position not in self.entries, entry
-            self.entries[entry.position] = entry
+        for row in rows:
+            position, *_ = row
+            assert position not in self.rows, row
+            self.rows[position] = row
 
     async def after(self, position: int, *, limit: int) -> list[StoredFact]:
         await self.database.call()
@@ -65,10 +66,10 @@ class MemoryOutbox(Outbox):
             yield MemoryTurn(outbox=self, connection=connection) if has_it else None
 
     def page(self, position: int, limit: int) -> list[StoredFact]:
-        first, entries = position + 1, self.entries
+        first, rows = position + 1, self.rows
         end = min(first + min(limit, FACTS_PAGE_MAX), self.positions["head"] + 1)
-        page = [entries[each] for each in range(first, end)]
-        return [(entry.position, entry.subject, entry.body) for entry in page]
+        page = [rows[each] for each in range(first, end)]
+        return [(position, subject, body) for position, _, subject, _, body in page]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
