@@ -14,11 +14,20 @@ from itertools import cycle
 
 import nats
 import pytest
+import structlog
 
 from cbs.bank import SERVICES
 from cbs.tools.local import databases, postgres
 from cbs.tools.local import nats_server as local_nats
 from cbs.tools.local.postgres import with_database
+
+# A traceback with all that the frames hold takes longer to write than most tests.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,7 +151,10 @@ def operations_that_conform(service: Service, url: str, token: str) -> set[str]:
 def listening(service: Service) -> Iterator[str]:
     """The service on a port of its own, on an event loop of its own; yields its URL."""
     config = uvicorn.Config(service.admission, lifespan="off", log_config=None)
-    server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config)
+    # Named as TCP: asyncio sends at once what is written to such a socket, and to no other.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
 
     async def serve() -> None:
         async with started(service):

@@ -76,13 +76,24 @@ class Server:
         except (OSError, HTTPException):
             return False
 
+    @property
+    def misses(self) -> int | None:
+        """How many of the others it takes for away; None if it does not lead them."""
+        cluster = self._jetstream()["meta_cluster"]
+        if cluster.get("leader") != self.name:
+            return None
+        return sum(each.get("offline", False) for each in cluster["replicas"])
+
     def messages(self, stream: str) -> int:
         """How many of a stream this server itself has."""
-        url = self.health_url.replace("/healthz", "/jsz?acc=BANK&streams=true")
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            (account,) = json.load(answer)["account_details"]
+        (account,) = self._jetstream("?acc=BANK&streams=true")["account_details"]
         (found,) = (each for each in account["stream_detail"] if each["name"] == stream)
         return int(found["state"]["messages"])
+
+    def _jetstream(self, query: str = "") -> dict[str, Any]:
+        url = self.health_url.replace("/healthz", f"/jsz{query}")
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return dict(json.load(answer))
 
 
 @dataclass
@@ -99,11 +110,13 @@ class Cluster:
         return found
 
     def all_well(self) -> None:
-        """Start who is away, and wait until each has all that it should keep."""
+        """Start who is away; returns when each has all that it should keep, and is counted on."""
         deadline = time.monotonic() + READY_SECONDS_MAX
         for each in self.servers:
             each.start()
-        while not all(each.well for each in self.servers):
+        while not (
+            all(each.well for each in self.servers) and 0 in [each.misses for each in self.servers]
+        ):
             assert time.monotonic() < deadline, self.said()
             time.sleep(POLL_SECONDS)
 

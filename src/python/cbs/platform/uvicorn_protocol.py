@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from cbs.platform.problem import MEDIA_TYPE, Problem
 
-# Shorter than edge.REQUEST_SECONDS_MAX: who is slow is told so, not that the bank was.
+# Shorter than admission.REQUEST_SECONDS_MAX: who is slow is told so, not that the bank was.
 ARRIVAL_SECONDS_MAX = 8.0
 SWEEP_SECONDS = 1.0
 HEAD_BYTES_MAX, HEADERS_MAX = 64 * 1024, 100

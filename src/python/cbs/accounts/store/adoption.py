@@ -37,9 +37,12 @@ class ChangesBeforeSagas:
         async with self.database.transaction():
             rows = await self.database.fetch(LEFT, ADOPTED_AT_ONCE_MAX)
             for row in rows:
-                await self.sagas.begin(_saga(row))
-                if row["refusal_body"] is not None:
-                    await self.sagas.move(_saga(row))
+                saga = _saga(row)
+                await self.sagas.begin(saga)
+                if saga.refusal is not None:
+                    await self.sagas.move(saga)
+                # Whoever comes first goes on with it, at once.
+                await self.sagas.defer(saga, seconds=0, error="begun by the release before")
         return len(rows)
 
 

@@ -257,6 +257,7 @@ def opened(port_of: Callable[[str], int]) -> Iterator[FaultyNetwork]:
 
 
 def _way(port_of: Callable[[str], int], other: str) -> FaultyLink:
-    listening = socket.socket()
+    # Named as TCP: asyncio sends at once what is written to such a socket, and to no other.
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     return FaultyLink(listening, lambda: port_of(other))
