@@ -82,7 +82,7 @@ class Server:
         cluster = self._jetstream()["meta_cluster"]
         if cluster.get("leader") != self.name:
             return None
-        return sum(each.get("offline", False) for each in cluster["replicas"])
+        return sum(bool(each.get("offline")) for each in cluster["replicas"])
 
     def messages(self, stream: str) -> int:
         """How many of a stream this server itself has."""
