@@ -36,7 +36,7 @@ class MemoryService:
 
     @property
     def facts(self) -> list[str]:
-        return [fact_of(body).name for *_, body in self.outbox.rows.values()]
+        return [fact_of(body).name for *_, body in self.outbox.facts.values()]
 
     def saga(self, id: UUID) -> Saga[Any]:
         return self.store.sagas[id]

@@ -65,7 +65,8 @@ class CommitWatch:
     def _listed(self, payments: MemoryServer) -> None:
         told = self.bank.servers["ledger"].rows("outbox")
         heard = payments.rows("watermark").get("ledger", 0)
-        posted = sum(told[n].subject.endswith(POSTED) for n in range(1, heard + 1))
+        subjects = [told[position][1] for position in range(1, heard + 1)]
+        posted = sum(subject.endswith(POSTED) for subject in subjects)
         listed = len(payments.rows("transfer"))
         check("what was heard is in the list", listed == posted, listed, posted)
 
@@ -173,7 +174,7 @@ def _accounts(servers: Servers, asked: Sequence[Asked]) -> None:
         told = (terms.debit_blocked, terms.credit_blocked, terms.closed)
         check("the ledger holds the state", blocked == told, terms, account)
     facts = Counter(
-        entry.subject.rpartition(".")[2] for entry in servers["accounts"].rows("outbox").values()
+        subject.rpartition(".")[2] for _, subject, _ in servers["accounts"].rows("outbox").values()
     )
     names = {
         "account-opened": "/v1/accounts",
@@ -188,9 +189,9 @@ def _accounts(servers: Servers, asked: Sequence[Asked]) -> None:
 
 def _audit(servers: Servers) -> None:
     told = {
-        (name, position): entry.body
+        (name, position): body
         for name in SERVICES
-        for position, entry in servers[name].rows("outbox").items()
+        for position, _, body in servers[name].rows("outbox").values()
     }
     log = servers["audit"].rows("audit_entry")
     records = [log[index].record for index in sorted(log)]

@@ -27,7 +27,7 @@ class MemoryOutbox(Outbox):
         self.database = database
 
     @property
-    def rows(self) -> Table[int, OutboxRow]:
+    def facts(self) -> Table[int, StoredFact]:
         return self.database.table("outbox")
 
     @property
@@ -41,10 +41,9 @@ class MemoryOutbox(Outbox):
 
     async def keep(self, rows: Sequence[OutboxRow]) -> None:
         await self.database.call()
-        for row in rows:
-            position, *_ = row
-            assert position not in self.rows, row
-            self.rows[position] = row
+        for position, _, subject, _, body in rows:
+            assert position not in self.facts, position
+            self.facts[position] = position, subject, body
 
     async def after(self, position: int, *, limit: int) -> list[StoredFact]:
         await self.database.call()
@@ -66,10 +65,9 @@ class MemoryOutbox(Outbox):
             yield MemoryTurn(outbox=self, connection=connection) if has_it else None
 
     def page(self, position: int, limit: int) -> list[StoredFact]:
-        first, rows = position + 1, self.rows
+        first, facts = position + 1, self.facts
         end = min(first + min(limit, FACTS_PAGE_MAX), self.positions["head"] + 1)
-        page = [rows[each] for each in range(first, end)]
-        return [(position, subject, body) for position, _, subject, _, body in page]
+        return [facts[each] for each in range(first, end)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
