@@ -98,7 +98,7 @@ def cbs_tests(dependencies=(), support=False, **kwargs):
 CLUSTER_VARIABLES = (
     "CBS_CONSUL_BINARY",
     "CBS_NOMAD_BINARY",
-    "CBS_TEST_MESH",
+    "CBS_TEST_NIGHT",
     "CBS_VAULT_BINARY",
     "HOME",
     "PATH",

@@ -29,7 +29,7 @@ from tests.release_e2e.pexes import PLANTED
 pytestmark = pytest.mark.timeout(1500)
 assert program  # run as `python -m cbs.tools.cli`
 REFUSED = r"refuses this token|Permission denied"
-MESH = os.environ.get("CBS_TEST_MESH") == "1"
+MESH = os.environ.get("CBS_TEST_NIGHT") == "1"
 UP_SECONDS_MAX, DOWN_SECONDS_MAX, FORGET_SECONDS_MAX = 600, 180, 30
 QUIET = {"stable": None, "canary": None, "canary-percent": "10"}
 EXPANDS = '''"""Room for a note."""
