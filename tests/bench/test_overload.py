@@ -55,7 +55,7 @@ def test_too_much_is_refused_with_the_time_to_come_back_and_nothing_else_goes_wr
 
 
 @pytest.mark.skipif(
-    os.environ.get("CBS_TEST_NIGHT") != "1", reason="the night has time for it: CBS_TEST_NIGHT=1"
+    os.environ.get("CBS_TEST_NIGHT") != "1", reason="the night has it: CBS_TEST_NIGHT=1"
 )
 @pytest.mark.timeout(600)
 def test_a_soak_leaves_nothing_waiting_and_every_invariant_holds(tmp_path):
