@@ -15,6 +15,7 @@ from typing import Any
 
 import nats
 from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from cbs.platform.bus import Bus
 from cbs.platform.declaration import Declaration, permissions
@@ -77,12 +78,11 @@ class Server:
             return False
 
     @property
-    def misses(self) -> int | None:
-        """How many of the others it takes for away; None if it does not lead them."""
+    def view(self) -> tuple[str, bool]:
+        """Who it says leads them all; and, of who does, whether one is away."""
         cluster = self._jetstream()["meta_cluster"]
-        if cluster.get("leader") != self.name:
-            return None
-        return sum(bool(each.get("offline")) for each in cluster["replicas"])
+        leader, others = cluster.get("leader", ""), cluster.get("replicas") or ()
+        return leader, leader == self.name and any(each.get("offline") for each in others)
 
     def messages(self, stream: str) -> int:
         """How many of a stream this server itself has."""
@@ -114,11 +114,14 @@ class Cluster:
         deadline = time.monotonic() + READY_SECONDS_MAX
         for each in self.servers:
             each.start()
-        while not (
-            all(each.well for each in self.servers) and 0 in [each.misses for each in self.servers]
-        ):
+        while not (all(each.well for each in self.servers) and self.agree()):
             assert time.monotonic() < deadline, self.said()
             time.sleep(POLL_SECONDS)
+
+    def agree(self) -> bool:
+        """On who leads them, and that nobody is away."""
+        views = {each.view for each in self.servers}
+        return len(views) == 1 and views <= {(each.name, False) for each in self.servers}
 
     def said(self) -> str:
         return "\n".join(log.read_text()[-2000:] for log in self.folder.glob("*.log"))
@@ -184,3 +187,15 @@ def running(folder: Path) -> Iterator[Cluster]:
                 each.kill()
         for claim in claims:
             claim.release()
+
+
+async def without_stream(streams: JetStreamContext, stream: str) -> None:
+    """Returns when there is none; a cluster that has just lost its leader answers nothing."""
+    async with asyncio.timeout(READY_SECONDS_MAX):
+        while True:
+            try:
+                await streams.delete_stream(stream)
+            except NotFoundError:
+                return
+            except nats.errors.Error:
+                await asyncio.sleep(POLL_SECONDS)

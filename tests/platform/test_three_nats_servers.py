@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from nats.errors import Error as NatsError
 from nats.js.api import StreamConfig
-from nats.js.errors import NotFoundError
 
 from cbs.kernel.refusal import Unavailable
 from cbs.platform import relay as limits
@@ -25,7 +24,7 @@ from cbs.platform.relay import Relay, ensure_stream, stream_name
 from cbs.platform.service import _facts_endpoint
 from tests.conftest import Database as Made
 from tests.platform import clustered
-from tests.platform.clustered import Cluster, leader_of
+from tests.platform.clustered import Cluster, leader_of, without_stream
 from tests.platform.test_facts import House, Running
 from tests.signing import Signer
 
@@ -145,8 +144,7 @@ async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncItera
     await listener_db.close()
     await asyncio.to_thread(servers.all_well)
     async with servers.administrator() as streams:
-        with suppress(NotFoundError):
-            await streams.delete_stream(STREAM)
+        await without_stream(streams, STREAM)
 
 
 async def lit(house: House, stop: asyncio.Event) -> int:
