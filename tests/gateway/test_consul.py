@@ -69,6 +69,7 @@ def test_who_passes_its_check_is_asked_soon(bank, consul, gateway):
 
 def test_who_left_is_asked_no_more_and_ends_what_it_began(bank, consul, gateway):
     bank("stays")
+    eventually(lambda: gateway.served_by("stays"))
     leaves = bank("leaves", register=False)
     consul.register(leaves)
     eventually(lambda: gateway.served_by("leaves"))
@@ -133,6 +134,7 @@ def test_canaries_together_get_their_share(bank, consul, gateway, percent):
 
 def test_a_canary_that_fails_at_once_does_not_draw_the_traffic(bank, gateway):
     bank("slow-but-good")
+    eventually(lambda: gateway.served_by("slow-but-good"))
     bad = bank("bad", canary=True)
     eventually(lambda: gateway.served_by("bad"))
     bad.status = 500
@@ -148,6 +150,7 @@ def test_a_canary_that_fails_at_once_does_not_draw_the_traffic(bank, gateway):
 @pytest.mark.parametrize("status", [500, 503])
 def test_what_a_canary_cannot_answer_another_does_if_once_is_enough(bank, gateway, status):
     bank("good")
+    eventually(lambda: gateway.served_by("good"))
     bad = bank("bad", canary=True)
     eventually(lambda: gateway.served_by("bad"))
     bad.status = status
