@@ -25,6 +25,8 @@ from cbs.tools.release.provider_verification.states import bring_about
 from cbs.tools.release.provider_verification.world import BankUnderTest, NotAsAsked
 
 REQUEST_MILLISECONDS_MAX = 20_000
+# How long its server may take to hear that it is done; http.server looks twice a second.
+STOP_SECONDS = 0.02
 OWN_TOKEN = re.compile(r"^the token of (\w+)$")
 CALLER = "the caller's own token"
 ASYNC, HTTP = "Asynchronous/Messages", "Synchronous/HTTP"
@@ -149,7 +151,7 @@ class _Provider:
                 """Nobody reads it."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(STOP_SECONDS,), daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/states"
