@@ -105,6 +105,18 @@ async def answer(ask: Ask, _: str) -> Ask:
     return Ask(ask.cat + 1)
 
 
+async def counted_in(bus: Bus) -> None:
+    """Returns when all servers are given a stream to keep: who was away is counted out for long."""
+    async with asyncio.timeout(clustered.READY_SECONDS_MAX):
+        while True:
+            try:
+                await ensure_stream(bus, "ledger", replicas=clustered.SERVERS)
+            except NatsError:
+                await asyncio.sleep(clustered.POLL_SECONDS)
+            else:
+                return
+
+
 @pytest.fixture
 async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncIterator[World]:
     signer = Signer()
@@ -115,6 +127,9 @@ async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncItera
     ledger, payments, audit = [
         await servers.bus(name, signer) for name in ("ledger", "payments", "audit")
     ]
+    await counted_in(ledger)
+    async with servers.administrator() as streams:
+        await without_stream(streams, STREAM)
     outbox = PostgresOutbox(service="ledger", database=source_db)
     cats = Endpoint(verb="cat", takes=Ask, gives=Ask, handle=answer, permission="cats.see")
     await ledger.serve(cats, _facts_endpoint(outbox))

@@ -28,7 +28,7 @@ STREAM_SECONDS_MAX = 7 * 24 * 3600
 # NATS keeps the id of every message for so long in memory: 120 s of a busy ledger are 50 MiB. What
 # is sent again comes within ACK_SECONDS_MAX; what comes later, listeners drop by its position.
 DUPLICATE_SECONDS = 10
-LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS = 0.5, 0.5
+LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS, COMMIT_SECONDS = 0.5, 0.5, 0.02
 # What is lost on a connection that breaks is not missed earlier; sent twice, it is stored once.
 ACK_SECONDS_MAX = 3.0
 NOT_STORED_MAX = 2
@@ -124,12 +124,21 @@ class Relay:
         """For ever, or until it is time to see again whether the stream can be as it should."""
         as_wanted, loop = await self._ensure_stream(), asyncio.get_running_loop()
         until = math.inf if as_wanted else loop.time() + UPDATE_AGAIN_SECONDS
+        told = False
         while loop.time() < until:
             self.outbox.written.clear()
-            if await self.publish(turn) < FACTS_PAGE_MAX:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-                        await self.outbox.written.wait()
+            published = await self.publish(turn)
+            if published < FACTS_PAGE_MAX:
+                # Told of facts that are not there yet, it came before their commit.
+                early = told and not published
+                told = await self._is_told(COMMIT_SECONDS if early else LOOK_AGAIN_SECONDS)
+
+    async def _is_told(self, seconds: float) -> bool:
+        """Whether somebody wrote facts meanwhile; returns as soon as that is so."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self.outbox.written.wait()
+        return False
 
     async def publish(self, turn: RelayTurn) -> int:
         """Publish a page in order and remember how far; returns how many."""
