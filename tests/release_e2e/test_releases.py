@@ -29,7 +29,9 @@ from tests.release_e2e.pexes import PLANTED
 pytestmark = pytest.mark.timeout(1500)
 assert program  # run as `python -m cbs.tools.cli`
 REFUSED = r"refuses this token|Permission denied"
-MESH = os.environ.get("CBS_TEST_NIGHT") == "1"
+NIGHT = os.environ.get("CBS_TEST_NIGHT") == "1"
+# tests/deploy/test_nomad.py has them by day, without a bank.
+BY_NIGHT = pytest.mark.skipif(not NIGHT, reason="the night has it: CBS_TEST_NIGHT=1")
 UP_SECONDS_MAX, DOWN_SECONDS_MAX, FORGET_SECONDS_MAX = 600, 180, 30
 QUIET = {"stable": None, "canary": None, "canary-percent": "10"}
 EXPANDS = '''"""Room for a note."""
@@ -70,7 +72,7 @@ def bank() -> Iterator[Bank]:
         data = ("--data", str(bank.folder.root))
         bank.environ["CBS_SHA"] = bank.clone.git("rev-parse", "HEAD")
         try:
-            words = ["--detach", "--dist", str(dist), *data, *(["--mesh"] if MESH else [])]
+            words = ["--detach", "--dist", str(dist), *data, *(["--mesh"] if NIGHT else [])]
             up = bank.run("cluster", "dev", *words, seconds=UP_SECONDS_MAX)
             assert up.returncode == 0, up.stdout + up.stderr
             del bank.environ["CBS_SHA"]
@@ -240,6 +242,7 @@ def test_one_that_breaks_a_contract_never_runs(bank):
     as_before(bank, before)
 
 
+@BY_NIGHT
 def test_one_that_fails_one_in_ten_goes_back_and_nobody_notices(bank):
     (before,) = bank.ledgers()
     bank.commit("One in ten fails")
@@ -254,6 +257,7 @@ def test_one_that_fails_one_in_ten_goes_back_and_nobody_notices(bank):
     as_before(bank, before)
 
 
+@BY_NIGHT
 def test_one_that_is_never_ready_goes_back_and_nobody_notices(bank, tmp_path):
     (before,) = bank.ledgers()
     bank.commit("Never ready")
