@@ -18,8 +18,7 @@ finish() {
 }
 trap finish EXIT
 
-tar -C "${ROOT}" -c BUILD 3rdparty build-support cbs consul docs nomad pants pants.toml pants-plugins \
-  pyproject.toml README.md src | tar -x
+git -C "${ROOT}" ls-files -z | tar -C "${ROOT}" --null -T - -c | tar -x
 
 pants() { ./pants --no-dynamic-ui --level=warn "$@"; }
 
