@@ -13,7 +13,7 @@ import typer.main
 
 from cbs.bank import SERVICES
 from cbs.platform.declaration import OF_EVERY_SERVICE, Declaration, declaration_of
-from cbs.tools.cli.main import app
+from cbs.tools.cli.main import app_of
 from cbs.tools.local.tokens import users
 
 FOLDER = Path("docs/reference")
@@ -67,7 +67,7 @@ def every_service() -> str:
 def commands() -> str:
     rows = (
         (f"`./cbs {' '.join(path)}`", about(command))
-        for path, command in words(typer.main.get_command(app))
+        for path, command in words(typer.main.get_command(app_of()))
         if not command.hidden
     )
     return table(("command", "what it does"), rows)

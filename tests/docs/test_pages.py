@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from cbs.tools.cli.main import app
+from cbs.tools.cli.main import app_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -76,7 +76,7 @@ def slug(heading: str) -> str:
 
 def unknown_words(words: list[str]) -> Iterator[str]:
     """What `./cbs` would not understand of this."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(app_of())
     words = [word.strip("\"'") for word in words]
     while words and hasattr(command, "commands"):
         word, *words = words

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from cbs.tools.cli.main import app
+from cbs.tools.cli.main import app_of
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.environments import APPLICATIONS, Environment, There, environment
 from cbs.tools.release.gate.gate import Gate
@@ -251,7 +251,7 @@ def test_what_is_there_in_two_ways_is_one_finding(history):
 
 
 def run(*words):
-    return CliRunner().invoke(app, ["release", *words])
+    return CliRunner().invoke(app_of(), ["release", *words])
 
 
 def test_a_commit_is_published_with_every_application_whether_it_has_pacts_or_not(

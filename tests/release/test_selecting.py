@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from cbs.tools.cli.main import app
+from cbs.tools.cli.main import app_of
 from cbs.tools.release.gate.hal import BASE_URL
 from cbs.tools.release.gate.history import PACTS, Pact
 from cbs.tools.release.gate.records import StoreUnreachable
@@ -105,6 +105,6 @@ def test_without_a_branch_nothing_is_matched(history, store, own, tmp_path):
 def test_a_verification_with_no_broker_cannot_say(monkeypatch):
     monkeypatch.delenv(BASE_URL, raising=False)
 
-    done = CliRunner().invoke(app, ["contracts", "verify", "ledger", "--broker"])
+    done = CliRunner().invoke(app_of(), ["contracts", "verify", "ledger", "--broker"])
 
     assert done.exit_code == 3 and f"{BASE_URL} is not set" in done.output

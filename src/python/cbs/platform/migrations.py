@@ -1,24 +1,24 @@
 """Migrations run forwards, all or none, one at a time, as the owner of the schema.
 
-They are piccolo's; what SQL says better (triggers, grants, constraints) stands in them as SQL.
+They are piccolo's; what SQL says better (triggers, grants, constraints) stands in them as SQL. What
+piccolo runs them with is imported where one is run: a service that serves does not wait for it.
 """
 
 import contextlib
 import io
 import os
+import pkgutil
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import asyncpg
-from piccolo.apps.migrations.auto.migration_manager import MigrationManager
-from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
-from piccolo.apps.migrations.tables import Migration
-from piccolo.conf.apps import AppConfig
-from piccolo.engine.finder import engine_finder
 from piccolo.engine.postgres import PostgresEngine
 
-from cbs.platform import piccolo_conf
 from cbs.platform.database import Database, Transaction
 from cbs.platform.settings import Misconfigured
+
+if TYPE_CHECKING:
+    from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('cbs migrate'))"
 
@@ -112,8 +112,11 @@ def saga_table(service: str) -> str:
     return SAGA.format(role=f"cbs_{service}")
 
 
-def sql_migration(*, service: str, id: str, description: str, script: str) -> MigrationManager:
+def sql_migration(*, service: str, id: str, description: str, script: str) -> "MigrationManager":
     """A piccolo migration that is a script of SQL statements."""
+    from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+    from piccolo.engine.finder import engine_finder
+
     manager = MigrationManager(migration_id=id, app_name=service, description=description)
 
     async def run() -> None:
@@ -134,14 +137,20 @@ class _Schema(Database):
         return Transaction(engine=self, allow_nested=True)
 
 
-def _app(service: str) -> AppConfig:
-    package = import_module(f"cbs.{service}.migrations")
-    return AppConfig(app_name=service, migrations_folder_path=str(package.__path__[0]))
+def _folder(service: str) -> str:
+    path: str = import_module(f"cbs.{service}.migrations").__path__[0]
+    return path
 
 
 async def migrate(service: str, url: str, *, last: str = "all") -> None:
     """Bring the database at `url` up to date, or up to the migration `last`; does nothing when it
     is."""
+    from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
+    from piccolo.apps.migrations.tables import Migration
+    from piccolo.conf.apps import AppConfig
+
+    from cbs.platform import piccolo_conf
+
     engine = _Schema(url)
     os.environ["PICCOLO_CONF"] = piccolo_conf.__name__
     piccolo_conf.DB = engine
@@ -151,19 +160,20 @@ async def migrate(service: str, url: str, *, last: str = "all") -> None:
         manager = ForwardsMigrationManager(app_name=service, migration_id=last)
         with contextlib.redirect_stdout(io.StringIO()):
             await manager.create_migration_table()
-            result = await manager.run_migrations(_app(service))
+            result = await manager.run_migrations(
+                AppConfig(app_name=service, migrations_folder_path=_folder(service))
+            )
         assert result.success, result.message
 
 
 async def check_migrated(service: str, database: Database) -> None:
     """Raises Misconfigured if the code expects more than the database has."""
-    folder = _app(service).resolved_migrations_folder_path
-    names = ForwardsMigrationManager(app_name=service).get_migration_modules(folder)
+    names = {module.name for module in pkgutil.iter_modules([_folder(service)])}
     try:
         rows = await database.fetch("SELECT name FROM migration")
     except asyncpg.UndefinedTableError:
         rows = []
-    missing = sorted(set(names) - {row["name"] for row in rows})
+    missing = sorted(names - {row["name"] for row in rows})
     if missing:
         raise Misconfigured(
             f"the database of {service} lacks {', '.join(missing)}: run `{service} migrate` first"

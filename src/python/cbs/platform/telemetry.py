@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import structlog
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -82,8 +81,15 @@ def start_tracing(*, service: str, ratio: float, exporter: SpanExporter | None =
         sampler=ParentBased(TraceIdRatioBased(ratio)),
         resource=Resource.create({"service.name": service}),
     )
-    provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(exporter or _otlp()))
     _tracer = provider.get_tracer("cbs")
+
+
+def _otlp() -> SpanExporter:
+    # Here, so that a service that traces nothing does not load protobuf and requests.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
 
 
 def flush_tracing() -> None:

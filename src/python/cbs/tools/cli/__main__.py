@@ -1,6 +1,6 @@
 """`python -m cbs.tools.cli` is `./cbs`."""
 
-from cbs.tools.cli.main import app
+from cbs.tools.cli.main import main
 
 if __name__ == "__main__":
-    app(prog_name="cbs")
+    main()

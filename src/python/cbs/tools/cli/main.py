@@ -1,56 +1,82 @@
-"""The `cbs` command: each of its words is one line here, whichever module does the work."""
+"""The `cbs` command: each of its words is one line here, whichever module does the work.
+
+A module is imported when one of its words is asked for: all of them together take a second.
+"""
+
+import sys
+from importlib import import_module
 
 import typer
 
-from cbs.tools.cluster import run_job
-from cbs.tools.cluster.commands import app as cluster
-from cbs.tools.images import commands as images
-from cbs.tools.lab import simulate
-from cbs.tools.lab.bench import bench, overload, soak
-from cbs.tools.lab.chaos import chaos
-from cbs.tools.lab.demo import demo
-from cbs.tools.local import commands, status
-from cbs.tools.ops import dead_letters
-from cbs.tools.ops.backup import backup, restore
-from cbs.tools.ops.verify import verify
-from cbs.tools.release import builds, contracts, publish, review
-from cbs.tools.release.commands import app as release
-from cbs.tools.release.deploy import commands as deploying
-from cbs.tools.release.deploy import reports
+WORDS = {
+    "up": "local.commands:up",
+    "down": "local.commands:down",
+    "status": "local.status:status",
+    "logs": "local.status:logs",
+    "reset": "local.commands:reset",
+    "demo": "lab.demo.demo:demo",
+    "verify": "ops.verify.verify:verify",
+    "backup": "ops.backup.backup:backup",
+    "restore": "ops.backup.restore:restore",
+    "bench": "lab.bench.bench:bench",
+    "overload": "lab.bench.overload:overload",
+    "soak": "lab.bench.soak:soak",
+    "chaos": "lab.chaos.chaos:chaos",
+    "simulate": "lab.simulate:simulate",
+    "cluster": "cluster.commands:app",
+    "cluster run": "cluster.run_job:run",
+    "contracts": "release.contracts:app",
+    "contracts verify": "release.builds:verify",
+    "contracts verify-at": "release.builds:verify_at",
+    "release": "release.commands:app",
+    "release review": "release.review:review",
+    "release deploy": "release.deploy.commands:deploy",
+    "release rollback": "release.deploy.commands:rollback",
+    "release history": "release.deploy.reports:history",
+    "release diff": "release.deploy.reports:diff",
+    "release dora": "release.deploy.reports:metrics",
+    "release publish": "release.publish:publish",
+    "images": "images.commands:app",
+    "dead-letters": "ops.dead_letters:app",
+}
+HIDDEN = {"contracts verify-at"}
 
-app = typer.Typer(
-    name="cbs",
-    help="A bank on this machine. Exit codes: 0 done, 1 no, 2 wrong usage, 3 cannot say.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("up")(commands.up)
-app.command("down")(commands.down)
-app.command("status")(status.status)
-app.command("logs")(status.logs)
-app.command("reset")(commands.reset)
-app.command("demo")(demo.demo)
-app.command("verify")(verify.verify)
-app.command("backup")(backup.backup)
-app.command("restore")(restore.restore)
-app.command("bench")(bench.bench)
-app.command("overload")(overload.overload)
-app.command("soak")(soak.soak)
-app.command("chaos")(chaos.chaos)
-app.command("simulate")(simulate.simulate)
-cluster.command("run")(run_job.run)
-release.command("review")(review.review)
-release.command("deploy")(deploying.deploy)
-release.command("rollback")(deploying.rollback)
-release.command("history")(reports.history)
-release.command("diff")(reports.diff)
-release.command("dora")(reports.metrics)
-release.command("publish")(publish.publish)
-contracts.app.command("verify")(builds.verify)
-contracts.app.command("verify-at", hidden=True)(builds.verify_at)
-app.add_typer(cluster, name="cluster")
-app.add_typer(contracts.app, name="contracts")
-app.add_typer(release, name="release")
-app.add_typer(images.app, name="images")
-app.add_typer(dead_letters.app, name="dead-letters")
+
+def app_of(*arguments: str) -> typer.Typer:
+    """The commands that these arguments can mean; without any, all of them."""
+    app = typer.Typer(
+        name="cbs",
+        help="A bank on this machine. Exit codes: 0 done, 1 no, 2 wrong usage, 3 cannot say.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_one_command_is_still_a_group)
+    asked = arguments[:2] if arguments[0:1] and arguments[0] in WORDS else ()
+    groups = {"": app}
+    for words, place in WORDS.items():
+        if not _can_mean(asked, words.split()):
+            continue
+        module, name = place.split(":")
+        found = getattr(import_module(f"cbs.tools.{module}"), name)
+        group, _, word = words.rpartition(" ")
+        if isinstance(found, typer.Typer):
+            groups[group].add_typer(found, name=word)
+            groups[words] = found
+        else:
+            groups[group].command(word, hidden=words in HIDDEN)(found)
+    return app
+
+
+def _can_mean(asked: tuple[str, ...], words: list[str]) -> bool:
+    said = [word for word in asked if not word.startswith("-")]
+    return all(a == b for a, b in zip(said, words, strict=False))
+
+
+def _one_command_is_still_a_group() -> None:
+    pass
+
+
+def main() -> None:
+    """Exits."""
+    app_of(*sys.argv[1:])(prog_name="cbs")
