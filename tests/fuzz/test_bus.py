@@ -58,6 +58,7 @@ SEEDS: dict[str, dict[str, Any]] = {
     "customers.standing": {"customer_id": ID},
     **{f"{each}.facts": {"position": 0, "limit": 5} for each in SERVICES},
 }
+WRITES = {"ledger.post", "ledger.set-account"}
 GIVES_ITSELF_AWAY = re.compile(rb"Traceback|Error\(|object at 0x|asyncpg|SELECT|File \"")
 TABLES = ("posting", "transaction", "customer", "transfer", "account", "change", "dead_letter")
 ENDED = {"the deadline had passed", "it took too long"}
@@ -183,10 +184,14 @@ def is_typed(reply: Reply, body: bytes) -> None:
 async def test_any_message_is_answered_in_kind(line, operation):
     before, tasks = await line.state(), len(asyncio.all_tasks())
 
+    done = 0
     for body in drawn(nearly(line.call(operation)) | NOTHING, MESSAGES):
-        is_typed(await line.ask(operation, body), body)
+        reply = await line.ask(operation, body)
+        is_typed(reply, body)
+        done += operation in WRITES and reply.refused is None
 
-    assert await line.state() == before
+    # A change may make a call right: `version` is 0, and may become 1. What that does, it may do.
+    assert done or await line.state() == before
     # Listeners have tasks that come and go; what stayed for each message would be many more.
     async with asyncio.timeout(10):
         while len(asyncio.all_tasks()) > tasks + MESSAGES // 4:  # noqa: ASYNC110
