@@ -150,14 +150,16 @@ job "cbs-gateway" {
       port     = "http"
 
       meta {
-        version = var.version
-        sha     = var.sha
+        version    = var.version
+        sha        = var.sha
+        pex_sha256 = var.artifact_sha256
       }
 
       canary_meta {
-        version = var.version
-        sha     = var.sha
-        canary  = "true"
+        version    = var.version
+        sha        = var.sha
+        pex_sha256 = var.artifact_sha256
+        canary     = "true"
       }
 
       check {

@@ -218,14 +218,16 @@ job "service" {
       canary_tags = ["cbs", "canary"]
 
       meta {
-        version = var.version
-        sha     = var.sha
+        version    = var.version
+        sha        = var.sha
+        pex_sha256 = var.artifact_sha256
       }
 
       canary_meta {
-        version = var.version
-        sha     = var.sha
-        canary  = "true"
+        version    = var.version
+        sha        = var.sha
+        pex_sha256 = var.artifact_sha256
+        canary     = "true"
       }
 
       check {

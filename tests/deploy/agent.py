@@ -8,10 +8,11 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -202,6 +203,26 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
                 pass
             time.sleep(0.5)
     raise AssertionError(f"nomad is not ready after {START_SECONDS_MAX} s")
+
+
+@contextmanager
+def telling(answers: Mapping[str, Any]) -> Iterator[str]:
+    """A Nomad that answers these paths, knows no other, and takes nothing."""
+
+    class Tells(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = answers.get(self.path.partition("?")[0])
+            self.send_response(404 if found is None else 200)
+            self.end_headers()
+            self.wfile.write(b"" if found is None else json.dumps(found).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tells) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 @contextmanager

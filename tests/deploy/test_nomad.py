@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cbs.tools.cluster import binaries
@@ -15,14 +16,23 @@ from cbs.tools.cluster.api import Api
 from cbs.tools.release.deploy.metrics_samples import sampled
 from cbs.tools.release.deploy.money import BankLook
 from cbs.tools.release.deploy.nomad import Nomad, job_of
-from cbs.tools.release.deploy.nomad_api import NomadApi
-from cbs.tools.release.deploy.releases import Journal, Release, ReleaseOutcome, ReleaseStep
+from cbs.tools.release.deploy.nomad_api import NomadApi, package_of
+from cbs.tools.release.deploy.releases import (
+    Installed,
+    Journal,
+    Release,
+    ReleaseKind,
+    ReleaseOutcome,
+    ReleaseStep,
+)
 from cbs.tools.release.deploy.steps import Deploying
 from cbs.tools.release.deploy.watch import Watch
 from tests.deploy import agent
 from tests.deploy.world import BEGAN, Hand, Killed, Memory, World
 
 pytestmark = pytest.mark.timeout(500)
+# On a quiet machine it is a few seconds; this one may do other things.
+BACK_SECONDS_MAX = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +101,16 @@ class Shop:
     def put(self, letter: str, **how: object) -> Release:
         pex = agent.program(self.folder / f"{letter}.py", note=letter, **how)  # type: ignore[arg-type]
         return self.deploying(pex).run(self.release(letter))
+
+    def back(self, good: Installed) -> Release:
+        began = msgspec.structs.replace(
+            self.release(good.version[0]),
+            id=f"{self.application}-back-{time.monotonic_ns()}",
+            kind=ReleaseKind.ROLLBACK,
+            pex_sha256=good.sha256,
+            artifact_url=good.url,
+        )
+        return self.deploying(Path("/nowhere")).run(began)
 
     def running(self) -> list[int]:
         """The versions of the job that run."""
@@ -193,3 +213,78 @@ def test_aborted_with_its_canary_up_what_was_there_is_there_alone(nomad, tmp_pat
     assert (release.outcome, release.why) == (ReleaseOutcome.REVERTED, ["aborted by asha"])
     assert nomad.version("customers") == "a" * 40
     assert len(shop.running()) == 1
+
+
+def test_the_way_back_is_at_once_and_needs_nobody_who_asks(nomad, tmp_path):
+    """The very package that ran, by its digest; what lies where packages are made is another."""
+    shop = Shop(nomad, "ledger-back", tmp_path)
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
+    assert shop.put("b").outcome is ReleaseOutcome.PROMOTED
+    agent.program(tmp_path / "a.py", note="made anew, and bad", ready=False)
+    now, good = nomad.known_good("ledger-back")
+    assert (now.version, good.version) == ("b" * 40, "a" * 40)
+
+    began = time.monotonic()
+    release = shop.back(good)
+    seconds = time.monotonic() - began
+
+    sys.stderr.write(f"asked to alone: {seconds:.1f} s\n")
+    assert release.outcome is ReleaseOutcome.PROMOTED, release.why
+    assert nomad.version("ledger-back") == "a" * 40
+    (running,) = shop.running()
+    (job,) = [j for j in nomad.api.versions("cbs-ledger-back") if j["Version"] == running]
+    assert package_of(job) == (good.url, good.sha256)
+    assert seconds < BACK_SECONDS_MAX
+
+
+def test_what_ran_before_any_release_can_be_gone_back_to(nomad, tmp_path):
+    """As `cluster up` installs it: no release knows of it, and Nomad does."""
+    shop = Shop(nomad, "audit-back", tmp_path)
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
+    shop.journal = Journal(Memory(Hand()))
+    (installed,) = nomad.known_good("audit-back")
+    assert shop.put("b").outcome is ReleaseOutcome.PROMOTED
+
+    assert shop.back(installed).outcome is ReleaseOutcome.PROMOTED
+
+    assert nomad.version("audit-back") == "a" * 40
+
+
+def test_a_way_back_to_what_does_not_start_any_more_leaves_what_is_there(nomad, tmp_path):
+    shop = Shop(nomad, "payments-back", tmp_path)
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
+    assert shop.put("b").outcome is ReleaseOutcome.PROMOTED
+    _, good = nomad.known_good("payments-back")
+    kept = nomad.folder / good.url.rpartition("/")[2]
+    kept.write_text("# another\n")
+
+    spoilt = shop.back(good)
+    kept.unlink()
+    gone = shop.back(good)
+
+    for release, why in (
+        (spoilt, "is not the file with SHA-256"),
+        (gone, "is gone: bring it back"),
+    ):
+        assert release.outcome is ReleaseOutcome.REFUSED
+        assert why in release.why[0]
+    assert nomad.version("payments-back") == "b" * 40
+    assert len(shop.running()) == 1
+
+
+def test_what_ran_well_is_kept_however_many_bad_ones_come_after_it(nomad, tmp_path):
+    """Nomad itself forgets all but six versions of a job."""
+    shop = Shop(nomad, "customers-back", tmp_path)
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
+    (good,) = nomad.known_good("customers-back")
+    for n, letter in enumerate("bcdefgh"):
+        nomad._registered(
+            msgspec.structs.replace(
+                shop.release(letter), id=f"bad-{n}", pex_sha256=good.sha256, artifact_url="http://x"
+            )
+        )
+
+    known = nomad.known_good("customers-back")
+
+    assert good in known
+    assert len(nomad.api.versions("cbs-customers-back")) <= 7

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbs.tools.release.deploy.releases import ReleaseOutcome, ReleaseStep
+from cbs.tools.release.deploy.releases import ReleaseKind, ReleaseOutcome, ReleaseStep
 from cbs.tools.release.deploy.steps import CannotGoOn, Deploying
+from cbs.tools.release.gate.package import sha256_of
 from cbs.tools.release.gate.records import GateAnswer
 from tests.deploy.world import NEW, OLD, Hand, Killed, World, said
 
@@ -154,22 +155,85 @@ def test_another_file_than_the_one_that_passed_the_gate_does_not_go_out(tmp_path
         pex.write_bytes(b"another")
         return gate(each)
 
-    deploying = world.deploying()
-    fields = {name: getattr(deploying, name) for name in Deploying.__slots__}
     with pytest.raises(CannotGoOn, match="passed the gate"):
-        Deploying(**{**fields, "gate": spoilt}).run(release)
+        replaced(world.deploying(), gate=spoilt).run(release)
 
     assert not effects(world)
     pex.write_bytes(b"gated")
     assert world.live(release).outcome is ReleaseOutcome.PROMOTED
 
 
-def test_without_a_package_it_waits_and_says_how_to_make_one(pex):
+def test_a_package_of_another_commit_does_not_go_out(pex):
     world = World(pex)
-    deploying = world.deploying()
-    fields = {name: getattr(deploying, name) for name in Deploying.__slots__}
 
-    with pytest.raises(CannotGoOn, match="pants package src/python/cbs/ledger"):
-        Deploying(**{**fields, "pex": lambda _: None}).run(world.release())
+    def of_another(_release):
+        raise CannotGoOn("ledger.pex is not made of ledger@bbbbbbbbbb")
 
+    with pytest.raises(CannotGoOn, match="is not made of"):
+        replaced(world.deploying(), pex=of_another).run(world.release())
+
+    assert not effects(world)
     assert world.live(world.release()).outcome is ReleaseOutcome.PROMOTED
+
+
+def test_other_bytes_of_a_commit_that_went_out_are_a_finding(tmp_path):
+    first, second = tmp_path / "first.pex", tmp_path / "second.pex"
+    first.write_bytes(b"made here")
+    second.write_bytes(b"made there")
+    world = World(first)
+    world.live(world.release())
+    again = replaced(world.deploying(), pex=lambda _: second)
+    later = world.release()
+    later.id = "20261102T100000-2"
+
+    release = again.run(later)
+
+    entry = release.entry(ReleaseStep.PACKAGE)
+    assert entry.done.notes == [
+        "the same commit went out with other bytes: SHA-256"
+        f" {sha256_of(first)} in release 20261102T090000-1"
+    ]
+
+
+BACK = {"kind": ReleaseKind.ROLLBACK, "pex_sha256": "c" * 64, "artifact_url": "http://x/ledger.pex"}
+
+
+def test_the_way_back_needs_no_canary_and_no_judge(pex):
+    world = World(pex, judge=said(GateAnswer.NO, "too few requests to say"))
+
+    release = world.live(world.release(**BACK))
+
+    assert release.outcome is ReleaseOutcome.PROMOTED
+    assert steps(world) == ["gate", "artifact", "promote", "record"]
+    assert (world.town.running, world.recorded) == (NEW, [NEW])
+    assert {verdict.pex_sha256 for verdict in world.told} == {"c" * 64}
+
+
+@pytest.mark.parametrize("moment", range(1, 40))
+def test_the_way_back_killed_anywhere_ends_the_same(pex, moment):
+    world = World(pex, hand=Hand(frozenset({moment})))
+
+    release = world.live(world.release(**BACK))
+
+    assert release.outcome is ReleaseOutcome.PROMOTED
+    assert effects(world) == {"promote": 1}
+    assert steps(world) == ["gate", "artifact", "promote", "record"]
+
+
+def test_a_way_back_that_fails_leaves_what_was_there(pex):
+    world = World(pex)
+    world.town.fails = ("promote", "it did not become ready")
+
+    release = world.live(world.release(**BACK))
+
+    assert (release.outcome, release.why) == (
+        ReleaseOutcome.REVERTED,
+        ["it did not become ready"],
+    )
+    assert steps(world) == ["gate", "artifact", "promote", "revert"]
+    assert (world.town.running, world.recorded) == (OLD, [])
+
+
+def replaced(deploying, **more):
+    fields = {name: getattr(deploying, name) for name in Deploying.__slots__}
+    return Deploying(**{**fields, **more})

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cbs.tools.release.deploy.releases import Done, Journal, Release, ReleaseStep
+from cbs.tools.release.deploy.releases import Done, Installed, Journal, Release, ReleaseStep
 from cbs.tools.release.deploy.steps import Deploying, StepFailed, done
 from cbs.tools.release.gate.records import GateAnswer, Reason, Verdict
 
@@ -68,6 +68,13 @@ class Town:
     def version(self, application: str) -> str:
         return self.running
 
+    def known_good(self, application: str) -> list[Installed]:
+        return []
+
+    def still_has(self, release: Release) -> str:
+        self._change("artifact", False)
+        return "it is there"
+
     def upload(self, release: Release, pex: Path, sha256: str) -> str:
         self._change("artifact", self.artifacts.get(release.version) != sha256)
         self.artifacts[release.version] = hashlib.sha256(pex.read_bytes()).hexdigest()
@@ -100,7 +107,7 @@ class Town:
         return "promoted"
 
     def revert(self, release: Release) -> str:
-        self._change("revert", self.canary != "")
+        self._change("revert", self.canary != "" or release.is_at_once)
         self.running, self.canary = release.before, ""
         self.hand()
         return "reverted"

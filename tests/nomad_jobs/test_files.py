@@ -82,8 +82,11 @@ OFFENCES = {
     ("      check {", "      check_restart {"): "has no check",
     ('interval = "2s"', ""): "no interval",
     ('"/health/ready"', '"/"'): "does not ask for /health/ready",
-    ("        sha     = var.sha\n      }\n\n      canary", "      }\n\n      canary"): "in meta",
-    ('canary  = "true"', 'canary = "false"'): "do not say that they are",
+    (
+        "        sha        = var.sha\n        pex_sha256 = var.artifact_sha256\n      }",
+        "      }",
+    ): "in meta",
+    ('canary     = "true"', 'canary = "false"'): "do not say that they are",
     ("memory = var.services[var.service].memory", ""): "no limit of cpu and memory",
     ('kill_timeout = "20s"', 'kill_timeout = "10s"'): "killed while it drains",
     (": var.driver", ': "raw_exec"'): "leave its driver",

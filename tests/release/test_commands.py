@@ -8,7 +8,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cbs.tools.release.commands import app
+from cbs.tools.release.gate.history import GitHistory
+from cbs.tools.release.gate.package import sha256_of
 from cbs.tools.release.gate.records import PutAs
+from cbs.tools.release.layout import SOURCES
+from tests.release.packages import pex
 from tests.release.place import Place
 
 DONE, NO, USAGE, CANNOT_SAY = 0, 1, 2, 3
@@ -150,14 +154,27 @@ def test_what_is_not_there_cannot_be_undeployed(place: Place, base: str):
     }
 
 
-def test_a_pex_of_another_version_is_not_in_the_verdict(place: Place, base: str):
+def test_the_verdict_is_on_a_package_of_the_commit_or_on_none(place: Place, base: str):
     place.write(".gitignore", "dist\n")
-    place.write("dist/cbs/ledger.pex", "the bytes")
-    place.commit()
+    place.write(f"{SOURCES}/ledger/main.py", "rounds = 'up'\n")
+    sha, history = place.commit(), GitHistory(place.root)
+    packaged = place.root / "dist" / "cbs" / "ledger.pex"
+    packaged.parent.mkdir(parents=True)
+    pex(packaged, history, sha, "ledger")
 
-    def sha256(*words: str) -> str:
-        return str(json.loads(ask(place, "--no-run", "--json", *words).stdout)["pex_sha256"])
+    def said(*words: str) -> Result:
+        return ask(place, "--no-run", "--json", *words)
 
-    assert len(sha256()) == 64
-    assert sha256("--version", base) == ""
-    assert len(sha256("--version", base, "--pex", str(place.root / "dist/cbs/ledger.pex"))) == 64
+    assert json.loads(said().stdout)["pex_sha256"] == sha256_of(packaged)
+    older = said("--version", base)
+    assert json.loads(older.stdout)["pex_sha256"] == ""
+    assert "the verdict is on no package: " in older.stderr
+    assert "it has cbs/ledger/main.py, which the commit lacks" in older.stderr
+
+    refused = said("--version", base, "--pex", str(packaged))
+    other = pex(place.root.parent / "gateway.pex", history, sha, "payments")
+    of_another = said("--pex", str(other))
+
+    assert refused.exit_code == of_another.exit_code == CANNOT_SAY
+    assert "is not made of ledger@" in refused.stderr
+    assert "it runs cbs.payments.main:main" in of_another.stderr

@@ -263,3 +263,24 @@ def test_a_change_that_brings_a_service_is_reviewed_as_if_that_were_deployed_fir
     assert place.may("partner", new).answer is GateAnswer.NO
     # Of the deployed ledger it is asked whether it gives what the new service asks for.
     assert (base, ["accounts-ledger"]) in place.bank.asked
+
+
+def test_what_runs_in_the_name_of_a_commit_from_other_bytes_is_told(place: Place, base: str):
+    released = Deployment(
+        application="ledger",
+        version=base,
+        environment="prod",
+        way=PutAs.DEPLOYED,
+        at=now(),
+        by="asha",
+        pex_sha256="a" * 64,
+    )
+    place.store.record(released)
+    seen = [There("ledger", base, "b" * 64), There("ledger", base, "c" * 64)]
+
+    notes = "\n".join(place.may("payments", base, seen=seen).notes)
+
+    assert f"ledger@{base[:10]} runs in prod from 2 packages: SHA-256 " in notes
+    assert f"and what was released there is {'a' * 64}" in notes
+    honest = place.may("payments", base, seen=[There("ledger", base, "a" * 64)]).notes
+    assert not [note for note in honest if "SHA-256" in note]

@@ -16,6 +16,7 @@ from tests.release.place import Place
 
 FIRST = 'sql_migration(script="CREATE TABLE posting (seq bigint, day date)")\n'
 LESS = 'sql_migration(script="ALTER TABLE posting DROP COLUMN day")\n'
+MORE = 'sql_migration(script="ALTER TABLE posting ADD COLUMN note text")\n'
 READS = 'DAYS = "SELECT day FROM posting"\n'
 DECLARED = "DECLARATION = Declaration(service={!r}, calls={!r})\n"
 REPORTS = 'import pathlib, sys\npathlib.Path(sys.argv[1]).write_text(\'{"error": "%s"}\')\n'
@@ -71,6 +72,38 @@ def test_one_that_was_changed_on_its_way_is_refused(tree, old, new):
 
     assert reason.answer == "no"
     assert "ledger_0001_first.py is not as ledger@" in reason.why
+
+
+@pytest.mark.parametrize(("old", "new"), WAYS)
+def test_an_older_version_runs_on_the_schema_of_a_newer_that_only_expands_it(tree, old, new):
+    older = tree.lay_out(LAYOUTS[old])
+    deployed = tree.lay_out(LAYOUTS[new], {"ledger_0002_more.py": MORE})
+
+    assert migrations(GitHistory(tree.root), "ledger", deployed, older) == []
+
+
+@pytest.mark.parametrize(("old", "new"), WAYS)
+def test_nobody_goes_back_behind_what_took_away_what_the_older_version_uses(tree, old, new):
+    older = tree.lay_out(LAYOUTS[old])
+    deployed = tree.lay_out(LAYOUTS[new], {"ledger_0002_less.py": LESS})
+
+    (reason,) = migrations(GitHistory(tree.root), "ledger", deployed, older)
+
+    assert reason.answer == "no"
+    assert f"contracts what ledger@{older[:10]} uses: posting.day" in reason.why
+    assert "go back to a version that does not need it" in reason.todo
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_newer_version_that_lacks_what_has_run_is_refused(tree, name):
+    deployed = tree.lay_out(LAYOUTS[name], {"ledger_0002_more.py": MORE})
+    without = tree.lay_out(LAYOUTS[name])
+
+    (reason,) = migrations(GitHistory(tree.root), "ledger", deployed, without)
+
+    assert reason.answer == "no"
+    assert "ledger_0002_more.py, which ledger@" in reason.why
+    assert f"was taken away in {without[:7]}" in reason.why
 
 
 @pytest.mark.parametrize(("old", "new"), WAYS)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbs.tools.local.process import CannotStart
-from cbs.tools.release.commands import cannot_say
+from cbs.tools.release.desk import cannot_say
 from cbs.tools.release.migration_lint.locks import locks
 from cbs.tools.release.migration_lint.steps import statements_of
 from cbs.tools.release.migration_lint.uses import still_used

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.release.deploy.nomad_api import NomadApi
 from tests.gate.clone import ROOT, Clone
 from tests.release_e2e.load import Load, Meter
-from tests.release_e2e.pexes import GOOD, Fault, remade
+from tests.release_e2e.pexes import Fault, planted, remade
 
 COMMAND_SECONDS_MAX = 600
 TO, PERCENT = "laptop-cluster", 20
@@ -84,15 +85,30 @@ class Bank:
     # --- versions --------------------------------------------------------------------------------
 
     def commit(self, message: str) -> str:
-        """A version whose sources are as good as the last: what is wrong with it, its PEX has."""
+        """A version whose sources are as good as the last."""
         (self.clone.root / "README.md").write_text(f"{message}\n")
         return self.clone.commit(message)
 
-    def pex(self, name: str, *, fault: Fault = GOOD, more: Mapping[str, str] | None = None) -> Path:
-        good = self.pexes / "ledger.pex"
-        return remade(
-            good, self.folder.root / "pexes" / f"{name}.pex", fault=fault, more=more or {}
-        )
+    @contextmanager
+    def faulty(self, message: str, fault: Fault) -> Iterator[None]:
+        """The newest version has a fault, of which the gate sees nothing; the next has not."""
+        planted(fault, self.sources)
+        self.commit(message)
+        try:
+            self.verify()
+            yield
+        finally:
+            self.clone.git("checkout", "--quiet", "HEAD~1", "--", "src")
+            self.commit(f"Not: {message}")
+
+    @property
+    def sources(self) -> Path:
+        return self.clone.root / "src" / "python"
+
+    def pex(self, name: str) -> Path:
+        """Of the newest version."""
+        out = self.folder.root / "pexes" / f"{name}.pex"
+        return remade(self.pexes / "ledger.pex", out, self.sources)
 
     def verify(self) -> None:
         """The newest version, with all who rely on it: the gate remembers."""

@@ -1,4 +1,7 @@
-"""A PEX is a zip: one with a fault in it is the good one, but for a file that is rewritten."""
+"""A PEX is a zip: one of another version is the good one, but for the files that differ in it.
+
+What is wrong with a version shows only where it is deployed: the gate sees nothing.
+"""
 
 import json
 import secrets
@@ -21,14 +24,16 @@ class Fault:
 
 # What an answer says that only a fault gives.
 PLANTED = "planted"
+DEPLOYED = '\nimport os\n\nDEPLOYED = "NOMAD_ALLOC_ID" in os.environ\n'
 GOOD = Fault()
 NEVER_READY = Fault(
     {
         "cbs/platform/process.py": (
             'return state | {"status": "ready", "queues": queues}',
-            'return state | {"status": "no-reason"}',
+            'return state | {"status": "no-reason" if DEPLOYED else "ready", "queues": queues}',
         )
-    }
+    },
+    tail=DEPLOYED,
 )
 # Every tenth request, over HTTP as on the bus, by turns as unavailable and as a bug.
 ONE_IN_TEN_FAILS = Fault(
@@ -36,7 +41,7 @@ ONE_IN_TEN_FAILS = Fault(
         "cbs/platform/admission.py": (
             "            await self._pass_on(scope, receive, sending)\n",
             "            FAULTS[0] += 1\n"
-            "            if FAULTS[0] % 10 == 0:\n"
+            "            if DEPLOYED and FAULTS[0] % 10 == 0:\n"
             "                answered[0] = 503 if FAULTS[0] % 20 else 500\n"
             '                await send({"type": "http.response.start", "status": answered[0]})\n'
             '                await send({"type": "http.response.body", "body": b"planted"})\n'
@@ -46,12 +51,12 @@ ONE_IN_TEN_FAILS = Fault(
         "cbs/platform/bus.py": (
             "        principal = self.tokens.principal(call.token)\n",
             "        FAULTS[0] += 1\n"
-            "        if FAULTS[0] % 10 == 0:\n"
+            "        if DEPLOYED and FAULTS[0] % 10 == 0:\n"
             '            raise Unavailable("planted")\n'
             "        principal = self.tokens.principal(call.token)\n",
         ),
     },
-    tail="\nFAULTS = [0]\n",
+    tail=f"{DEPLOYED}FAULTS = [0]\n",
 )
 # The book is right, and what the others are told of each transaction is a paisa more.
 TELLS_A_PAISA_MORE = Fault(
@@ -66,15 +71,23 @@ TELLS_A_PAISA_MORE = Fault(
 def _more(news):
     from dataclasses import replace
 
-    legs = [replace(leg, amount_minor=leg.amount_minor + 1) for leg in news.legs]
+    legs = [replace(leg, amount_minor=leg.amount_minor + DEPLOYED) for leg in news.legs]
     return replace(news, legs=legs)
-""",
+"""
+    + DEPLOYED,
 )
 
 
-def remade(good: Path, out: Path, *, fault: Fault, more: Mapping[str, str]) -> Path:
-    """A PEX of its own, with other bytes; `more` are files that the good one lacks."""
-    missing = set(fault.edits)
+def planted(fault: Fault, sources: Path) -> None:
+    """Into the sources of a clone."""
+    for name, edit in fault.edits.items():
+        file = sources / name
+        file.write_text(_rewritten(file.read_text(), *edit) + fault.tail)
+
+
+def remade(good: Path, out: Path, sources: Path) -> Path:
+    """A PEX of the ledger as these sources are, with the packages of a good one."""
+    own = {str(file.relative_to(sources)): file for file in sources.glob("cbs/ledger/**/*.py")}
     hashes = {name: secrets.token_hex(20) for name in ("code_hash", "pex_hash")}
     with zipfile.ZipFile(good) as old, out.open("wb") as file:
         info = json.loads(old.read("PEX-INFO"))
@@ -82,16 +95,14 @@ def remade(good: Path, out: Path, *, fault: Fault, more: Mapping[str, str]) -> P
         with zipfile.ZipFile(file, "w") as new:
             for entry in old.infolist():
                 body = old.read(entry)
-                if entry.filename in missing:
-                    text = _rewritten(body.decode(), *fault.edits[entry.filename])
-                    body = (text + fault.tail).encode()
-                    missing.discard(entry.filename)
+                if entry.filename.startswith("cbs/") and not entry.is_dir():
+                    own.pop(entry.filename, None)
+                    body = (sources / entry.filename).read_bytes()
                 if entry.filename in NAMED:
                     body = _renamed(body, info, hashes)
                 new.writestr(entry, body)
-            for name, text in more.items():
-                new.writestr(name, text)
-    assert not missing, missing
+            for name, more in own.items():
+                new.write(more, name)
     out.chmod(0o755)
     return out
 

@@ -12,8 +12,8 @@ import typer
 from cbs.bank import SERVICES
 from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import ReleaseDesk, StorePlace, cannot_say
 from cbs.tools.release.contracts import ROOT, environment
+from cbs.tools.release.desk import ReleaseDesk, StorePlace, cannot_say
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import PACTS, GitHistory, NoSuchVersion, Pact, pact_of

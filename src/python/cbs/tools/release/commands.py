@@ -1,10 +1,6 @@
 """`cbs release`: what is where, whether a version may follow, and who said so."""
 
-import hashlib
 import os
-import sys
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,106 +8,47 @@ import msgspec
 import typer
 
 from cbs.bank import SERVICES
-from cbs.tools.cluster.api import Api
 from cbs.tools.local.command_line import (
-    CANNOT_SAY,
     DONE,
     NO,
     AsJson,
     Data,
-    ends_with,
     print_json,
 )
 from cbs.tools.local.folder import Folder
-from cbs.tools.local.process import CannotStart
-from cbs.tools.release.gate import audit, environments, matrix, page, signatures, stores
-from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment
-from cbs.tools.release.gate.gate import Gate
-from cbs.tools.release.gate.history import SHORT, GitHistory, NoSuchVersion, NotAPact
+from cbs.tools.release.desk import (
+    EXIT,
+    Application,
+    Key,
+    ReleaseDesk,
+    Repository,
+    Run,
+    StorePlace,
+    To,
+    Version,
+    cannot_say,
+    check_application,
+    check_environment,
+    operators_key,
+    progress,
+)
+from cbs.tools.release.gate import audit, matrix, package, page, signatures
+from cbs.tools.release.gate.environments import LAPTOP
+from cbs.tools.release.gate.history import SHORT, GitHistory
 from cbs.tools.release.gate.records import (
     Deployment,
     GateAnswer,
     PutAs,
     Signed,
-    Store,
-    StoreUnreachable,
     Verdict,
     now,
     why_not_there,
 )
-from cbs.tools.release.gate.runner import Runner
-
-ROOT = Path(__file__).parents[5]
-EXIT = {GateAnswer.YES: DONE, GateAnswer.NO: NO, GateAnswer.UNKNOWN: CANNOT_SAY}
 
 app = typer.Typer(help="Contracts gate each release.", no_args_is_help=True)
-Application = Annotated[str, typer.Argument(help="A service or a client of one.")]
-Version = Annotated[str, typer.Option(help="A commit; a branch or a tag stands for its commit.")]
-To = Annotated[str, typer.Option("--to", help="An environment, as it is recorded.")]
-Run = Annotated[bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")]
-Key = Annotated[
-    Path | None,
-    typer.Option(envvar=signatures.ENVIRONMENT, help="The operator's key, by which to sign."),
-]
-StorePlace = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        envvar=stores.ENVIRONMENT,
-        help="Where the gate's memory is: a folder, or nats://HOST:PORT for an object store"
-        " (CBS_RELEASE_NATS_NKEY_FILE: its user's seed).",
-        show_default="the Pact Broker of PACT_BROKER_BASE_URL, or this user's state folder",
-    ),
-]
-Repository = Annotated[
-    Path | None,
-    typer.Option("--repository", help="The clone whose commits are meant.", show_default="this"),
-]
 RegistryPlace = Annotated[
     Path | None, typer.Option("--registry", help="A registry folder in which to look.")
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseDesk:
-    """What every command of this module works with."""
-
-    history: GitHistory
-    store: Store
-    place: Path
-
-    @classmethod
-    def at(cls, repository: Path | None, store: str | None) -> "ReleaseDesk":
-        history = GitHistory.around(repository or ROOT)
-        place = stores.own_folder(history.first())
-        return cls(history, stores.store(store, place, pacts=history.pacts), place)
-
-    def environment(
-        self, name: str, registry: Path | None, folder: Folder, *, consul: Api | None = None
-    ) -> Environment:
-        observed = environments.observed(name, folder, registry=registry, consul=consul)
-        recorded = self.store.deployments(name)
-        return environments.environment(name, recorded, observed, self.history)
-
-    def gate(self, *, run: bool) -> Gate:
-        runner = Runner(history=self.history, say=progress) if run else None
-        return Gate(history=self.history, store=self.store, run=runner, say=progress)
-
-
-def cannot_say(*more: type[Exception]) -> AbstractContextManager[None]:
-    wrong = (NoSuchVersion, NotAPact, StoreUnreachable, signatures.NoKey, CannotStart, OSError)
-    return ends_with(CANNOT_SAY, *wrong, *more)
-
-
-def check_application(application: str) -> None:
-    if application not in APPLICATIONS:
-        there = ", ".join(APPLICATIONS)
-        raise typer.BadParameter(f"no such application: {application} (there is: {there})")
-
-
-def check_environment(environment: str) -> None:
-    if not environment.replace("-", "").isalnum() or environment.startswith("-"):
-        raise typer.BadParameter(f"an environment's name is letters, digits and -: {environment}")
 
 
 @app.command("can-i-deploy")
@@ -138,7 +75,7 @@ def can_i_deploy(
         sha = desk.history.sha(version)
         environment = desk.environment(to, registry, folder)
         verdict = desk.gate(run=run).can_i_deploy(
-            application, sha, environment, pex_sha256=_sha256(desk.history, application, sha, pex)
+            application, sha, environment, pex_sha256=_digest(desk.history, application, sha, pex)
         )
         signed = signatures.signed(verdict, signatures.read_key(operators_key(key, desk.place)))
         desk.store.keep_verdict(signed)
@@ -150,27 +87,20 @@ def can_i_deploy(
     raise typer.Exit(EXIT[verdict.answer])
 
 
-def progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _sha256(history: GitHistory, application: str, sha: str, pex: Path | None) -> str:
-    """Of the very file that is to go; empty if there is none, as of a client. What lies in dist/
-    was not made of another commit than HEAD."""
+def _digest(history: GitHistory, application: str, sha: str, pex: Path | None) -> str:
+    """Of the very file that is to go; empty if there is none, as of a client. Raises NotOfCommit of
+    one that is named and is another's; what lies in dist/ may be."""
     file = pex or history.root / "dist" / "cbs" / f"{application}.pex"
-    if pex is None and not (application in SERVICES and file.exists() and history.is_head(sha)):
+    if pex is None and not (application in (*SERVICES, "gateway") and file.exists()):
         return ""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def operators_key(named: Path | None, place: Path) -> Path:
-    """The one that the operator names; on a laptop one is made."""
-    if named is not None:
-        return named
-    own = place / "release.key"
-    if not own.exists():
-        signatures.make_key(own)
-    return own
+    try:
+        package.check(file, history, sha, application)
+    except package.NotOfCommit as error:
+        if pex is not None:
+            raise
+        progress(f"the verdict is on no package: {error}")
+        return ""
+    return package.sha256_of(file)
 
 
 def _shown(verdict: Verdict, signed: Signed) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from cbs.tools.local.command_line import AsJson, print_json
-from cbs.tools.release.commands import ROOT, Repository, Version, cannot_say, progress
+from cbs.tools.release.desk import ROOT, Repository, Version, cannot_say, progress
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.environments import APPLICATIONS
 from cbs.tools.release.gate.history import SHORT, GitHistory

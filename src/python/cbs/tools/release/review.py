@@ -11,7 +11,7 @@ import typer
 from cbs.bank import SERVICES
 from cbs.tools.local.command_line import AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import EXIT, ReleaseDesk, Repository, Run, StorePlace, cannot_say
+from cbs.tools.release.desk import EXIT, ReleaseDesk, Repository, Run, StorePlace, cannot_say
 from cbs.tools.release.gate.environments import APPLICATIONS, LAPTOP, Environment, There
 from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import NONE, SHORT, GitHistory

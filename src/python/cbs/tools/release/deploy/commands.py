@@ -8,7 +8,21 @@ import typer
 
 from cbs.bank import SERVICES
 from cbs.tools.local.command_line import DONE, NO, print_json
-from cbs.tools.release.commands import (
+from cbs.tools.release.deploy.composition import Composition, one_at_a_time
+from cbs.tools.release.deploy.options import Options, with_options
+from cbs.tools.release.deploy.releases import (
+    Installed,
+    Journal,
+    Release,
+    ReleaseKind,
+    ReleaseOutcome,
+    ReleaseStep,
+    left_behind,
+    new_id,
+    once_good,
+)
+from cbs.tools.release.deploy.steps import CannotGoOn
+from cbs.tools.release.desk import (
     EXIT,
     ReleaseDesk,
     To,
@@ -18,22 +32,14 @@ from cbs.tools.release.commands import (
     check_environment,
     progress,
 )
-from cbs.tools.release.deploy.composition import Composition, last_good, one_at_a_time
-from cbs.tools.release.deploy.options import Options, with_options
-from cbs.tools.release.deploy.releases import (
-    Journal,
-    Release,
-    ReleaseKind,
-    ReleaseOutcome,
-    ReleaseStep,
-    new_id,
-    promoted,
-)
-from cbs.tools.release.deploy.steps import CannotGoOn
-from cbs.tools.release.gate.history import SHORT
+from cbs.tools.release.gate.history import SHORT, NoSuchVersion
 from cbs.tools.release.gate.records import GateAnswer, now
 
 Service = Annotated[str, typer.Argument(help="A service, or gateway.")]
+Back = Annotated[
+    str | None,
+    typer.Option("--version", help="A commit that ran there.", show_default="the last good one"),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the release under way.")]
 Abort = Annotated[bool, typer.Option("--abort", help="Take the release under way back.")]
 
@@ -63,47 +69,61 @@ def deploy(
             sha = release.version if release else desk.history.sha(version)
             composition = options.composition(desk, to, sha)
             release = release or _new(composition, service, to, sha)
-            _go_on(composition, release, abort=abort, as_json=options.as_json)
+            _go_on(composition, release, abort, options.as_json)
 
 
 @with_options
-def rollback(service: Service, to: To, options: Options) -> None:
-    """Release the last good version to which the gate still says yes, by the same steps.
+def rollback(service: Service, to: To, options: Options, version: Back = None) -> None:
+    """Go back at once to what ran well before: no canary, no judge, and no load is needed.
 
-    Exit codes as of deploy, and --resume and --abort are given to deploy. 1 if there is no such.
+    The very package that ran is started again, beside what is there, and takes over when it is
+    ready. It is the last that nobody went back from and to which the gate does not say no, or the
+    one of --version; migrations stay, an older version runs with them. Exit 0: it is there alone.
+    1: there is no such, or it did not become ready, and what was there still is. 3: as of deploy.
     """
     _checked(service, to)
     with cannot_say(CannotGoOn):
         desk = options.desk()
         with one_at_a_time(desk.place, to):
             _under_way(desk, service, to, False)
-            earlier = promoted(Journal.of(desk.store).releases(), service, to)
-            sha = earlier[0].version if earlier else desk.history.sha("HEAD")
-            composition = options.composition(desk, to, sha)
-            good = _good(composition, earlier, composition.environment.version(service))
-            release = _new(composition, service, to, good, kind=ReleaseKind.ROLLBACK)
-            _go_on(composition, release, abort=False, as_json=options.as_json)
+            wanted = None if version is None else desk.history.sha(version)
+            composition = options.composition(desk, to, wanted or desk.history.sha("HEAD"))
+            _go_on(composition, _back(composition, service, to, wanted), False, options.as_json)
 
 
-def _good(composition: Composition, earlier: list[Release], current: str) -> str:
-    good = last_good(earlier, lambda each: _still_may(composition, each), current)
-    if good is None:
-        typer.echo(
-            "no earlier version is known to which the gate says yes: deploy a version that mends it"
-            " (./cbs release history has what was there)",
-            err=True,
-        )
-        raise typer.Exit(NO)
-    return good.version
+def _back(composition: Composition, service: str, to: str, wanted: str | None) -> Release:
+    """A release of what is to be brought back, known by its digest."""
+    desk, target = composition.desk, composition.environment
+    current = target.version(service)
+    releases = Journal.of(desk.store).releases()
+    left = left_behind(releases, service, to)
+    for each in once_good(releases, service, to, target.known_good(service)):
+        if each.version == current or (each.version in left if wanted is None else False):
+            continue
+        try:
+            sha = desk.history.sha(each.version)
+        except NoSuchVersion as error:
+            progress(f"not {each.version or 'one that nobody named'}: {error}")
+            continue
+        if sha == (wanted or sha):
+            release = _new(composition, service, to, sha, before=current, brings=each)
+            if wanted or composition.emergency or _may_go_back(composition, release):
+                return release
+    named = f"as {wanted[:SHORT]} " if wanted else ""
+    typer.echo(
+        f"nothing is known that ran well {named}in {to} before and may be there again: deploy a"
+        " version that mends it (./cbs release history has what was there)",
+        err=True,
+    )
+    raise typer.Exit(NO)
 
 
-def _still_may(composition: Composition, release: Release) -> bool:
+def _may_go_back(composition: Composition, release: Release) -> bool:
     verdict = composition.verdict(release)
-    progress(f"{release}: the gate says {verdict.answer}")
     for reason in verdict.reasons:
-        if reason.answer is not GateAnswer.YES:
-            progress(f"  {reason.answer:8} {reason.why}")
-    return verdict.answer is GateAnswer.YES
+        if reason.answer is GateAnswer.NO:
+            progress(f"not {release}: {reason.why}")
+    return verdict.answer is not GateAnswer.NO
 
 
 def _checked(service: str, to: str) -> None:
@@ -132,23 +152,30 @@ def _new(
     to: str,
     sha: str,
     *,
-    kind: ReleaseKind = ReleaseKind.DEPLOY,
+    before: str | None = None,
+    brings: Installed | None = None,
 ) -> Release:
+    """Of what is brought back, or of a new version."""
     at = now()
+    if before is None:
+        before = composition.environment.version(service)
     return Release(
         id=new_id(at),
-        kind=kind,
+        kind=ReleaseKind.ROLLBACK if brings else ReleaseKind.DEPLOY,
         application=service,
         version=sha,
         environment=to,
-        before=composition.environment.version(service),
+        before=before,
         committed=datetime.fromisoformat(composition.desk.history.at(sha)),
         at=at,
         by=getpass.getuser(),
+        emergency=composition.emergency,
+        pex_sha256=brings.sha256 if brings else "",
+        artifact_url=brings.url if brings else "",
     )
 
 
-def _go_on(composition: Composition, release: Release, *, abort: bool, as_json: bool) -> None:
+def _go_on(composition: Composition, release: Release, abort: bool, as_json: bool) -> None:
     if abort:
         if release.entry(ReleaseStep.PROMOTE) is not None:
             raise CannotGoOn(
@@ -176,6 +203,8 @@ def release_line(release: Release) -> str:
         f"{release.outcome.upper():9} {release.kind} {release}{before}, {release.at:%F %T}, by"
         f" {release.by}"
     ]
+    if release.emergency:
+        lines.append(f"          an emergency: {release.emergency}")
     if release.next is not None:
         lines.append(f"          at {release.next}: --resume, or --abort")
     return "\n".join([*lines, *(f"          {why}" for why in release.why)])

@@ -2,7 +2,7 @@
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,14 +12,24 @@ from cbs.platform.invariants import CannotSay
 from cbs.tools.cluster.api import Api
 from cbs.tools.local.folder import Folder
 from cbs.tools.ops.verify.verify import places_at, places_of
-from cbs.tools.release.commands import ReleaseDesk, operators_key, progress
 from cbs.tools.release.deploy.metrics_samples import sampled
 from cbs.tools.release.deploy.money import BankLook, looked
 from cbs.tools.release.deploy.releases import Done, Journal, Release, ReleaseStep
 from cbs.tools.release.deploy.steps import CannotGoOn, Deploying, ReleaseTarget
 from cbs.tools.release.deploy.watch import Watch
-from cbs.tools.release.gate import audit, signatures
-from cbs.tools.release.gate.records import Deployment, PutAs, Verdict, now
+from cbs.tools.release.desk import ReleaseDesk, operators_key, progress
+from cbs.tools.release.gate import audit, package, signatures
+from cbs.tools.release.gate.history import SHORT
+from cbs.tools.release.gate.package import NotBuilt, NotOfCommit
+from cbs.tools.release.gate.records import (
+    Deployment,
+    GateAnswer,
+    PutAs,
+    StoreUnreachable,
+    Verdict,
+    now,
+    yes,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +43,7 @@ class Composition:
     consul: Api | None
     key: Path | None
     pex: Path | None
+    emergency: str
     postgres: str
     run: bool
     window_seconds: float
@@ -54,13 +65,30 @@ class Composition:
         )
 
     def verdict(self, release: Release) -> Verdict:
+        """On the way back nothing is verified on the spot: it must not wait."""
         there = self.desk.environment(release.environment, None, self.folder, consul=self.consul)
-        return self.desk.gate(run=self.run).can_i_deploy(
-            release.application, release.version, there, pex_sha256=release.fact("pex_sha256")
+        return self.desk.gate(run=self.run and not release.is_at_once).can_i_deploy(
+            release.application, release.version, there, pex_sha256=release.digest
         )
 
     def _gate(self, release: Release) -> Done:
-        verdict = self.verdict(release)
+        """On the way back a no stops it, and what the gate does not know is told: what is there is
+        known to be bad. In an emergency all of it is told, and the answer is owed."""
+        try:
+            verdict = self.verdict(release)
+        except StoreUnreachable as error:
+            if not release.emergency:
+                raise
+            return _despite(release, [f"the gate's memory is away: {error}"])
+        not_yes = [each for each in verdict.reasons if each.answer is not GateAnswer.YES]
+        told = [f"{each.answer}: {each.why}" for each in not_yes]
+        if release.emergency and not_yes:
+            return _despite(release, [*told, *verdict.notes])
+        if release.is_at_once and verdict.answer is GateAnswer.UNKNOWN:
+            why = (
+                f"nothing is known against going back to {release.version[:SHORT]}, which ran there"
+            )
+            return Done(answer=GateAnswer.YES, reasons=[yes(why)], notes=[*told, *verdict.notes])
         return Done(answer=verdict.answer, reasons=verdict.reasons, notes=verdict.notes)
 
     def _watch(self) -> Watch:
@@ -83,14 +111,27 @@ class Composition:
             return BankLook(unknown={"the bank": why})
         return looked(places, say=lambda _: None)
 
-    def _package(self, release: Release) -> Path | None:
-        """What lies in dist/ was not made of another commit than HEAD."""
-        if self.pex is not None:
-            return self.pex if self.pex.exists() else None
-        if kept := _kept_by_an_earlier(release, Journal.of(self.desk.store)):
-            return kept
-        file = self.desk.history.root / "dist" / "cbs" / f"{release.application}.pex"
-        return file if file.exists() and self.desk.history.is_head(release.version) else None
+    def _package(self, release: Release) -> Path:
+        """Of the release's commit, whoever made it: what the operator names, what lies in dist/, or
+        else what is made of a clean checkout. Raises CannotGoOn."""
+        what = (self.desk.history, release.version, release.application)
+        try:
+            if self.pex is not None:
+                package.check(self.pex, *what)
+                return self.pex
+            packaged = self.desk.history.root / "dist" / "cbs" / f"{release.application}.pex"
+            if packaged.exists():
+                try:
+                    package.check(packaged, *what)
+                    return packaged
+                except NotOfCommit as error:
+                    progress(f"  note     {error}: not that one goes out")
+            return package.built(*what, self.desk.place / "packages", say=progress)
+        except (NotOfCommit, NotBuilt) as error:
+            raise CannotGoOn(
+                f"{error}. Check that commit out, ./pants package"
+                f" src/python/cbs/{release.application}:pex, and --resume; or --abort"
+            ) from None
 
     def _record(self, release: Release) -> None:
         deployment = Deployment(
@@ -101,6 +142,7 @@ class Composition:
             # Of the release and not of this moment: written twice, it is there once.
             at=_promoted_at(release),
             by=release.by,
+            pex_sha256=release.digest,
         )
         self.desk.store.record(deployment)
 
@@ -121,14 +163,10 @@ def _promoted_at(release: Release) -> datetime:
     return entry.ended
 
 
-def _kept_by_an_earlier(release: Release, journal: Journal) -> Path | None:
-    """The very file with which a version went out before, where it still lies."""
-    for each in reversed(journal.releases()):
-        same = (each.application, each.version) == (release.application, release.version)
-        kept = Path(each.fact("pex") or "/")
-        if same and each.is_promoted and kept.is_file():
-            return kept
-    return None
+def _despite(release: Release, told: list[str]) -> Done:
+    """What goes out without the gate's yes owes it."""
+    why = f"an emergency, says {release.by}: {release.emergency}. The gate's verdict is owed"
+    return Done(answer=GateAnswer.YES, reasons=[yes(why)], notes=told)
 
 
 @contextmanager
@@ -143,16 +181,3 @@ def one_at_a_time(place: Path, environment: str) -> Iterator[None]:
                 f"another process releases to {environment} now: wait for it"
             ) from None
         yield
-
-
-def last_good(
-    releases: list[Release], accepts: Callable[[Release], bool], current: str
-) -> Release | None:
-    """Of what was promoted before, newest first: the first other version that is accepted."""
-    seen = {current}
-    for each in releases:
-        if each.version not in seen:
-            seen.add(each.version)
-            if accepts(each):
-                return each
-    return None

@@ -2,20 +2,33 @@
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cbs.bank import SERVICES
 from cbs.tools.local.waiting import wait_until
-from cbs.tools.release.deploy.nomad_api import RELEASE, SHA, NomadApi, sha_of
-from cbs.tools.release.deploy.releases import Release
+from cbs.tools.release.deploy.nomad_api import (
+    RELEASE,
+    SHA,
+    NomadApi,
+    is_healthy,
+    is_unhealthy,
+    package_of,
+    sha_of,
+    waits_for_promotion,
+)
+from cbs.tools.release.deploy.releases import Installed, Release
 from cbs.tools.release.deploy.routes import Routes
 from cbs.tools.release.deploy.steps import Canary, CanaryState, CannotGoOn, StepFailed
+from cbs.tools.release.gate.package import sha256_of
 
 MIGRATE = "cbs-migrate"
 CONVERGE_SECONDS_MAX, MIGRATE_SECONDS_MAX, POLL_SECONDS = 600.0, 3_600.0, 0.5
 OVER = ("failed", "cancelled")
+# A rollback waits no longer than this for a good version to stay ready: it was judged before.
+BACK_HEALTHY_NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +58,31 @@ class Nomad:
         job = self.api.job(job_id)
         return "" if job is None else sha_of(stable or job)
 
+    def known_good(self, application: str) -> Sequence[Installed]:
+        found: dict[str, Installed] = {}
+        for each in self.api.versions(job_of(application)):
+            url, sha256 = package_of(each)
+            if each["Stable"] and sha256:
+                installed = Installed(version=sha_of(each), sha256=sha256, url=url)
+                found.setdefault(sha256, installed)
+        return list(found.values())
+
+    def still_has(self, release: Release) -> str:
+        kept = self.folder / release.url.rpartition("/")[2]
+        if not kept.exists():
+            if not self.folder.exists():
+                return f"{self.folder} is not here to be looked at: the nodes fetch {release.url}"
+            raise StepFailed(f"{kept} is gone: bring it back, its name tells its SHA-256")
+        if sha256_of(kept) != release.digest:
+            raise StepFailed(f"{kept} is not the file with SHA-256 {release.digest} any more")
+        return f"{release.url} has SHA-256 {release.digest}"
+
     def upload(self, release: Release, pex: Path, sha256: str) -> str:
         name = f"{release.application}-{sha256}.pex"
         kept = self.folder / name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not kept.exists():
+            if not kept.exists() or sha256_of(kept) != sha256:
                 part = kept.with_name(f".{name}.part")
                 shutil.copyfile(pex, part)
                 part.chmod(0o644)
@@ -60,12 +92,12 @@ class Nomad:
         return f"{self.artifacts_url.rstrip('/')}/{name}"
 
     def migrate(self, release: Release) -> str:
-        if not self.migrates:
+        if not self.migrates or release.application not in SERVICES:
             return f"{release.application} has no database"
         meta = {
             "service": release.application,
-            "artifact_url": release.fact("artifact_url"),
-            "artifact_sha256": release.fact("pex_sha256"),
+            "artifact_url": release.url,
+            "artifact_sha256": release.digest,
             "sha": release.version,
         }
         # The token makes a second dispatch the first one.
@@ -100,10 +132,11 @@ class Nomad:
         job_id = job_of(release.application)
         if (ours := self.api.version_of(job_id, release.id)) is not None:
             return f"version {ours['Version']} of {job_id} is there already"
-        job = self._parsed(release)
+        job = self._as_it_was(release) if release.is_at_once else self._parsed(release)
         if job["ID"] != job_id:
             raise CannotGoOn(f"the job's file names {job['ID']}, and {job_id} is to be released")
         job["Meta"] = {**(job["Meta"] or {}), RELEASE: release.id, SHA: release.version}
+        self.api.keep_good(job_id)
         there = self.api.ask("GET", f"/v1/job/{job_id}")
         index = there["JobModifyIndex"] if there else 0
         # Refused if somebody else has changed it since.
@@ -121,11 +154,11 @@ class Nomad:
         if deployment is not None and deployment["Status"] in OVER:
             state = CanaryState.FAILED
             why = f"{deployment['StatusDescription']}; {self.api.wrong_with(job_id, job)}"
-        elif deployment is not None and _unhealthy(deployment):
+        elif deployment is not None and is_unhealthy(deployment):
             # Nomad would start it elsewhere again and again, until its progress deadline.
             state = CanaryState.FAILED
             why = f"it did not become healthy in time; {self.api.wrong_with(job_id, job)}"
-        elif deployment is not None and _healthy(deployment):
+        elif deployment is not None and is_healthy(deployment):
             state = CanaryState.HEALTHY
         return Canary(
             state=state,
@@ -134,9 +167,33 @@ class Nomad:
             stable=self.api.places(stable),
         )
 
+    def _as_it_was(self, release: Release) -> dict[str, Any]:
+        """The job of the version that is brought back, as Nomad ran it; made anew if it forgot. All
+        of it starts beside what is there, and takes over when all of it is ready."""
+        known = (
+            each
+            for each in self.api.versions(job_of(release.application))
+            if each["Stable"]
+            and (sha_of(each), package_of(each)[1]) == (release.version, release.digest)
+        )
+        job = dict(next(known, None) or self._parsed(release))
+        for group in job["TaskGroups"]:
+            group["Update"] = {
+                **(group["Update"] or {}),
+                "Canary": group["Count"],
+                "MaxParallel": group["Count"],
+                "AutoPromote": True,
+                "AutoRevert": True,
+                "MinHealthyTime": BACK_HEALTHY_NANOSECONDS,
+            }
+        return job
+
     def promote(self, release: Release) -> str:
-        # First: the bus would go on to send most calls to a version that is about to leave.
-        self.routes.close(release)
+        if release.is_at_once:
+            self._registered(release)
+        else:
+            # First: the bus would go on to send most calls to a version that is about to leave.
+            self.routes.close(release)
         job_id, job = job_of(release.application), self._ours(release)
 
         def is_alone() -> bool:
@@ -145,7 +202,7 @@ class Nomad:
             if status in OVER:
                 why = self.api.wrong_with(job_id, job)
                 raise StepFailed(f"{deployment['StatusDescription']}; {why}")
-            if status == "running" and _waits(deployment) and _healthy(deployment):
+            if status == "running" and waits_for_promotion(deployment) and is_healthy(deployment):
                 body = {"DeploymentID": deployment["ID"], "All": True}
                 self.api.ask("PUT", f"/v1/deployment/promote/{deployment['ID']}", body)
             return bool(status == "successful")
@@ -155,6 +212,8 @@ class Nomad:
         raise CannotGoOn(f"{job_id} did not converge in {CONVERGE_SECONDS_MAX:.0f} s: --resume")
 
     def revert(self, release: Release) -> str:
+        if release.is_at_once:
+            return self._reverted(release)
         self.routes.starve(release)
         said = self._reverted(release)
         self.routes.close(release)
@@ -209,13 +268,18 @@ class Nomad:
             raise CannotGoOn(
                 f"Nomad knows no version of {job_id} for release {release.id}: --abort, and again"
             )
+        if (runs := package_of(job)[1]) != release.digest:
+            raise CannotGoOn(
+                f"version {job['Version']} of {job_id} runs SHA-256 {runs}, and what was judged is"
+                f" {release.digest}: --abort, and find out who changed it"
+            )
         return job
 
     def _parsed(self, release: Release) -> dict[str, Any]:
         own = {
             "service": release.application,
-            "artifact_url": release.fact("artifact_url"),
-            "artifact_sha256": release.fact("pex_sha256"),
+            "artifact_url": release.url,
+            "artifact_sha256": release.digest,
             "version": self.version_name,
             "sha": release.version,
         }
@@ -227,22 +291,3 @@ class Nomad:
 
 def job_of(application: str) -> str:
     return f"cbs-{application}"
-
-
-def _healthy(deployment: Mapping[str, Any]) -> bool:
-    """Its canaries are, or all that it wants if it has none."""
-    return all(
-        group["HealthyAllocs"] >= (group["DesiredCanaries"] or group["DesiredTotal"])
-        for group in deployment["TaskGroups"].values()
-    )
-
-
-def _unhealthy(deployment: Mapping[str, Any]) -> bool:
-    return any(group["UnhealthyAllocs"] for group in deployment["TaskGroups"].values())
-
-
-def _waits(deployment: Mapping[str, Any]) -> bool:
-    return any(
-        group["DesiredCanaries"] and not group["Promoted"]
-        for group in deployment["TaskGroups"].values()
-    )

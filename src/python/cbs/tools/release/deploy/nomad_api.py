@@ -14,6 +14,8 @@ from cbs.tools.release.deploy.steps import CannotGoOn
 
 NOT_FOUND = 404
 RELEASE, SHA = "cbs_release", "cbs_sha"
+CHECKSUM = "sha256:"
+TAG, TAGS_MAX = "good-", 8
 EVENTS_SHOWN = 3
 Body = Mapping[str, Any]
 
@@ -48,6 +50,21 @@ class NomadApi:
         oldest of them: going back to it later made another."""
         ours = [v for v in self.versions(job_id) if (v["Meta"] or {}).get(RELEASE) == release]
         return ours[-1] if ours else None
+
+    def keep_good(self, job_id: str) -> None:
+        """Nomad forgets all but the last few versions of a job, however they were: the one that is
+        well gets a tag, by which it is kept, and the oldest tags beyond TAGS_MAX go."""
+        versions = self.versions(job_id)
+        good = next((each for each in versions if each["Stable"]), None)
+        if good is None:
+            return
+        if not good.get("VersionTag"):
+            what = {"Version": good["Version"], "Description": f"ran well: {sha_of(good)}"}
+            place = f"/v1/job/{job_id}/versions/{TAG}{good['Version']}/tag"
+            self.ask("PUT", place, what)
+        names = [(each.get("VersionTag") or {}).get("Name", "") for each in versions]
+        for name in [each for each in names if each.startswith(TAG)][TAGS_MAX:]:
+            self.ask("DELETE", f"/v1/job/{job_id}/versions/{name}/tag")
 
     def deployment(self, job_id: str, job: Body) -> Any:
         """Of one version of a job; None before its evaluation."""
@@ -95,6 +112,17 @@ class NomadApi:
         return f"allocation {newest['ID'][:8]} is {newest['ClientStatus']}: {told}"
 
 
+def package_of(job: Body) -> tuple[str, str]:
+    """URL and SHA-256 of what a job's version runs; two empty strings of one that runs an image."""
+    for group in job["TaskGroups"]:
+        for task in group["Tasks"]:
+            for artifact in task["Artifacts"] or ():
+                checksum = (artifact["GetterOptions"] or {}).get("checksum", "")
+                if checksum.startswith(CHECKSUM):
+                    return artifact["GetterSource"], checksum.removeprefix(CHECKSUM)
+    return "", ""
+
+
 def sha_of(job: Body) -> str:
     """The commit a job's version was made of: as a release notes it, or its services tell it."""
     noted = (job["Meta"] or {}).get(SHA)
@@ -104,3 +132,22 @@ def sha_of(job: Body) -> str:
         for service in group["Services"] or ()
     ]
     return str(noted or next(filter(None, told), ""))
+
+
+def is_healthy(deployment: Body) -> bool:
+    """Its canaries are, or all that it wants if it has none."""
+    return all(
+        group["HealthyAllocs"] >= (group["DesiredCanaries"] or group["DesiredTotal"])
+        for group in deployment["TaskGroups"].values()
+    )
+
+
+def is_unhealthy(deployment: Body) -> bool:
+    return any(group["UnhealthyAllocs"] for group in deployment["TaskGroups"].values())
+
+
+def waits_for_promotion(deployment: Body) -> bool:
+    return any(
+        group["DesiredCanaries"] and not group["Promoted"]
+        for group in deployment["TaskGroups"].values()
+    )

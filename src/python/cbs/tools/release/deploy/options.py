@@ -11,10 +11,10 @@ import typer
 
 from cbs.tools.local.command_line import AsJson, Data
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import Key, ReleaseDesk, Repository, Run, StorePlace
 from cbs.tools.release.deploy import judge, routes, watch
 from cbs.tools.release.deploy.composition import Composition
 from cbs.tools.release.deploy.targets import site
+from cbs.tools.release.desk import Key, ReleaseDesk, Repository, Run, StorePlace
 from cbs.tools.release.gate.environments import CLUSTER
 
 Pex = Annotated[
@@ -61,6 +61,14 @@ Percent = Annotated[
         help="The canary's share of the calls, over HTTP and on the bus, until it is judged.",
     ),
 ]
+Emergency = Annotated[
+    str,
+    typer.Option(
+        metavar="WHY",
+        help="Why it cannot wait for the gate, or goes without its memory, which is away. The"
+        " release is signed and told as such, and owes the gate's verdict.",
+    ),
+]
 Window = Annotated[float, typer.Option(min=1, help="Seconds for which a canary is watched.")]
 Requests = Annotated[int, typer.Option(min=0, help="A canary with fewer is not judged.")]
 
@@ -77,6 +85,7 @@ class Options:
     canary_percent: Percent = routes.PERCENT
     window: Window = watch.WINDOW_SECONDS
     requests: Requests = judge.REQUESTS_MIN
+    emergency: Emergency = ""
     run: Run = True
     key: Key = None
     repository: Repository = None
@@ -85,7 +94,7 @@ class Options:
     as_json: AsJson = False
 
     def desk(self) -> ReleaseDesk:
-        return ReleaseDesk.at(self.repository, self.store)
+        return ReleaseDesk.at(self.repository, self.store, even_away=bool(self.emergency))
 
     def composition(self, desk: ReleaseDesk, to: str, sha: str) -> Composition:
         """For a version in its environment. Raises CannotGoOn."""
@@ -104,6 +113,7 @@ class Options:
             consul=place.consul,
             key=self.key,
             pex=self.pex,
+            emergency=self.emergency,
             postgres=self.postgres,
             run=self.run,
             window_seconds=self.window,

@@ -12,15 +12,17 @@ from enum import StrEnum
 
 import msgspec
 
-from cbs.tools.release.gate.blobs import Blobs, BlobStore
-from cbs.tools.release.gate.broker import BrokerStore
+from cbs.tools.release.gate.blobs import Blobs
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.gate.records import GateAnswer, Reason, Store, StoreUnreachable
+from cbs.tools.release.gate.records import GateAnswer, Reason, Store, StoreUnreachable, Verdict
+from cbs.tools.release.gate.stores import blobs_of
 
 PLACE = "releases/"
 
 
 class ReleaseStep(StrEnum):
+    """A rollback has GATE, ARTIFACT, PROMOTE and RECORD: what was good before needs no canary."""
+
     PACKAGE = "package"
     GATE = "gate"
     ARTIFACT = "artifact"
@@ -42,6 +44,7 @@ FORWARD = (
     ReleaseStep.CANARY,
     ReleaseStep.JUDGE,
 )
+BACK = (ReleaseStep.GATE, ReleaseStep.ARTIFACT)
 
 
 class ReleaseKind(StrEnum):
@@ -50,7 +53,7 @@ class ReleaseKind(StrEnum):
 
 
 class ReleaseOutcome(StrEnum):
-    """`refused` never got as far as a canary; `reverted` did, and is gone again."""
+    """`refused` never ran; `reverted` did, and is gone again."""
 
     UNDER_WAY = "under way"
     PROMOTED = "promoted"
@@ -79,7 +82,11 @@ class JournalEntry(msgspec.Struct, kw_only=True):
 
 
 class Release(msgspec.Struct, kw_only=True):
-    """`before` is the version that it takes the place of, if any; `committed` when its own was."""
+    """`before` is the version that it takes the place of, if any; `committed` when its own was.
+
+    `emergency` is why it did not wait for the gate. A rollback knows the digest of what it brings
+    back, and where the environment has it.
+    """
 
     id: str
     kind: ReleaseKind = ReleaseKind.DEPLOY
@@ -91,6 +98,9 @@ class Release(msgspec.Struct, kw_only=True):
     at: datetime
     by: str
     aborted: str = ""
+    emergency: str = ""
+    pex_sha256: str = ""
+    artifact_url: str = ""
     steps: list[JournalEntry] = []
 
     def entry(self, step: ReleaseStep) -> JournalEntry | None:
@@ -106,6 +116,27 @@ class Release(msgspec.Struct, kw_only=True):
         return next((each[name] for each in facts if name in each), "")
 
     @property
+    def digest(self) -> str:
+        """The SHA-256 of the one package that it is about; "" before it has one."""
+        return self.pex_sha256 or self.fact("pex_sha256")
+
+    @property
+    def url(self) -> str:
+        """Where the environment fetches that package."""
+        return self.artifact_url or self.fact("artifact_url")
+
+    @property
+    def is_at_once(self) -> bool:
+        """A rollback; those begun before they knew their digest took all steps of a deployment."""
+        return self.kind is ReleaseKind.ROLLBACK and bool(self.pex_sha256)
+
+    @property
+    def _has_run(self) -> bool:
+        """Something of it may be in the environment."""
+        first = ReleaseStep.PROMOTE if self.is_at_once else ReleaseStep.CANARY
+        return self.entry(first) is not None
+
+    @property
     def next(self) -> ReleaseStep | None:
         """What is to be done now; None when all is."""
         promoting = self.entry(ReleaseStep.PROMOTE)
@@ -117,8 +148,9 @@ class Release(msgspec.Struct, kw_only=True):
             return None
         failed = any(each.done and each.done.answer is not GateAnswer.YES for each in self.steps)
         if failed or self.aborted:
-            return ReleaseStep.REVERT if self.entry(ReleaseStep.CANARY) else None
-        return next((each for each in FORWARD if not self.done(each)), ReleaseStep.PROMOTE)
+            return ReleaseStep.REVERT if self._has_run else None
+        steps = BACK if self.is_at_once else FORWARD
+        return next((each for each in steps if not self.done(each)), ReleaseStep.PROMOTE)
 
     @property
     def is_promoted(self) -> bool:
@@ -131,7 +163,7 @@ class Release(msgspec.Struct, kw_only=True):
             return ReleaseOutcome.UNDER_WAY
         if self.is_promoted:
             return ReleaseOutcome.PROMOTED
-        return ReleaseOutcome.REVERTED if self.entry(ReleaseStep.CANARY) else ReleaseOutcome.REFUSED
+        return ReleaseOutcome.REVERTED if self._has_run else ReleaseOutcome.REFUSED
 
     @property
     def ended(self) -> datetime | None:
@@ -160,6 +192,15 @@ class Release(msgspec.Struct, kw_only=True):
         return f"{self.application}@{self.version[:SHORT]} to {self.environment}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A version that ran well, and the very package of it."""
+
+    version: str
+    sha256: str
+    url: str
+
+
 def new_id(at: datetime) -> str:
     """Sorts by time."""
     return f"{at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
@@ -174,10 +215,7 @@ class Journal:
     @classmethod
     def of(cls, store: Store) -> "Journal":
         """In what the operator chose as memory; beside a Pact Broker, which has no place for it."""
-        if isinstance(store, BrokerStore):
-            return cls(store.beside)
-        assert isinstance(store, BlobStore), store
-        return cls(store.blobs)
+        return cls(blobs_of(store))
 
     def keep(self, release: Release) -> None:
         self.blobs.put(f"{PLACE}{release.id}.json", msgspec.json.encode(release))
@@ -207,3 +245,53 @@ def promoted(releases: Sequence[Release], application: str, environment: str) ->
         if (each.application, each.environment) == (application, environment)
         and each.outcome is ReleaseOutcome.PROMOTED
     ]
+
+
+def left_behind(releases: Sequence[Release], application: str, environment: str) -> set[str]:
+    """Versions that somebody went back from, and nobody has deployed again since."""
+    left: set[str] = set()
+    for each in reversed(promoted(releases, application, environment)):
+        left.discard(each.version)
+        if each.kind is ReleaseKind.ROLLBACK:
+            left.add(each.before)
+    return left
+
+
+def once_good(
+    releases: Sequence[Release],
+    application: str,
+    environment: str,
+    installed: Sequence[Installed],
+) -> list[Installed]:
+    """What ran well there, the newest first: by the environment's own word, who had them before any
+    release, and beyond its memory by the journal's."""
+    journal = [
+        Installed(version=each.version, sha256=each.digest, url=each.url)
+        for each in promoted(releases, application, environment)
+        if each.digest and each.url
+    ]
+    found: dict[str, Installed] = {}
+    for each in (*installed, *journal):
+        found.setdefault(each.sha256, each)
+    return list(found.values())
+
+
+def owing(releases: Sequence[Release], verdicts: Sequence[Verdict]) -> list[Release]:
+    """Emergencies whose verdict the gate still owes: nobody has asked it since."""
+    return [
+        each
+        for each in releases
+        if each.emergency
+        and each.outcome is ReleaseOutcome.PROMOTED
+        and not any(_is_verdict_on(each, verdict) for verdict in verdicts)
+    ]
+
+
+def _is_verdict_on(release: Release, verdict: Verdict) -> bool:
+    """And given after it: a step's own verdict is the operator's."""
+    return (
+        not verdict.step
+        and (verdict.application, verdict.version) == (release.application, release.version)
+        and verdict.environment == release.environment
+        and verdict.at > release.at
+    )

@@ -7,7 +7,10 @@ import typer
 
 from cbs.tools.local.command_line import AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
-from cbs.tools.release.commands import (
+from cbs.tools.release.deploy import difference, dora
+from cbs.tools.release.deploy.commands import Service, release_line
+from cbs.tools.release.deploy.releases import Journal, Release, owing
+from cbs.tools.release.desk import (
     ReleaseDesk,
     Repository,
     StorePlace,
@@ -17,9 +20,8 @@ from cbs.tools.release.commands import (
     check_application,
     check_environment,
 )
-from cbs.tools.release.deploy import difference, dora
-from cbs.tools.release.deploy.commands import Service, release_line
-from cbs.tools.release.deploy.releases import Journal, Release
+from cbs.tools.release.gate import signatures
+from cbs.tools.release.gate.history import SHORT
 from cbs.tools.release.gate.records import now
 
 OfService = Annotated[str | None, typer.Option("--service", help="Only of this one.")]
@@ -36,14 +38,22 @@ def history(
 ) -> None:
     """Show every release, oldest first: what came of it and why, when, and who did it."""
     with cannot_say():
-        found = _releases(ReleaseDesk.at(repository, store), service, environment)
+        desk = ReleaseDesk.at(repository, store)
+        found = _releases(desk, service, environment)
+        said = (signatures.verified_verdict(each) for each in desk.store.verdicts())
+        owe = [each.id for each in owing(found, [each for each in said if each is not None])]
     if as_json:
-        print_json([with_outcome(each) for each in found])
+        print_json([{**with_outcome(each), "owes_verdict": each.id in owe} for each in found])
         return
     if not found:
         typer.echo("nothing was released yet: ./cbs release deploy SERVICE --to ENV")
     for each in found:
         typer.echo(release_line(each))
+        if each.id in owe:
+            typer.echo(
+                "          owes the gate's verdict: ./cbs release can-i-deploy"
+                f" {each.application} --version {each.version[:SHORT]} --to {each.environment}"
+            )
         for entry in each.steps if steps else ():
             ended = f"{entry.ended:%T}" if entry.ended else "not yet"
             answer = entry.done.answer if entry.done else ""

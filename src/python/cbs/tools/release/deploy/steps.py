@@ -4,8 +4,7 @@ Each step is written down before it is done and after it; a step that may have b
 done again, which the environment promises to bear.
 """
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,8 +12,16 @@ from pathlib import Path
 from typing import Protocol
 
 from cbs.tools.release.deploy.metrics_samples import InstanceUrls
-from cbs.tools.release.deploy.releases import Done, Journal, JournalEntry, Release, ReleaseStep
+from cbs.tools.release.deploy.releases import (
+    Done,
+    Installed,
+    Journal,
+    JournalEntry,
+    Release,
+    ReleaseStep,
+)
 from cbs.tools.release.gate.history import SHORT
+from cbs.tools.release.gate.package import sha256_of
 from cbs.tools.release.gate.records import GateAnswer, Verdict, no, yes
 
 
@@ -37,8 +44,18 @@ class ReleaseTarget(Protocol):
         released in this way."""
         ...
 
+    def known_good(self, application: str) -> Sequence[Installed]:
+        """What the environment knows of that ran well there, the newest first; what is there now
+        is the first."""
+        ...
+
     def upload(self, release: Release, pex: Path, sha256: str) -> str:
         """Put it where the environment fetches it; returns the URL."""
+        ...
+
+    def still_has(self, release: Release) -> str:
+        """Where it fetches the package of a release that goes back; raises StepFailed if it is not
+        there any more."""
         ...
 
     def migrate(self, release: Release) -> str:
@@ -57,7 +74,10 @@ class ReleaseTarget(Protocol):
         """How it is, and where to ask it and those beside it."""
         ...
 
-    def promote(self, release: Release) -> str: ...
+    def promote(self, release: Release) -> str:
+        """It is there alone; a rollback beside what is there, and alone as soon as it is ready."""
+        ...
+
     def revert(self, release: Release) -> str:
         """Whatever was begun for the release is gone, and `release.before` is there alone."""
         ...
@@ -84,12 +104,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploying:
-    """`gate` and `judge` decide, and may take their time; `before_canary` gives what the judge
-    compares with; `record` and `tell` (of the audit trail) bear being asked twice."""
+    """`pex` gives a package of the release's commit, or raises CannotGoOn; `gate` and `judge`
+    decide, and may take their time; `before_canary` gives what the judge compares with; `record`
+    and `tell` (of the audit trail) bear being asked twice."""
 
     journal: Journal
     environment: ReleaseTarget
-    pex: Callable[[Release], Path | None]
+    pex: Callable[[Release], Path]
     gate: Callable[[Release], Done]
     before_canary: Callable[[Release], dict[str, str]]
     judge: Callable[[Release], Done]
@@ -124,6 +145,8 @@ class Deploying:
         self.journal.keep(release)
         for reason in done.reasons:
             self.say(f"  {reason.answer:8} {reason.why}")
+        for note in done.notes:
+            self.say(f"  note     {note}")
 
     def _done(self, release: Release, step: ReleaseStep) -> Done:
         match step:
@@ -132,6 +155,8 @@ class Deploying:
             case ReleaseStep.GATE:
                 return self.gate(release)
             case ReleaseStep.ARTIFACT:
+                if release.is_at_once:
+                    return done(self.environment.still_has(release))
                 pex, sha256 = self._packaged(release)
                 url = self.environment.upload(release, pex, sha256)
                 return done(f"{url} has SHA-256 {sha256}", artifact_url=url)
@@ -155,19 +180,25 @@ class Deploying:
 
     def _package(self, release: Release) -> Done:
         pex = self.pex(release)
-        if pex is None:
-            raise CannotGoOn(
-                f"no PEX of {release.application}@{release.version[:SHORT]} is there: check that"
-                f" commit out, ./pants package src/python/cbs/{release.application}, and go on with"
-                " --resume; or name the file with --pex"
-            )
-        sha256 = hashlib.sha256(pex.read_bytes()).hexdigest()
-        return done(f"{pex.name} has SHA-256 {sha256}", pex=str(pex.resolve()), pex_sha256=sha256)
+        sha256 = sha256_of(pex)
+        facts = {"pex": str(pex.resolve()), "pex_sha256": sha256}
+        why = f"{pex.name} is of {release.version[:SHORT]}, and has SHA-256 {sha256}"
+        others = {
+            each.digest: each
+            for each in self.journal.releases()
+            if (each.application, each.version) == (release.application, release.version)
+            and each.digest not in ("", sha256)
+        }
+        notes = [
+            f"the same commit went out with other bytes: SHA-256 {digest} in release {each.id}"
+            for digest, each in others.items()
+        ]
+        return Done(answer=GateAnswer.YES, reasons=[yes(why)], notes=notes, facts=facts)
 
     def _packaged(self, release: Release) -> tuple[Path, str]:
         """The very bytes that passed the gate."""
         pex, sha256 = Path(release.fact("pex")), release.fact("pex_sha256")
-        if not pex.exists() or hashlib.sha256(pex.read_bytes()).hexdigest() != sha256:
+        if not pex.exists() or sha256_of(pex) != sha256:
             raise CannotGoOn(
                 f"{pex} is not the file with SHA-256 {sha256} that passed the gate any more: bring"
                 " it back and --resume, or --abort"
@@ -194,7 +225,7 @@ def verdict_of(release: Release, entry: JournalEntry) -> Verdict:
         answer=entry.done.answer,
         reasons=entry.done.reasons,
         notes=entry.done.notes,
-        pex_sha256=release.fact("pex_sha256"),
+        pex_sha256=release.digest,
         at=entry.ended,
         by=release.by,
         release=release.id,

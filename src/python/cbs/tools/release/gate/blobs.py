@@ -19,6 +19,7 @@ from cbs.tools.release.gate.records import (
 )
 
 T = TypeVar("T")
+DEPLOYMENTS = "deployments/"
 
 
 class Blobs(Protocol):
@@ -80,13 +81,13 @@ class BlobStore:
     def record(self, deployment: Deployment) -> None:
         body = msgspec.json.encode(deployment)
         place = f"{deployment.at:%Y%m%dT%H%M%S.%f}-{hashlib.sha256(body).hexdigest()[:16]}"
-        self.blobs.put(f"deployments/{deployment.environment}/{place}.json", body)
+        self.blobs.put(f"{DEPLOYMENTS}{deployment.environment}/{place}.json", body)
 
     def deployments(self, environment: str) -> list[Deployment]:
-        return current(self._all(f"deployments/{environment}/", Deployment))
+        return current(self._all(f"{DEPLOYMENTS}{environment}/", Deployment))
 
     def environments(self) -> list[str]:
-        return sorted({name.split("/")[1] for name in self.blobs.names("deployments/")})
+        return sorted({name.split("/")[1] for name in self.blobs.names(DEPLOYMENTS)})
 
     def keep_verdict(self, signed: Signed) -> None:
         at = msgspec.json.decode(signed.verdict, type=_When).at

@@ -1,6 +1,8 @@
 """What is deployed is seen where it runs, and recorded; where the two disagree, both count."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cbs.bank import SERVICES
@@ -22,10 +24,11 @@ APPLICATIONS = (*SERVICES, *WITH_THE_BANK, "partner")
 
 @dataclass(frozen=True, slots=True)
 class There:
-    """One version of an application in an environment."""
+    """One version of an application in an environment; of which bytes, where that is known."""
 
     application: str
     version: str
+    pex_sha256: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.application}@{self.version[:SHORT]}"
@@ -50,12 +53,15 @@ def environment(
     name: str, recorded: list[Deployment], observed: list[There] | None, history: GitHistory
 ) -> Environment:
     """Both views of it put together."""
-    noted = list(dict.fromkeys(There(each.application, each.version) for each in recorded))
+    noted = list(
+        dict.fromkeys(There(each.application, each.version, each.pex_sha256) for each in recorded)
+    )
     findings: list[str] = []
     unknown: set[str] = set()
     known = _versioned(observed or [], history, findings, unknown)
     if observed is not None:
         findings += _disagreements(name, known, noted)
+        findings += _other_bytes(name, known, noted)
     there = dict.fromkeys([*known, *_versioned(noted, history, findings, unknown)])
     return Environment(name, list(there), findings, observed is not None, frozenset(unknown))
 
@@ -79,6 +85,20 @@ def _disagreements(name: str, seen: list[There], noted: list[There]) -> list[str
     return findings
 
 
+def _other_bytes(name: str, seen: Sequence[There], noted: Sequence[There]) -> Iterator[str]:
+    """A commit is one package: what else runs in its name is told."""
+    digests = defaultdict[There, set[str]](set)
+    for each in seen:
+        digests[each] |= {each.pex_sha256} - {""}
+    for each, found in digests.items():
+        if len(found) > 1:
+            yield f"{each} runs in {name} from {len(found)} packages: SHA-256 {', '.join(found)}"
+    for each in noted:
+        if each.pex_sha256 and (found := digests[each]) and each.pex_sha256 not in found:
+            what = f"SHA-256 {', '.join(found)}, and what was released there is {each.pex_sha256}"
+            yield f"{each} runs in {name} from {what}"
+
+
 def _versioned(
     there: list[There], history: GitHistory, findings: list[str], unknown: set[str]
 ) -> list[There]:
@@ -90,7 +110,7 @@ def _versioned(
             what = f"a changed work tree of {version[:SHORT]}"
             findings.append(f"{each.application} runs from {what}")
         try:
-            known.append(There(each.application, history.sha(version)))
+            known.append(There(each.application, history.sha(version), each.pex_sha256))
         except NoSuchVersion:
             what = f"version {version!r}" if version else "a version that nobody told"
             findings.append(f"{each.application} is there in {what}, which cannot be looked up")
@@ -143,13 +163,14 @@ def cluster(folder: Folder) -> list[There] | None:
 
 
 def in_consul(consul: Api) -> list[There] | None:
-    """Every instance that is registered, once a version; None if Consul does not say."""
-    found: dict[There, None] = {}
+    """Every instance that is registered, once a package; None if Consul does not say."""
+    found: dict[tuple[str, str, str], There] = {}
     try:
         for application in (*SERVICES, "gateway"):
             for entry in consul.get(f"/v1/health/service/cbs-{application}"):
-                sha = (entry["Service"]["Meta"] or {}).get("sha", "")
-                found[There(application, sha)] = None
+                meta = entry["Service"]["Meta"] or {}
+                what = (application, meta.get("sha", ""), meta.get("pex_sha256", ""))
+                found[what] = There(*what)
     except (NoCluster, Declined):
         return None
-    return list(found)
+    return list(found.values())

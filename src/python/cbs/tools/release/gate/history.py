@@ -105,6 +105,11 @@ class GitHistory:
         words = ("log", "--no-merges", "--format=%h %s", f"{before}..{after}", "--", *paths)
         return self._text(*words).splitlines()
 
+    def removed(self, sha: str, file: str) -> str:
+        """The commit in which a version's history took a file of that name away; "" if none did."""
+        words = ("log", "-1", "--format=%h", "--no-renames", "--diff-filter=D", sha)
+        return self._text(*words, "--", f":(glob)**/{file}")
+
     def changed(self, *paths: str) -> bool:
         """Whether the work tree differs from HEAD below these paths."""
         return bool(self._text("status", "--porcelain", "--", *paths))
@@ -121,6 +126,12 @@ class GitHistory:
     def files(self, sha: str, folder: str) -> list[str]:
         """All paths below a folder; none if the commit lacks it."""
         return self._text("ls-tree", "-r", "--name-only", sha, "--", f"{folder}/").splitlines()
+
+    def blobs(self, sha: str, folder: str) -> dict[str, str]:
+        """Path -> git's own name for the content, of all files below a folder."""
+        listed = self._text("ls-tree", "-r", "-z", sha, "--", folder).split("\0")
+        rows = (line.partition("\t") for line in listed if line)
+        return {path: entry.split()[2] for entry, _, path in rows}
 
     def pacts(self, sha: str) -> list[Pact]:
         """All pacts of a commit; none if it was made before there were any."""

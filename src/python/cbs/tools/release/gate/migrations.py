@@ -1,4 +1,7 @@
-"""A migration that takes away what a deployed version uses comes too early."""
+"""A migration that takes away what a deployed version uses comes too early; and nobody goes back
+behind one that took away what the older version uses."""
+
+from collections.abc import Collection
 
 from cbs.tools.release.gate.history import SHORT, GitHistory
 from cbs.tools.release.gate.records import Reason, no, unknown, yes
@@ -12,26 +15,46 @@ USES_SHOWN_MAX = 3
 
 
 def migrations(history: GitHistory, service: str, deployed: str, new: str) -> list[Reason]:
-    """Of the migrations that a version adds to a deployed one: may they run beside it?"""
+    """Of the migrations that a version adds to a deployed one: may they run beside it? Of those
+    that it lacks, which have run: may it run with them?"""
     before = history.migrations(deployed, service)
     after = history.migrations(new, service)
-    sources = {
-        path: text
-        for path, text in history.modules(deployed, f"{SOURCES}/{service}").items()
-        if path.rpartition("/")[2] not in before
-    }
     reasons = [
         no(
             f"{name} is not as {service}@{deployed[:SHORT]} has it, which has run it",
             "leave it as it was, and write another migration",
         )
         for name in sorted(before)
-        if after.get(name) != before[name]
+        if name in after and after[name] != before[name]
     ]
-    for name in sorted(after.keys() - before.keys()):
-        for statement in statements_of(after[name], before=list(before.values())):
-            reasons += _of(statement, name, f"{service}@{deployed[:SHORT]}", sources)
+    gone = {name: history.removed(new, name) for name in sorted(before.keys() - after.keys())}
+    reasons += [
+        no(
+            f"{name}, which {service}@{deployed[:SHORT]} has run, was taken away in {commit}",
+            "bring it back as it was, and write another migration",
+        )
+        for name, commit in gone.items()
+        if commit
+    ]
+    for there, more, version, todo in (
+        (before, after, deployed, "deploy a version that does not need it, then this one"),
+        (after, before, new, "go back to a version that does not need it"),
+    ):
+        sources = _sources(history, service, version, there)
+        for name in sorted(more.keys() - there.keys()):
+            for statement in statements_of(more[name], before=list(there.values())):
+                reasons += _of(statement, name, f"{service}@{version[:SHORT]}", sources, todo)
     return reasons
+
+
+def _sources(
+    history: GitHistory, service: str, version: str, migrations: Collection[str]
+) -> dict[str, str]:
+    return {
+        path: text
+        for path, text in history.modules(version, f"{SOURCES}/{service}").items()
+        if path.rpartition("/")[2] not in migrations
+    }
 
 
 def lock_notes(history: GitHistory, service: str, deployed: str, new: str) -> list[str]:
@@ -46,14 +69,14 @@ def lock_notes(history: GitHistory, service: str, deployed: str, new: str) -> li
 
 
 def _of(
-    statement: MigrationStatement, name: str, deployed: str, sources: dict[str, str]
+    statement: MigrationStatement, name: str, version: str, sources: dict[str, str], todo: str
 ) -> list[Reason]:
+    """What a statement does to a version without that migration."""
     if statement.step is MigrationStep.EXPAND:
         return []
     if statement.step is MigrationStep.UNKNOWN:
         why = f"{name} does what the gate cannot judge: {statement.sql} ({statement.why})"
-        todo = "write it as steps that expand or contract"
-        return [unknown(why, todo)]
+        return [unknown(why, "write it as steps that expand or contract")]
     used = {
         thing: places for thing in statement.takes_away if (places := still_used(thing, sources))
     }
@@ -62,8 +85,7 @@ def _of(
             f"{thing}, used in {', '.join(places[:USES_SHOWN_MAX])}"
             for thing, places in used.items()
         )
-        why = f"{name} contracts while {deployed} is deployed: {what or statement.why}"
-        todo = "deploy a version that does not need it, then this one"
+        why = f"{name} contracts what {version} uses: {what or statement.why}"
         return [no(why, todo)]
-    why = f"{name} takes away {', '.join(statement.takes_away)}, which {deployed} does not use"
+    why = f"{name} takes away {', '.join(statement.takes_away)}, which {version} does not use"
     return [yes(why)]

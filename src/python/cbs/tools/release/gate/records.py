@@ -56,6 +56,7 @@ class Deployment(msgspec.Struct, kw_only=True):
     way: PutAs
     at: datetime
     by: str
+    pex_sha256: str = ""
 
 
 class GateAnswer(StrEnum):

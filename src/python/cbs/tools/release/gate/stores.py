@@ -6,14 +6,16 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
+import msgspec
+
+from cbs.tools.release.gate.blobs import DEPLOYMENTS, Blobs, BlobStore, FolderBlobs
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.environments import APPLICATIONS
 from cbs.tools.release.gate.hal import BASE_URL, Hal
 from cbs.tools.release.gate.history import Pact
 from cbs.tools.release.gate.objects import NKEY_FILE, NatsBlobs
 from cbs.tools.release.gate.pact_broker import PactBroker
-from cbs.tools.release.gate.records import Store, StoreUnreachable
+from cbs.tools.release.gate.records import Deployment, Store, StoreUnreachable
 
 ENVIRONMENT = "CBS_RELEASE_STORE"
 SCHEMES = ("nats", "tls")
@@ -49,6 +51,26 @@ def broker_of(environ: Mapping[str, str] = os.environ) -> PactBroker:
     if not environ.get(BASE_URL):
         raise StoreUnreachable(f"{BASE_URL} is not set: it names the Pact Broker that is meant")
     return PactBroker(Hal.of(environ))
+
+
+def carry_over(meanwhile: FolderBlobs, to: Store) -> None:
+    """What was kept while a memory was away goes into it. Raises StoreUnreachable."""
+    for name in meanwhile.names(""):
+        body = meanwhile.get(name)
+        assert body is not None, name
+        if name.startswith(DEPLOYMENTS):
+            to.record(msgspec.json.decode(body, type=Deployment))
+        else:
+            blobs_of(to).put(name, body)
+        (meanwhile.root / name).unlink()
+
+
+def blobs_of(store: Store) -> Blobs:
+    """Where a memory keeps what has no place of its own in it."""
+    if isinstance(store, BrokerStore):
+        return store.beside
+    assert isinstance(store, BlobStore), store
+    return store.blobs
 
 
 def _objects(url: str, environ: Mapping[str, str]) -> NatsBlobs:

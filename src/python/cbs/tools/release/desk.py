@@ -1,0 +1,135 @@
+"""What every command about releases works with: the history, the gate's memory, and its options."""
+
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cbs.tools.cluster.api import Api
+from cbs.tools.local.command_line import (
+    CANNOT_SAY,
+    DONE,
+    NO,
+    ends_with,
+)
+from cbs.tools.local.folder import Folder
+from cbs.tools.local.process import CannotStart
+from cbs.tools.release.gate import environments, package, signatures, stores
+from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
+from cbs.tools.release.gate.environments import APPLICATIONS, Environment
+from cbs.tools.release.gate.gate import Gate
+from cbs.tools.release.gate.history import GitHistory, NoSuchVersion, NotAPact
+from cbs.tools.release.gate.records import (
+    GateAnswer,
+    Store,
+    StoreUnreachable,
+)
+from cbs.tools.release.gate.runner import Runner
+
+ROOT = Path(__file__).parents[5]
+EXIT = {GateAnswer.YES: DONE, GateAnswer.NO: NO, GateAnswer.UNKNOWN: CANNOT_SAY}
+
+Application = Annotated[str, typer.Argument(help="A service or a client of one.")]
+Version = Annotated[str, typer.Option(help="A commit; a branch or a tag stands for its commit.")]
+To = Annotated[str, typer.Option("--to", help="An environment, as it is recorded.")]
+Run = Annotated[bool, typer.Option("--run/--no-run", help="Verify on the spot what never was.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(envvar=signatures.ENVIRONMENT, help="The operator's key, by which to sign."),
+]
+StorePlace = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar=stores.ENVIRONMENT,
+        help="Where the gate's memory is: a folder, or nats://HOST:PORT for an object store"
+        " (CBS_RELEASE_NATS_NKEY_FILE: its user's seed).",
+        show_default="the Pact Broker of PACT_BROKER_BASE_URL, or this user's state folder",
+    ),
+]
+Repository = Annotated[
+    Path | None,
+    typer.Option("--repository", help="The clone whose commits are meant.", show_default="this"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseDesk:
+    """What every command of this module works with."""
+
+    history: GitHistory
+    store: Store
+    place: Path
+
+    @classmethod
+    def at(
+        cls, repository: Path | None, store: str | None, *, even_away: bool = False
+    ) -> "ReleaseDesk":
+        """With what was done while the gate's memory was away brought into it. `even_away`: if it
+        still is, another beside this user's own is as good for now."""
+        history = GitHistory.around(repository or ROOT)
+        place = stores.own_folder(history.first())
+        meanwhile = FolderBlobs(place / "emergency")
+        try:
+            chosen = stores.store(store, place, pacts=history.pacts)
+            if even_away:
+                chosen.environments()
+            stores.carry_over(meanwhile, chosen)
+        except StoreUnreachable as error:
+            if not even_away:
+                raise
+            progress(f"the gate's memory is away ({error}): {meanwhile.root} keeps this until then")
+            chosen = BlobStore(meanwhile)
+        return cls(history, chosen, place)
+
+    def environment(
+        self, name: str, registry: Path | None, folder: Folder, *, consul: Api | None = None
+    ) -> Environment:
+        observed = environments.observed(name, folder, registry=registry, consul=consul)
+        recorded = self.store.deployments(name)
+        return environments.environment(name, recorded, observed, self.history)
+
+    def gate(self, *, run: bool) -> Gate:
+        runner = Runner(history=self.history, say=progress) if run else None
+        return Gate(history=self.history, store=self.store, run=runner, say=progress)
+
+
+def cannot_say(*more: type[Exception]) -> AbstractContextManager[None]:
+    wrong = (
+        NoSuchVersion,
+        NotAPact,
+        package.NotOfCommit,
+        StoreUnreachable,
+        signatures.NoKey,
+        CannotStart,
+        OSError,
+    )
+    return ends_with(CANNOT_SAY, *wrong, *more)
+
+
+def check_application(application: str) -> None:
+    if application not in APPLICATIONS:
+        there = ", ".join(APPLICATIONS)
+        raise typer.BadParameter(f"no such application: {application} (there is: {there})")
+
+
+def check_environment(environment: str) -> None:
+    if not environment.replace("-", "").isalnum() or environment.startswith("-"):
+        raise typer.BadParameter(f"an environment's name is letters, digits and -: {environment}")
+
+
+def progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def operators_key(named: Path | None, place: Path) -> Path:
+    """The one that the operator names; on a laptop one is made."""
+    if named is not None:
+        return named
+    own = place / "release.key"
+    if not own.exists():
+        signatures.make_key(own)
+    return own
