@@ -1,25 +1,47 @@
 """What audit refuses, of a log with TREE_SIZE entries; what it refuses is heard, and in it, too."""
 
+import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from cbs.audit.domain.proof import NoSuchEntry, NoSuchTree, TreesNotInOrder
+from cbs.audit.domain.release import NotSigned
 from tests.platform.refusals import of_every_service
 from tests.refusals import ALWAYS, USED_KEY, Asked, Operation, RuleBook, over_http, rule
 from tests.serving import Served
 
 TREE_SIZE, FAR_BEYOND = 7, 1_000
-VERDICT = {
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+SAID = {
     "application": "ledger",
     "version": "0" * 40,
     "environment": "production",
     "answer": "yes",
     "pex_sha256": "",
-    "verdict": "{}",
-    "key": "0" * 64,
-    "signature": "0" * 128,
 }
+
+
+def verdict(text: str = "", **changed: str) -> dict[str, str]:
+    """Signed; what is changed is changed after that."""
+    text = text or json.dumps(SAID)
+    signed = {
+        "verdict": text,
+        "key": SIGNER.public_key().public_bytes_raw().hex(),
+        "signature": SIGNER.sign(text.encode()).hex(),
+    }
+    return {**SAID, **signed, **changed}
+
+
+@dataclass(kw_only=True)
+class OfVerdict(Asked):
+    said: dict[str, str] = field(default_factory=verdict)
+
+
+async def of_verdict(served: Served, asked: OfVerdict) -> str:
+    return await over_http(served, "audit.verdicts.keep", asked, body=asked.said)
 
 
 @dataclass(kw_only=True)
@@ -75,7 +97,9 @@ BOOK: RuleBook = {
         consistency,
     ),
     "audit.verdicts.keep": Operation(
-        (*ALWAYS, USED_KEY), Asked, plain("audit.verdicts.keep", VERDICT)
+        (*ALWAYS, rule(NotSigned, said=verdict(signature="0" * 128)), USED_KEY),
+        OfVerdict,
+        of_verdict,
     ),
     **of_every_service("audit"),
 }

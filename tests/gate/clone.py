@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cbs.tools.release.gate.history import LOCK, PACTS
-from cbs.tools.release.layout import SOURCES
+from cbs.tools.release.gate.history import PACTS
+from cbs.tools.release.layout import LOCK, SOURCES
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS_MAX = 500

@@ -116,6 +116,22 @@ ROWS = [
         says=("breaks cbs-cli@", "post a transaction of long ago", "could not be brought about"),
     ),
     Row(
+        what="a verifier that says yes to everything",
+        application="payments",
+        at="liar",
+        runs=True,
+        gets=NO,
+        says=("payments@", "breaks cbs-cli@", "a deposit", "expected 201 but was 200"),
+    ),
+    Row(
+        what="a provider state that is new",
+        application="partner",
+        at="liar",
+        runs=True,
+        gets=YES,
+        says=("the pact of partner@{liar} with accounts@{base} holds",),
+    ),
+    Row(
         what="a pact with no interactions",
         application="partner",
         at="empty",
@@ -253,6 +269,31 @@ def tolerant(clone: Clone) -> None:
     clone.write_pacts()
 
 
+NEW_STATE = """
+
+@state("a customer as the candidate has one")
+def _of_the_candidate(world: BankUnderTest, _provider: str, _params: Params) -> Values:
+    return {"customer_id": verified(world)["id"]}
+"""
+
+
+def liar(clone: Clone) -> None:
+    """Its own verifier lets everything through, and it brings a state that no other has."""
+    place = "tools/release/provider_verification"
+    clone.edit(f"{place}/verification.py", 'held=each["result"] == "OK"', "held=True")
+    created = "status_code={},\n        media_type"
+    clone.edit("payments/http.py", created.format(201), created.format(200))
+    states = clone.root / SOURCES / place / "provider_states" / "customers.py"
+    states.write_text(states.read_text() + NEW_STATE)
+    wanted = 'given=[State("{}", makes={{"customer_id": SOME_ID}})],\n    )\n    path ='
+    clone.edit(
+        "tools/release/pacts/partner.py",
+        wanted.format("a customer"),
+        wanted.format("a customer as the candidate has one"),
+    )
+    clone.write_pacts()
+
+
 def empty(clone: Clone) -> None:
     file = clone.root / PACTS / "partner-accounts.json"
     document = json.loads(file.read_text())
@@ -261,5 +302,5 @@ def empty(clone: Clone) -> None:
 
 
 CHANGES: dict[str, Callable[[Clone], None]] = {
-    change.__name__: change for change in (consumers, one, two, three, tolerant, empty)
+    change.__name__: change for change in (consumers, one, two, three, tolerant, liar, empty)
 }

@@ -105,7 +105,7 @@ class Consul:
             "disable_update_check": True,
             "ports": {"http": self.port, "server": rpc, "serf_lan": lan, "serf_wan": wan}
             | {"dns": -1, "grpc": grpc, "grpc_tls": -1},
-            "performance": {"raft_multiplier": 1},
+            "performance": {"raft_multiplier": 3},
         }
         (self.folder / "consul.json").write_text(json.dumps(conf))
         argv = [self.binary, "agent", "-config-file", str(self.folder / "consul.json")]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cbs.tools.release.gate.history import LOCK, PACTS, GitHistory
-from cbs.tools.release.layout import MARK, NOW, SOURCES
+from cbs.tools.release.gate.history import PACTS, GitHistory
+from cbs.tools.release.layout import LOCK, MARK, NOW, SOURCES
 from tests.release.listening import serving
 from tests.release.pact_brokers import FakeBroker
 from tests.release.place import SCHEMA, Place

@@ -30,11 +30,15 @@ class Bank:
     """Says of every pact what it is told to say, and counts."""
 
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
+    verifiers: list[str] = field(default_factory=list)
     breaks: tuple[str, ...] = ()
     unready: bool = False
     error: str = ""
 
-    def __call__(self, sha: str, pacts: Sequence[Pact]) -> VerificationReport:
+    def __call__(
+        self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str
+    ) -> VerificationReport:
+        self.verifiers.append(verifier)
         self.asked.append((sha, [f"{pact.consumer}-{pact.provider}" for pact in pacts]))
         if self.error:
             return VerificationReport(error=self.error)

@@ -8,8 +8,8 @@ import pytest
 
 from cbs.tools.release import review
 from cbs.tools.release.gate.environments import There, environment
-from cbs.tools.release.gate.gate import Gate
-from cbs.tools.release.gate.history import PACTS, GitHistory, NotAPact
+from cbs.tools.release.gate.gate import Gate, Need
+from cbs.tools.release.gate.history import PACTS, GitHistory, NoSuchVersion, NotAPact
 from cbs.tools.release.gate.records import (
     RESULT_DAYS_MAX,
     Deployment,
@@ -284,3 +284,84 @@ def test_what_runs_in_the_name_of_a_commit_from_other_bytes_is_told(place: Place
     assert f"and what was released there is {'a' * 64}" in notes
     honest = place.may("payments", base, seen=[There("ledger", base, "a" * 64)]).notes
     assert not [note for note in honest if "SHA-256" in note]
+
+
+# --- by whom -------------------------------------------------------------------------------------
+
+VERIFICATION = f"{SOURCES}/{NOW.verification}/verification.py"
+
+
+def test_a_candidate_is_verified_by_the_program_of_what_was_promoted(place: Place, base: str):
+    place.write(VERIFICATION, "held = True\n")
+    place.write(f"{SOURCES}/ledger/main.py", "changed = True\n")
+    liar = place.commit()
+
+    place.may("ledger", liar)
+    place.may("partner", liar)
+
+    assert place.bank.asked[0][0] == liar and place.bank.verifiers[0] == base
+    # What is promoted is verified by its own.
+    assert {sha for sha, _ in place.bank.asked[1:]} == {base} == set(place.bank.verifiers[1:])
+
+
+def test_what_another_program_has_verified_is_verified_again(place: Place, base: str):
+    place.write(VERIFICATION, "held = True\n")
+    place.write(f"{SOURCES}/ledger/main.py", "changed = True\n")
+    liar = place.commit()
+    by_itself = Gate(
+        history=GitHistory(place.root), store=place.store, run=place.bank, say=lambda _: None
+    )
+    needs = [
+        Need(pact, There(pact.consumer, base), There("ledger", liar))
+        for pact in GitHistory(place.root).pacts(base)
+        if pact.provider == "ledger"
+    ]
+    by_itself.verify(needs)
+    assert place.bank.verifiers == [liar]
+    place.bank.breaks = ("payments-ledger",)
+
+    verdict = place.may("ledger", liar)
+
+    assert place.bank.verifiers == [liar, base]
+    assert verdict.answer is GateAnswer.NO
+    place.may("ledger", liar)
+    assert place.bank.verifiers == [liar, base]
+
+
+def test_where_nothing_is_promoted_it_is_told_that_a_version_verifies_itself(place: Place):
+    sha = place.commit()
+
+    notes = place.may("ledger", sha).notes
+
+    assert any("verifies itself: nothing is promoted in prod" in note for note in notes), notes
+    place.deploy(sha, "payments")
+    place.write("README.md", "of no service\n")
+    assert not [n for n in place.may("ledger", place.commit()).notes if "verifies itself" in n]
+
+
+def test_a_policy_names_the_verifier_and_a_candidate_cannot(place: Place, base: str):
+    place.write(f"{SOURCES}/ledger/main.py", "changed = True\n")
+    place.write("contracts/release.toml", 'verifier = "HEAD"\n')
+    candidate = place.commit()
+    place.may("ledger", candidate)
+    assert place.bank.verifiers == [base]
+
+    place.write("contracts/release.toml", f'verifier = "{base}"\n')
+    promoted = place.commit()
+    place.deploy(promoted, "ledger")
+    place.write(VERIFICATION, "held = True\n")
+    place.write(f"{SOURCES}/ledger/main.py", "changed = 'again'\n")
+    place.may("ledger", place.commit())
+    assert place.bank.verifiers[-1] == base
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("verifier =", "cannot be read"), ("verifier = 7", "is no string"), ('verifier = "v9"', "v9")],
+)
+def test_a_policy_that_cannot_be_followed_is_said(place: Place, text: str, why: str):
+    place.write("contracts/release.toml", f"{text}\n")
+    place.deploy(place.commit(), "ledger")
+
+    with pytest.raises(NoSuchVersion, match=why):
+        place.may("payments", place.commit())

@@ -1,5 +1,6 @@
 """A version from before the services were laid out anew is judged, diffed and verified as any."""
 
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -8,10 +9,10 @@ from cbs.bank import SERVICES
 from cbs.platform.declaration import Needs, declaration_of
 from cbs.tools.local.plan import SOURCE
 from cbs.tools.release.deploy.difference import difference
-from cbs.tools.release.gate.history import LOCK, PACTS, GitHistory, pact_of
+from cbs.tools.release.gate.history import PACTS, GitHistory, pact_of
 from cbs.tools.release.gate.migrations import migrations
 from cbs.tools.release.gate.runner import Runner
-from cbs.tools.release.layout import BEFORE, MARK, NOW, SOURCES, Layout, calls_in, needs_in
+from cbs.tools.release.layout import BEFORE, LOCK, MARK, NOW, SOURCES, Layout, calls_in, needs_in
 from tests.release.place import Place
 
 FIRST = 'sql_migration(script="CREATE TABLE posting (seq bigint, day date)")\n'
@@ -21,6 +22,7 @@ READS = 'DAYS = "SELECT day FROM posting"\n'
 DECLARED = "DECLARATION = Declaration(service={!r}, calls={!r})\n"
 REPORTS = 'import pathlib, sys\npathlib.Path(sys.argv[1]).write_text(\'{"error": "%s"}\')\n'
 SAYS = "import sys\nsys.exit('{} is told ' + sys.argv[1])\n"
+LAUNCHER = '#!/bin/sh\nPYTHONPATH="$(dirname "$0")/src/python" exec {} -P -m {} "$@"\n'
 LAYOUTS = {"before": BEFORE, "now": NOW}
 WAYS = [("before", "now"), ("now", "before")]
 
@@ -138,7 +140,7 @@ def test_a_version_is_verified_by_its_own_program(tree, name):
     pact = pact_of((tree.root / PACTS / "payments-ledger.json").read_bytes())
     tree.lay_out(NOW)
 
-    report = Runner(history=GitHistory(tree.root), say=lambda _: None)(sha, [pact])
+    report = Runner(history=GitHistory(tree.root), say=lambda _: None)(sha, [pact], sha, sha)
 
     assert report.error == f"{LAYOUTS[name].program} of this tree"
 
@@ -150,11 +152,14 @@ def test_where_it_has_none_its_bank_is_brought_up_for_ours(tree, name):
     tree.git("rm", "-r", "--quiet", f"{SOURCES}/{layout.verification}")
     folder = f"{SOURCES}/{layout.bank.removeprefix('cbs.').replace('.', '/')}"
     tree.write(f"{folder}/__main__.py", SAYS.format(layout.bank))
+    # It wants other packages than this tree has: its own launcher gives them to its bank.
+    tree.write("cbs", LAUNCHER.format(sys.executable, layout.bank))
+    (tree.root / "cbs").chmod(0o755)
     sha = tree.commit()
     pact = pact_of((tree.root / PACTS / "payments-ledger.json").read_bytes())
     tree.lay_out(NOW)
 
-    report = Runner(history=GitHistory(tree.root), say=lambda _: None)(sha, [pact])
+    report = Runner(history=GitHistory(tree.root), say=lambda _: None)(sha, [pact], sha, sha)
 
     assert f"{layout.bank} is told up" in report.error
 

@@ -3,6 +3,13 @@
 from dataclasses import dataclass
 
 from cbs.kernel.event import Event
+from cbs.kernel.refusal import Refusal
+
+
+class NotSigned(Refusal):
+    """The signature is not of this text by this key, or the text says something else."""
+
+    code = "not-signed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,7 +17,7 @@ class ReleaseJudged(Event):
     """The gate gave a verdict on a version for an environment.
 
     `verdict` is the very text that was signed; `key` and `signature` are Ed25519's (RFC 8032), in
-    hexadecimal. Whoever knows the operators' keys checks them; this service does not.
+    hexadecimal, and are checked before it is kept. Whose key it is, who knows the operators tells.
     """
 
     fact = "release-judged"

@@ -139,10 +139,20 @@ def _pact_files(
     return files, wished
 
 
-def _verified(out: Path, files: list[Path], dist: Path | None) -> VerificationReport:
+def _verified(
+    out: Path,
+    files: list[Path],
+    dist: Path | None,
+    tree: Path | None = None,
+    states: Path | None = None,
+) -> VerificationReport:
     argv = [sys.executable, "-P", "-m", "cbs.tools.release.provider_verification.program", str(out)]
     if dist is not None:
         argv += ["--from-pex", str(dist)]
+    if tree is not None:
+        argv += ["--tree", str(tree)]
+    if states is not None:
+        argv += ["--states", str(states)]
     done = subprocess.run([*argv, *map(str, files)], env=environment(), check=False)
     if not out.exists():
         log = out.with_suffix(".log")
@@ -165,7 +175,9 @@ def _show(report: VerificationReport, wished: int) -> None:
         typer.echo(report.error, err=True)
 
 
-def verify_at(out: Path, pacts: list[Path]) -> None:
+def verify_at(
+    out: Path, pacts: list[Path], tree: Path | None = None, states: Path | None = None
+) -> None:
     """What another commit's gate calls when its packages are not this one's."""
-    report = _verified(out, pacts, None)
+    report = _verified(out, pacts, None, tree, states)
     out.write_bytes(msgspec.json.encode(report))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cbs.platform.declaration import Needs
 
-SOURCES = "src/python/cbs"
+SOURCES, LOCK = "src/python/cbs", "3rdparty/python/runtime.lock"
 # A tree that has it is laid out as this one.
 MARK = f"{SOURCES}/bank.py"
 

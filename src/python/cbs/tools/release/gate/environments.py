@@ -37,13 +37,16 @@ class There:
 @dataclass(frozen=True, slots=True)
 class Environment:
     """`findings` are what an operator should look at; `seen` is whether anything could be looked
-    at in the environment itself; `unknown` is what is there in a version that is no commit."""
+    at in the environment itself; `unknown` is what is there in a version that is no commit.
+    `promoted` is the commit that was put there last, of all that the bank itself runs; "" if none.
+    """
 
     name: str
     there: list[There]
     findings: list[str]
     seen: bool
     unknown: frozenset[str] = frozenset()
+    promoted: str = ""
 
     def versions(self, application: str) -> list[str]:
         return [each.version for each in self.there if each.application == application]
@@ -62,8 +65,17 @@ def environment(
     if observed is not None:
         findings += _disagreements(name, known, noted)
         findings += _other_bytes(name, known, noted)
-    there = dict.fromkeys([*known, *_versioned(noted, history, findings, unknown)])
-    return Environment(name, list(there), findings, observed is not None, frozenset(unknown))
+    put = _versioned(noted, history, findings, unknown)
+    there = dict.fromkeys([*known, *put])
+    own = [each.version for each in (*known, *put) if each.application in (*SERVICES, "gateway")]
+    return Environment(
+        name,
+        list(there),
+        findings,
+        observed is not None,
+        frozenset(unknown),
+        promoted=own[-1] if own else "",
+    )
 
 
 def _disagreements(name: str, seen: list[There], noted: list[There]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cbs.bank import SERVICES
+from cbs.tools.release.gate import policy
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.migrations import lock_notes, migrations
@@ -25,7 +26,8 @@ from cbs.tools.release.gate.runner import is_of
 from cbs.tools.release.gate.schemas import breaking_between
 from cbs.tools.release.provider_verification.report import VerificationReport
 
-Run = Callable[[str, Sequence[Pact]], VerificationReport]
+# Of a version and pacts; by the program of a commit, with the states that are new in another.
+Run = Callable[[str, Sequence[Pact], str, str], VerificationReport]
 # A verdict has to fit into the audit log.
 WHY_SHOWN_MAX, WHY_CHARACTERS_MAX = 3, 300
 
@@ -41,18 +43,29 @@ class Need:
 
 @dataclass(slots=True, kw_only=True)
 class Gate:
-    """`run` makes a missing verification; without it, what was never verified is unknown."""
+    """`run` makes a missing verification; without it, what was never verified is unknown.
+
+    A candidate is verified by the program of a promoted version, and a promoted one by its own.
+    """
 
     history: GitHistory
     store: Store
     run: Run | None
     say: Callable[[str], None]
     _found: dict[tuple[str, str], Result] = field(default_factory=dict)
+    _candidate: str = ""
+    _verifier: str = ""
+    _promoted: frozenset[str] = frozenset()
 
     def can_i_deploy(
         self, application: str, sha: str, environment: Environment, *, pex_sha256: str = ""
     ) -> Verdict:
         reasons, notes = [], list(environment.findings)
+        self._candidate = sha
+        self._promoted = frozenset(each.version for each in environment.there)
+        self._verifier = policy.verifier(self.history, environment.promoted)
+        if application in SERVICES and sha not in self._promoted and not self._verifier:
+            notes.append(f"{application}@{sha[:SHORT]} verifies itself: {policy.why(environment)}")
         if not environment.seen:
             notes.append(f"{environment.name} was not looked at: this goes by what was recorded")
         if not self.history.pacts(sha):
@@ -168,7 +181,7 @@ class Gate:
                 continue
             key = self._key(need)
             kept = self.store.result(*key)
-            if kept is not None and not kept.is_stale(at):
+            if kept is not None and not kept.is_stale(at) and self._is_trusted(need, kept):
                 self._found[key] = kept
                 self.store.stands_for(
                     kept,
@@ -180,7 +193,18 @@ class Gate:
         if self.run is None:
             return
         for version, needed in _banks(missing.values()):
-            self._keep(needed, self.run(version, [need.pact for need in needed]))
+            pacts = [need.pact for need in needed]
+            report = self.run(version, pacts, self._verifier_of(version), self._candidate)
+            self._keep(needed, report)
+
+    def _verifier_of(self, version: str) -> str:
+        return version if version in self._promoted else self._verifier or version
+
+    def _is_trusted(self, need: Need, kept: Result) -> bool:
+        """Held by the program that would hold it now."""
+        version = need.provider.version
+        own = self.history.verification(version)
+        return (kept.verifier or own) == self.history.verification(self._verifier_of(version))
 
     def _keep(self, needs: Sequence[Need], report: VerificationReport) -> None:
         """What could not be verified, or not brought into the state for it, is known for this time
@@ -200,6 +224,7 @@ class Gate:
                 provider_version=need.provider.version,
                 outcomes=found.outcomes if found else [],
                 error="" if found else report.error or "it was not verified",
+                verifier=self.history.verification(self._verifier_of(need.provider.version)),
                 at=now(),
                 by=getpass.getuser(),
             )

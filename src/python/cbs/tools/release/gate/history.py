@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cbs.tools.release.layout import SOURCES, Layout, calls_in, layout_of
+from cbs.tools.release.layout import LOCK, SOURCES, Layout, calls_in, layout_of
 
 PACTS = "contracts/pacts"
-LOCK = "3rdparty/python/runtime.lock"
 GIT_SECONDS_MAX = 120
 SHORT = 10
 NONE = "-"
@@ -160,6 +159,10 @@ class GitHistory:
         """Of what a verification depends on whichever provider it is of."""
         places = ("kernel", "platform", self.layout(sha).verification)
         return (*(f"{SOURCES}/{place}" for place in places), LOCK)
+
+    def verification(self, sha: str) -> str:
+        """Git's name for how this commit verifies a provider."""
+        return self.tree_id(sha, f"{SOURCES}/{self.layout(sha).verification}")
 
     def declaration(self, sha: str, service: str) -> str:
         """The text of it; empty if the commit has no such service."""

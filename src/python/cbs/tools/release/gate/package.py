@@ -13,8 +13,8 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cbs.tools.release.gate.history import LOCK, SHORT, GitHistory
-from cbs.tools.release.layout import SOURCES
+from cbs.tools.release.gate.history import SHORT, GitHistory
+from cbs.tools.release.layout import LOCK, SOURCES
 
 BUILD_SECONDS_MAX = 900
 SHOWN_MAX, LOG_CHARACTERS_SHOWN = 3, 600

@@ -14,7 +14,10 @@ RESULT_DAYS_MAX, SHORT_KEY = 90, 40
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """A pact held against a provider. Found again by the content of both, whatever the commits."""
+    """A pact held against a provider. Found again by the content of both, whatever the commits.
+
+    `verifier` is git's name for the program that held it; "" for that of the provider's own commit.
+    """
 
     pact: str
     provider_content: str
@@ -24,6 +27,7 @@ class Result(msgspec.Struct, kw_only=True):
     provider_version: str
     outcomes: list[InteractionOutcome] = []
     error: str = ""
+    verifier: str = ""
     at: datetime
     by: str
 

@@ -1,4 +1,5 @@
-"""A missing verification is made on the spot: by the provider's own commit, in a folder aside.
+"""A missing verification is made on the spot, in a folder aside: of a promoted version by its own
+program, of a candidate by that of a promoted one, since nobody judges himself.
 
 A commit that was made before there were verifications is held against the pact by this one's.
 """
@@ -8,15 +9,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from cbs.tools.local.plan import SOURCE
-from cbs.tools.release.gate.history import LOCK, SHORT, GitHistory, Pact
-from cbs.tools.release.layout import NOW, SOURCES, Layout, layout_of
+from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
+from cbs.tools.release.layout import LOCK, NOW, SOURCES, Layout, layout_of
 from cbs.tools.release.provider_verification.report import VerificationReport, Verified
 
 VERIFY_SECONDS_MAX = 900
@@ -30,17 +31,26 @@ class Runner:
     history: GitHistory
     say: Callable[[str], None]
 
-    def __call__(self, sha: str, pacts: Sequence[Pact]) -> VerificationReport:
-        """Hold pacts against the provider as it is in a commit."""
+    def __call__(
+        self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str
+    ) -> VerificationReport:
+        """Hold pacts against the provider as it is in a commit, by the program of `verifier`; of
+        provider states it takes from `candidate` what it does not know."""
         names = ", ".join(f"{pact.consumer}-{pact.provider}" for pact in pacts)
         self.say(f"verifying at {sha[:SHORT]}: {names}")
-        with self._tree(sha) as tree, tempfile.TemporaryDirectory() as folder:
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            tree = stack.enter_context(self._tree(sha))
+            judge = tree if verifier == sha else stack.enter_context(self._tree(verifier))
             files = []
             for pact in pacts:
                 file = Path(folder) / f"{pact.consumer}-{pact.provider}-{pact.id[:SHORT]}.json"
                 file.write_bytes(pact.body)
                 files.append(file)
-            return self._run(tree, Path(folder) / "report.json", files)
+            states = None
+            if candidate not in (verifier, ""):
+                states = tree if candidate == sha else stack.enter_context(self._tree(candidate))
+            return self._run(judge, tree, states, Path(folder) / "report.json", files)
 
     @contextmanager
     def _tree(self, sha: str) -> Iterator[Path]:
@@ -50,18 +60,24 @@ class Runner:
             with self.history.tree(sha) as tree:
                 yield tree
 
-    def _run(self, tree: Path, out: Path, files: list[Path]) -> VerificationReport:
-        layout = layout_of(lambda path: (tree / path).exists())
-        has_program = (tree / SOURCES / layout.verification / "program.py").exists()
-        command = self._command(tree, layout) if has_program else _program(NOW)
+    def _run(
+        self, judge: Path, tree: Path, states: Path | None, out: Path, files: list[Path]
+    ) -> VerificationReport:
+        layout = layout_of(lambda path: (judge / path).exists())
+        program = judge / SOURCES / layout.verification / "program.py"
+        has_program = program.exists()
+        command = self._command(judge, layout) if has_program else _program(NOW)
         argv = [*command, str(out), *map(str, files)]
         environment = {k: v for k, v in os.environ.items() if k not in ("CBS_DATA", "CBS_SHA")}
-        environment["PYTHONPATH"] = str(tree / "src" / "python" if has_program else SOURCE)
-        if not has_program:
+        environment["PYTHONPATH"] = str(judge / "src" / "python" if has_program else SOURCE)
+        if not has_program or judge != tree:
             argv += ["--tree", str(tree)]
+        # An older program knows no such option.
+        if states is not None and has_program and "--states" in program.read_text():
+            argv += ["--states", str(states)]
         try:
             done = subprocess.run(
-                argv, env=environment, cwd=tree, timeout=VERIFY_SECONDS_MAX, check=False
+                argv, env=environment, cwd=judge, timeout=VERIFY_SECONDS_MAX, check=False
             )
         except subprocess.TimeoutExpired:
             return VerificationReport(error=f"it took more than {VERIFY_SECONDS_MAX} s")
@@ -73,12 +89,12 @@ class Runner:
             )
         return msgspec.json.decode(out.read_bytes(), type=VerificationReport)
 
-    def _command(self, tree: Path, layout: Layout) -> list[str]:
+    def _command(self, judge: Path, layout: Layout) -> list[str]:
         """With our own packages if it wants the same, else with those that its lock file names."""
         own = self.history.root / LOCK
-        if (tree / LOCK).read_bytes() == own.read_bytes():
+        if (judge / LOCK).read_bytes() == own.read_bytes():
             return _program(layout)
-        return [str(tree / "cbs"), "contracts", "verify-at"]
+        return [str(judge / "cbs"), "contracts", "verify-at"]
 
 
 def _program(layout: Layout) -> list[str]:

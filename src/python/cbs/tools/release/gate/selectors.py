@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbs.tools.release.gate.broker import BrokerStore
-from cbs.tools.release.gate.history import LOCK, PACTS, SHORT, GitHistory, NoSuchVersion
+from cbs.tools.release.gate.history import PACTS, SHORT, GitHistory, NoSuchVersion
 from cbs.tools.release.gate.pact_broker import Selected
 from cbs.tools.release.gate.records import Result, StoreUnreachable, now
-from cbs.tools.release.layout import SOURCES
+from cbs.tools.release.layout import LOCK, SOURCES
 from cbs.tools.release.provider_verification.report import Verified
 
 

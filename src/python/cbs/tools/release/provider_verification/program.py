@@ -1,10 +1,11 @@
 """Verifies pacts against the bank of this tree, as a process of its own.
 
     python -m cbs.tools.release.provider_verification.program OUT PACT...
-        [--from-pex DIST] [--tree FOLDER]
+        [--from-pex DIST] [--tree FOLDER] [--states FOLDER]
 
 Another commit's gate runs this commit's program, so its words and what it writes to OUT are an
-interface: a Report in JSON. With --tree the bank is another commit's, which has no such program.
+interface: a Report in JSON. With --tree the bank is another commit's, and with --states what this
+program knows no state for comes from there.
 Progress goes to standard error, pact's own words into OUT's log.
 """
 
@@ -28,6 +29,7 @@ DONE, USAGE = 0, 2
 def main() -> int:
     words = sys.argv[1:]
     dist, tree = _taken_out(words, "--from-pex"), _taken_out(words, "--tree")
+    candidate = _taken_out(words, "--states")
     if len(words) < 2:
         print(__doc__, file=sys.stderr)
         return USAGE
@@ -36,7 +38,7 @@ def main() -> int:
     with _quietly(out.with_suffix(".log")) as say:
         try:
             say("bringing up the bank of this version")
-            with world(dist, tree) as bank:
+            with world(dist, tree, candidate) as bank:
                 for n, pact in enumerate(pacts, 1):
                     say(f"{n} of {len(pacts)}: {pact.stem}")
                     report.verified.append(verify(bank, pact))

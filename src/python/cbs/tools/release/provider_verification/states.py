@@ -3,10 +3,16 @@
 Those of a service stand in a module of provider_states; what can be of every service stands here.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
+
+import msgspec
 
 from cbs.bank import SERVICES
 from cbs.tools.release.provider_verification import provider_states
@@ -18,6 +24,8 @@ Bring = Callable[[BankUnderTest, str, Params], Values | None]
 
 STATES: dict[str, Bring] = {}
 BRANCH = 77
+ONE_STATE = "cbs.tools.release.provider_verification.one_state"
+STATE_SECONDS_MAX, SHOWN_MAX = 60, 300
 REASON = {"reason": "for a contract"}
 SET_ASIDE = """
     INSERT INTO dead_letter (source, position, body, error, at)
@@ -33,11 +41,30 @@ def bring_about(world: BankUnderTest, provider: str, name: str, params: Params) 
     """Returns what the provider made (ids), by name. Raises NotAsAsked."""
     for module in iter_modules(provider_states.__path__):
         import_module(f"{provider_states.__name__}.{module.name}")
-    try:
-        bring = STATES[name]
-    except KeyError:
-        raise UnknownState(f"no state {name!r}; there is: {', '.join(sorted(STATES))}") from None
-    return bring(world, provider, params) or {}
+    if name in STATES:
+        return STATES[name](world, provider, params) or {}
+    if world.candidate is not None:
+        return _by_candidate(world, world.candidate, provider, name, params)
+    raise UnknownState(f"no state {name!r}; there is: {', '.join(sorted(STATES))}")
+
+
+def _by_candidate(
+    world: BankUnderTest, tree: Path, provider: str, name: str, params: Params
+) -> Values:
+    """A state that is new comes with the commit that wants it; one that is there never does."""
+    words = [str(world.folder.root), provider, name, msgspec.json.encode(params).decode()]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", ONE_STATE, *words],
+        env=os.environ | {"PYTHONPATH": str(tree / "src" / "python")},
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        timeout=STATE_SECONDS_MAX,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise UnknownState(f"the candidate's own state {name!r}: {done.stderr[-SHOWN_MAX:]}")
+    return msgspec.json.decode(done.stdout, type=dict[str, Any])
 
 
 def state(name: str) -> Callable[[Bring], Bring]:

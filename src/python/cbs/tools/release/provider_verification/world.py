@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import secrets as secrets_of_chance
 import shutil
 import sys
 import threading
@@ -24,12 +25,13 @@ from cbs.tools.local import databases, nats_server, postgres, secrets, state
 from cbs.tools.local.bank import clear_up
 from cbs.tools.local.databases import connected
 from cbs.tools.local.folder import Folder
+from cbs.tools.local.plan import SOURCE
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.public_api import ApiReply, PublicApi
 from cbs.tools.local.scratch_bank import bank_up, scratch_folder
 from cbs.tools.local.tokens import SERVICE, SigningKey
 from cbs.tools.local.waiting import until
-from cbs.tools.release.layout import NOW, layout_of
+from cbs.tools.release.layout import LOCK, NOW, layout_of
 
 T = TypeVar("T")
 ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 8.0, 8.0
@@ -37,6 +39,8 @@ POLL_SECONDS = 0.02
 # Who may do all that a user of the bank may.
 USER, WITHOUT = "importer", "teller"
 LOG_LINES_SHOWN = 15
+# Serial numbers from here on are of who joined: those of the first begin at one.
+JOINED_SERIALS = 400_000
 
 
 class NotAsAsked(AssertionError):
@@ -45,10 +49,13 @@ class NotAsAsked(AssertionError):
 
 @dataclass(slots=True)
 class BankUnderTest:
+    """`candidate` has the sources of whoever brings states that this verifier does not know."""
+
     folder: Folder
     state: state.BankState
     loop: asyncio.AbstractEventLoop
     people: Iterator[Somebody]
+    candidate: Path | None = None
     _buses: dict[str, Client] = field(default_factory=dict)
     _serial: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -183,19 +190,25 @@ class BankUnderTest:
 
 
 @contextmanager
-def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[BankUnderTest]:
-    """A bank in a folder of its own, erased at the end: of this tree, or of another commit's that
-    has no verification of its own. Raises CannotStart, with the log's end."""
+def world(
+    from_pex: Path | None = None, tree: Path | None = None, candidate: Path | None = None
+) -> Iterator[BankUnderTest]:
+    """A bank in a folder of its own, erased at the end: of this tree, or of another commit's, which
+    does not verify itself. Raises CannotStart, with the log's end."""
     place = scratch_folder("verify")
     folder = Folder.at(place / "bank")
     layout = NOW if tree is None else layout_of(lambda path: (tree / path).exists())
     up = [sys.executable, "-P", "-m", layout.bank, "up", "--data", str(folder.root)]
-    argv = up if tree is None else ["env", f"PYTHONPATH={tree / 'src' / 'python'}", *up]
+    argv = up
+    if tree is not None:
+        argv = ["env", f"PYTHONPATH={tree / 'src' / 'python'}", *up]
+        if (tree / LOCK).read_bytes() != _own_lock(tree):
+            argv = [str(tree / "cbs"), "up", "--data", str(folder.root)]
     if from_pex is not None:
         argv += ["--from-pex", str(from_pex.resolve())]
     try:
         with bank_up(folder, argv) as now, _loop() as loop:
-            made = BankUnderTest(folder, now, loop, people("verify"))
+            made = BankUnderTest(folder, now, loop, people("verify"), candidate)
             try:
                 yield made
             finally:
@@ -205,6 +218,27 @@ def world(from_pex: Path | None = None, tree: Path | None = None) -> Iterator[Ba
     finally:
         clear_up(folder)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _own_lock(otherwise: Path) -> bytes:
+    """Of the tree that this runs from; a PEX has none, and the packages that it has are its own."""
+    own = SOURCE.parents[1] / LOCK
+    return (own if own.exists() else otherwise / LOCK).read_bytes()
+
+
+@contextmanager
+def joined(folder: Folder) -> Iterator[BankUnderTest]:
+    """The bank that another process has brought up there; its people and numbers are of its own."""
+    now = state.ready(folder.state)
+    if now is None:
+        raise CannotStart(f"no bank is up in {folder.root}")
+    with _loop() as loop:
+        numbers = itertools.count(JOINED_SERIALS + secrets_of_chance.randbelow(JOINED_SERIALS))
+        made = BankUnderTest(folder, now, loop, people(uuid4().hex), _serial=numbers)
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def _last_lines(folder: Folder) -> str:
