@@ -353,6 +353,9 @@ def test_with_the_gates_memory_away_an_emergency_is_kept_and_carried_over(
     ("words", "why"),
     [
         (("deploy", "moon", "--to", "prod"), "no such application"),
+        (("deploy", "ledger", "--to", "prdo"), "no such environment: prdo"),
+        (("rollback", "ledger", "--to", "prdo"), "no such environment: prdo"),
+        (("diff", "ledger", "--to", "prdo"), "no such environment: prdo"),
         (("deploy", "partner", "--to", "prod"), "is a client"),
         (("deploy", "ledger", "--to", "prod", "--resume", "--abort"), "opposite things"),
     ],

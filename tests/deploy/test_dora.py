@@ -101,3 +101,19 @@ def test_only_what_ended_in_the_window_counts(days, deployments):
     found = figures(releases, "prod", until=UNTIL, days=days)
 
     assert found.deployments == deployments
+
+
+def test_of_what_too_few_asked_nobody_says_that_it_failed():
+    shy = release(BEGAN + DAY, end="reverted")
+    judged = shy.entry(ReleaseStep.JUDGE)
+    assert judged is not None
+    judged.done = said(GateAnswer.UNKNOWN, "too few to say")
+    good = release(BEGAN + 2 * DAY, end="promoted")
+
+    found = figures([shy, good], "prod", until=UNTIL, days=10)
+
+    assert (found.changes, found.failed, found.undecided) == (1, 0, 1)
+    assert "0 of 1 (0%)" in as_text(found) and "too few to say       1 more" in as_text(found)
+    alone = figures([shy], "prod", until=UNTIL, days=10)
+    assert (alone.failure_rate, alone.undecided) == (None, 1)
+    assert "change-failure rate  0 of 0" in as_text(alone)

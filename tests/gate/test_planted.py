@@ -6,8 +6,9 @@ import pytest
 
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.environments import APPLICATIONS, There
-from cbs.tools.release.gate.gate import Gate, Need
+from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import SHORT, GitHistory
+from cbs.tools.release.gate.needs import Need
 from cbs.tools.release.gate.runner import Runner
 from tests.gate.clone import Clone
 from tests.gate.planted import CHANGES, ROWS, Row

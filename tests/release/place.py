@@ -34,6 +34,7 @@ class Bank:
     breaks: tuple[str, ...] = ()
     unready: bool = False
     error: str = ""
+    many: int = 1
 
     def __call__(
         self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str
@@ -46,10 +47,17 @@ class Bank:
 
     def _verified(self, pact: Pact) -> Verified:
         held = f"{pact.consumer}-{pact.provider}" not in self.breaks
-        outcome = InteractionOutcome(
-            description="ask", held=held, unready=self.unready, why=[] if held else ["$.x is gone"]
-        )
-        return Verified(consumer=pact.consumer, provider=pact.provider, outcomes=[outcome])
+        names = ["ask"] if self.many == 1 else [f"ask {n}" for n in range(self.many)]
+        outcomes = [
+            InteractionOutcome(
+                description=name,
+                held=held,
+                unready=self.unready,
+                why=[] if held else ["$.x is gone"],
+            )
+            for name in names
+        ]
+        return Verified(consumer=pact.consumer, provider=pact.provider, outcomes=outcomes)
 
     @property
     def pairs(self) -> list[str]:

@@ -66,6 +66,10 @@ def test_yes_is_exit_0_and_no_is_exit_1(place: Place, base: str):
     [
         (("can-i-deploy", "moon", "--to", "prod"), "no such application: moon"),
         (("can-i-deploy", "ledger", "--to", "../x"), "letters, digits and -"),
+        (
+            ("can-i-deploy", "ledger", "--to", "prdo"),
+            "no such environment: prdo (there is: laptop,",
+        ),
         (("record", "ledger", "--to", "prod", "--released", "--undeployed"), "opposite things"),
         (("can-i-deploy", "ledger"), "--to"),
     ],
@@ -95,7 +99,7 @@ def test_no_repository_is_exit_3_with_a_sentence(tmp_path: Path):
     assert "--repository" in answer.stderr
 
 
-def test_a_damaged_pact_is_exit_3_with_a_sentence(place: Place):
+def test_a_damaged_pact_is_exit_3_with_a_sentence(place: Place, base: str):
     place.write("contracts/pacts/partner-ledger.json", "[")
     place.commit()
 

@@ -1,6 +1,8 @@
 """The gate's logic, with a fake bank: what it asks to be verified, what it says, what it keeps."""
 
 import json
+import os
+import pwd
 from datetime import timedelta
 
 import msgspec
@@ -8,8 +10,9 @@ import pytest
 
 from cbs.tools.release import review
 from cbs.tools.release.gate.environments import There, environment
-from cbs.tools.release.gate.gate import Gate, Need
+from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import PACTS, GitHistory, NoSuchVersion, NotAPact
+from cbs.tools.release.gate.needs import ERROR_LINES_MAX, Need
 from cbs.tools.release.gate.records import (
     RESULT_DAYS_MAX,
     Deployment,
@@ -365,3 +368,39 @@ def test_a_policy_that_cannot_be_followed_is_said(place: Place, text: str, why: 
 
     with pytest.raises(NoSuchVersion, match=why):
         place.may("payments", place.commit())
+
+
+# --- how it is told ------------------------------------------------------------------------------
+
+
+def test_a_bank_that_does_not_come_up_is_told_once_with_the_end_of_its_log(place: Place, base: str):
+    place.bank.error = "\n".join(f"line {n}" for n in range(300)) + "\nNameError: tables"
+    place.write(f"{SOURCES}/ledger/main.py", "changed = True\n")
+
+    verdict = place.may("ledger", place.commit())
+
+    (reason,) = [each for each in verdict.reasons if each.answer is GateAnswer.NO]
+    assert f"what payments@{base[:10]}, partner@{base[:10]} ask of ledger@" in reason.why
+    assert reason.why.endswith("NameError: tables")
+    assert reason.why.count("\n") < ERROR_LINES_MAX
+
+
+def test_what_many_interactions_have_in_common_is_told_once(place: Place):
+    place.pact("partner", "ledger", *(f"ask {n}" for n in range(9)))
+    base = place.commit()
+    place.deploy(base, "ledger", "payments", "partner")
+    place.bank.breaks = ("partner-ledger",)
+    place.bank.many = 9
+    place.write(f"{SOURCES}/ledger/main.py", "changed = True\n")
+
+    verdict = place.may("ledger", place.commit())
+
+    (reason,) = [each for each in verdict.reasons if each.answer is GateAnswer.NO]
+    assert "ask 0, ask 1, ask 2 and 6 more: $.x is gone" in reason.why
+
+
+def test_who_says_it_is_whom_the_system_knows(place: Place, base: str, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "mallory")
+
+    assert place.may("ledger", base).by == pwd.getpwuid(os.getuid()).pw_name

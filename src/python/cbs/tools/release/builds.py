@@ -85,6 +85,8 @@ def _deployed(store: str | None, names: list[str], folder: Folder) -> list[Pact]
     if not names:
         return []
     desk = ReleaseDesk.at(ROOT, store)
+    for name in names:
+        desk.check_known(name)
     found = [there for name in names for there in desk.environment(name, None, folder).there]
     return [
         pact

@@ -1,6 +1,5 @@
 """`cbs release`: what is where, whether a version may follow, and who said so."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +41,7 @@ from cbs.tools.release.gate.records import (
     Signed,
     Verdict,
     now,
+    operator,
     why_not_there,
 )
 
@@ -72,6 +72,7 @@ def can_i_deploy(
     check_environment(to)
     with cannot_say():
         desk, folder = ReleaseDesk.at(repository, store), Folder.at(data)
+        desk.check_known(to)
         sha = desk.history.sha(version)
         environment = desk.environment(to, registry, folder)
         verdict = desk.gate(run=run).can_i_deploy(
@@ -147,7 +148,7 @@ def record(
             environment=to,
             way=way,
             at=now(),
-            by=os.environ.get("USER", "") or "somebody",
+            by=operator(),
         )
         if undeployed and (wrong := why_not_there(done, desk.store.deployments(to))):
             typer.echo(wrong, err=True)

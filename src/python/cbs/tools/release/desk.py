@@ -19,7 +19,7 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart
 from cbs.tools.release.gate import environments, package, signatures, stores
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.tools.release.gate.environments import APPLICATIONS, Environment
+from cbs.tools.release.gate.environments import APPLICATIONS, CLUSTER, LAPTOP, Environment
 from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import GitHistory, NoSuchVersion, NotAPact
 from cbs.tools.release.gate.records import (
@@ -63,6 +63,7 @@ class ReleaseDesk:
     history: GitHistory
     store: Store
     place: Path
+    is_away: bool = False
 
     @classmethod
     def at(
@@ -83,7 +84,18 @@ class ReleaseDesk:
                 raise
             progress(f"the gate's memory is away ({error}): {meanwhile.root} keeps this until then")
             chosen = BlobStore(meanwhile)
+            return cls(history, chosen, place, is_away=True)
         return cls(history, chosen, place)
+
+    def check_known(self, environment: str) -> None:
+        """Raises BadParameter for one of which nothing was ever recorded: nobody runs there who
+        could break, so a slip of the pen would get its yes."""
+        known = sorted({LAPTOP, CLUSTER, *([] if self.is_away else self.store.environments())})
+        if environment not in known and not self.is_away:
+            raise typer.BadParameter(
+                f"no such environment: {environment} (there is: {', '.join(known)}). What is there"
+                f" first is said by ./cbs release record SERVICE --to {environment}"
+            )
 
     def environment(
         self, name: str, registry: Path | None, folder: Folder, *, consul: Api | None = None

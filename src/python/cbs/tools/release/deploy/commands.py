@@ -1,6 +1,5 @@
 """`cbs release deploy` and `rollback`: a release ends promoted, or as if it had not been."""
 
-import getpass
 from datetime import datetime
 from typing import Annotated
 
@@ -33,7 +32,7 @@ from cbs.tools.release.desk import (
     progress,
 )
 from cbs.tools.release.gate.history import SHORT, NoSuchVersion
-from cbs.tools.release.gate.records import GateAnswer, now
+from cbs.tools.release.gate.records import GateAnswer, now, operator
 
 Service = Annotated[str, typer.Argument(help="A service, or gateway.")]
 Back = Annotated[
@@ -64,6 +63,7 @@ def deploy(
         raise typer.BadParameter("--resume and --abort say opposite things")
     with cannot_say(CannotGoOn):
         desk = options.desk()
+        desk.check_known(to)
         with one_at_a_time(desk.place, to):
             release = _under_way(desk, service, to, resume or abort)
             sha = release.version if release else desk.history.sha(version)
@@ -84,6 +84,7 @@ def rollback(service: Service, to: To, options: Options, version: Back = None) -
     _checked(service, to)
     with cannot_say(CannotGoOn):
         desk = options.desk()
+        desk.check_known(to)
         with one_at_a_time(desk.place, to):
             _under_way(desk, service, to, False)
             wanted = None if version is None else desk.history.sha(version)
@@ -168,7 +169,7 @@ def _new(
         before=before,
         committed=datetime.fromisoformat(composition.desk.history.at(sha)),
         at=at,
-        by=getpass.getuser(),
+        by=operator(),
         emergency=composition.emergency,
         pex_sha256=brings.sha256 if brings else "",
         artifact_url=brings.url if brings else "",
@@ -181,7 +182,7 @@ def _go_on(composition: Composition, release: Release, abort: bool, as_json: boo
             raise CannotGoOn(
                 f"{release} is being promoted: --resume, and then ./cbs release rollback"
             )
-        release.aborted = f"aborted by {getpass.getuser()} at {release.next}"
+        release.aborted = f"aborted by {operator()} at {release.next}"
     try:
         composition.deploying().run(release)
     except KeyboardInterrupt:

@@ -77,6 +77,7 @@ def diff(
     check_environment(to)
     with cannot_say():
         desk = ReleaseDesk.at(repository, store)
+        desk.check_known(to)
         sha = desk.history.sha(version)
         there = desk.environment(to, None, Folder.at(data)).versions(service)
         found = [

@@ -1,6 +1,5 @@
 """A release may go out if nobody it talks to in that environment breaks; the gate says why."""
 
-import getpass
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +9,15 @@ from cbs.tools.release.gate import policy
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.migrations import lock_notes, migrations
+from cbs.tools.release.gate.needs import Need, broken, not_deployed, not_verified, without_pacts
 from cbs.tools.release.gate.records import (
     GateAnswer,
     Reason,
     Result,
     Store,
     Verdict,
-    no,
     now,
+    operator,
     unknown,
     worst,
     yes,
@@ -28,17 +28,6 @@ from cbs.tools.release.provider_verification.report import VerificationReport
 
 # Of a version and pacts; by the program of a commit, with the states that are new in another.
 Run = Callable[[str, Sequence[Pact], str, str], VerificationReport]
-# A verdict has to fit into the audit log.
-WHY_SHOWN_MAX, WHY_CHARACTERS_MAX = 3, 300
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A pact that must hold: of a consumer as it is (to be) deployed, with a provider likewise."""
-
-    pact: Pact
-    consumer: There
-    provider: There
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,12 +58,18 @@ class Gate:
         if not environment.seen:
             notes.append(f"{environment.name} was not looked at: this goes by what was recorded")
         if not self.history.pacts(sha):
-            reasons.append(_without_pacts(There(application, sha)))
+            reasons.append(without_pacts(There(application, sha)))
         reasons += self._in_the_dark(application, sha, environment)
         needs = self._needs(application, sha, environment, reasons)
         self.verify(needs)
+        failed: dict[tuple[There, str], list[Need]] = {}
         for need in needs:
-            reasons += self._reasons(need, application)
+            result = self._found.get(self._key(need))
+            if result is not None and result.error:
+                failed.setdefault((need.provider, result.error), []).append(need)
+            else:
+                reasons += self._reasons(need, application)
+        reasons += [not_verified(each, application, why) for (_, why), each in failed.items()]
         if application in SERVICES:
             for version in environment.versions(application):
                 if version != sha:
@@ -95,7 +90,7 @@ class Gate:
             notes=notes,
             pex_sha256=pex_sha256,
             at=now(),
-            by=getpass.getuser(),
+            by=operator(),
         )
 
     def _other_opinion(self, application: str, sha: str, to: str, answer: GateAnswer) -> list[str]:
@@ -121,7 +116,7 @@ class Gate:
             versions = environment.versions(pact.provider)
             needs += [Need(pact, new, There(pact.provider, version)) for version in versions]
             if not versions and pact.provider not in environment.unknown:
-                reasons.append(_not_deployed(new, pact.provider, environment.name))
+                reasons.append(not_deployed(new, pact.provider, environment.name))
         for there in environment.there:
             if there.application != application:
                 needs += self._needs_of(there, new, reasons)
@@ -226,7 +221,7 @@ class Gate:
                 error="" if found else report.error or "it was not verified",
                 verifier=self.history.verification(self._verifier_of(need.provider.version)),
                 at=now(),
-                by=getpass.getuser(),
+                by=operator(),
             )
             self._found[pact, content] = result
             if found is not None and not any(each.unready for each in found.outcomes):
@@ -249,19 +244,10 @@ class Gate:
         if result is None:
             why = f"the pact of {pair} was never verified"
             return [unknown(why, "ask again without --no-run")]
-        if result.error:
-            return [_not_verified(need, application, result.error)]
         if result.held:
             why = f"the pact of {pair} holds ({len(result.outcomes)} interactions)"
             return [yes(why)]
-        return [
-            no(
-                f"{need.provider} breaks {need.consumer}, {each.description}:"
-                f" {'; '.join(why[:WHY_CHARACTERS_MAX] for why in each.why[:WHY_SHOWN_MAX])}",
-                _todo(need, application),
-            )
-            for each in result.broken
-        ]
+        return broken(need, result, application)
 
 
 def _banks(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:
@@ -276,33 +262,3 @@ def _banks(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:
                 together.setdefault((need.pact.consumer, need.pact.provider), need)
         yield version, list(together.values())
         waiting = [need for need in waiting if need not in together.values()]
-
-
-def _without_pacts(version: There) -> Reason:
-    why = f"{version} has no pacts: nobody knows what it reads"
-    todo = "release a commit in which ./cbs contracts write was run"
-    return unknown(why, todo)
-
-
-def _not_deployed(new: There, provider: str, environment: str) -> Reason:
-    why = f"{new} asks {provider}, and no {provider} is deployed to {environment}"
-    todo = f"deploy {provider} first; if it is there: ./cbs release record {provider} …"
-    return no(why, todo)
-
-
-def _not_verified(need: Need, application: str, error: str) -> Reason:
-    """That the version in hand does not come up is a no; of another's we cannot say."""
-    why = f"the pact of {need.consumer} with {need.provider} was not verified: {error}"
-    if need.provider.application == application:
-        return no(why, "mend this version")
-    return unknown(why, f"deploy a {need.provider.application} that can be")
-
-
-def _todo(need: Need, application: str) -> str:
-    consumer, provider = need.consumer.application, need.provider.application
-    if application == provider:
-        return (
-            f"keep what {consumer}@{need.consumer.version[:SHORT]} reads beside the new (expand);"
-            f" take it away when no deployed {consumer} reads it (contract)"
-        )
-    return f"deploy a {provider} that gives this first"

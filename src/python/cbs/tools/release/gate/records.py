@@ -1,5 +1,7 @@
 """What the gate remembers: results by content, what was put where, and what it said."""
 
+import os
+import pwd
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -200,6 +202,14 @@ def why_not_there(gone: Deployment, there: Sequence[Deployment]) -> str:
     what = ", ".join(version[:SHORT] for version in versions) or "no version of it"
     where = f"{gone.application}@{gone.version[:SHORT]} is not recorded in {gone.environment}"
     return f"{where}: there is {what}"
+
+
+def operator() -> str:
+    """Who does it, by the system's own word: a variable of the environment names whom one likes."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
 
 
 def now() -> datetime:

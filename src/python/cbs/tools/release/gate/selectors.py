@@ -1,6 +1,5 @@
 """A provider's build holds what the broker selects for it, and the broker hears what came of it."""
 
-import getpass
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import PACTS, SHORT, GitHistory, NoSuchVersion
 from cbs.tools.release.gate.pact_broker import Selected
-from cbs.tools.release.gate.records import Result, StoreUnreachable, now
+from cbs.tools.release.gate.records import Result, StoreUnreachable, now, operator
 from cbs.tools.release.layout import LOCK, SOURCES
 from cbs.tools.release.provider_verification.report import Verified
 
@@ -82,7 +81,7 @@ def _result(history: GitHistory, sha: str, pact: Selected, found: Verified) -> R
         provider_version=sha,
         outcomes=found.outcomes,
         at=now(),
-        by=getpass.getuser(),
+        by=operator(),
     )
 
 

@@ -1,0 +1,73 @@
+"""What must hold between two versions, and what is said of it, with what would change it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cbs.tools.release.gate.environments import There
+from cbs.tools.release.gate.history import SHORT, Pact
+from cbs.tools.release.gate.records import Reason, Result, no, unknown
+
+# A verdict has to fit into the audit log.
+WHY_SHOWN_MAX, WHY_CHARACTERS_MAX, ALIKE_MAX, ERROR_LINES_MAX = 3, 300, 3, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A pact that must hold: of a consumer as it is (to be) deployed, with a provider likewise."""
+
+    pact: Pact
+    consumer: There
+    provider: There
+
+
+def without_pacts(version: There) -> Reason:
+    why = f"{version} has no pacts: nobody knows what it reads"
+    todo = "release a commit in which ./cbs contracts write was run"
+    return unknown(why, todo)
+
+
+def not_deployed(new: There, provider: str, environment: str) -> Reason:
+    why = f"{new} asks {provider}, and no {provider} is deployed to {environment}"
+    todo = f"deploy {provider} first; if it is there: ./cbs release record {provider} …"
+    return no(why, todo)
+
+
+def broken(need: Need, result: Result, application: str) -> list[Reason]:
+    """What does not hold of a pact; what many interactions have in common is told once."""
+    alike: dict[str, list[str]] = {}
+    for each in result.broken:
+        told = "; ".join(why[:WHY_CHARACTERS_MAX] for why in each.why[:WHY_SHOWN_MAX])
+        alike.setdefault(told, []).append(each.description)
+    return [
+        no(f"{need.provider} breaks {need.consumer}, {what}: {told}", _todo(need, application))
+        for told, descriptions in alike.items()
+        for what in _together(descriptions)
+    ]
+
+
+def _together(descriptions: list[str]) -> list[str]:
+    if len(descriptions) <= ALIKE_MAX:
+        return descriptions
+    more = len(descriptions) - ALIKE_MAX
+    return [f"{', '.join(descriptions[:ALIKE_MAX])} and {more} more"]
+
+
+def not_verified(needs: Sequence[Need], application: str, error: str) -> Reason:
+    """That the version in hand does not come up is a no; of another's we cannot say."""
+    need = needs[0]
+    consumers = ", ".join(dict.fromkeys(str(each.consumer) for each in needs))
+    told = "\n".join(error.splitlines()[-ERROR_LINES_MAX:])
+    why = f"what {consumers} ask of {need.provider} was not verified: {told}"
+    if need.provider.application == application:
+        return no(why, "mend this version")
+    return unknown(why, f"deploy a {need.provider.application} that can be")
+
+
+def _todo(need: Need, application: str) -> str:
+    consumer, provider = need.consumer.application, need.provider.application
+    if application == provider:
+        return (
+            f"keep what {consumer}@{need.consumer.version[:SHORT]} reads beside the new (expand);"
+            f" take it away when no deployed {consumer} reads it (contract)"
+        )
+    return f"deploy a {provider} that gives this first"
