@@ -53,6 +53,7 @@ def test_a_verdict_waits_for_a_bank_and_is_in_its_log_once(
     clone: Clone, gate: Clone, bank: BankUnderTest, tmp_path: Path
 ):
     sha = gate.git("rev-parse", "main")
+    gate.record("ledger", sha)
     ask = ("release", "can-i-deploy", "ledger", "--version", sha, "--to", "prod", "--no-run")
     first = gate.cbs(*ask, "--json", "--data", str(tmp_path / "no-bank"))
     assert "1 verdict waits for a bank whose audit log is up" in first.stderr

@@ -87,11 +87,12 @@ class Load:
         """As a good client does: what says later is asked again, under the same key."""
         (kind,) = self.random.choices(list(KINDS), weights=list(KINDS.values()))
         key, people = f"load-{next(self._numbers)}-{time.time_ns()}", self._two()
+        amount_minor = self.random.randint(1, 99)
         self.asked[kind] += 1
         until, how = time.monotonic() + REPEAT_SECONDS_MAX, ""
         while time.monotonic() < until:
             try:
-                reply = await self._reply(kind, key, *people)
+                reply = await self._reply(kind, key, amount_minor, *people)
             except (OSError, TimeoutError) as error:
                 how = f"{kind} {type(error).__name__}"
             else:
@@ -109,14 +110,16 @@ class Load:
         one, other = self.random.sample(self.accounts, 2)
         return one, other
 
-    async def _reply(self, kind: str, key: str, one: str, other: str) -> ApiReply:
+    async def _reply(
+        self, kind: str, key: str, amount_minor: int, one: str, other: str
+    ) -> ApiReply:
         if kind == "ledger-read":
             return await self._operator.once("GET", f"/v1/ledger/accounts/{one}")
         if kind == "balance":
             return await self._teller.once("GET", f"/v1/accounts/by-number/{one}")
         if kind == "transfer":
             body = {"remitter_account": one, "beneficiary_account": other, "narrative": "load"}
-            body |= {"amount_minor": self.random.randint(1, 99), "currency": "INR"}  # type: ignore[dict-item]
+            body |= {"amount_minor": amount_minor, "currency": "INR"}  # type: ignore[dict-item]
             return await self._teller.once("POST", "/v1/payments/transfers", body, key=key)
         legs = [{"account": "INR-CASH", "amount_minor": -1}, {"account": one, "amount_minor": 1}]
         posting = {"kind": "adjustment", "currency": "INR", "legs": legs, "narrative": "load"}
