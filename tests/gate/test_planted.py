@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.environments import APPLICATIONS, There
@@ -38,6 +39,7 @@ def versions(clone: Clone) -> Mapping[str, str]:
             store=BlobStore(FolderBlobs(clone.store)),
             run=Runner(history=history, say=print),
             say=print,
+            key=Ed25519PrivateKey.generate(),
         )
         gate.verify(list(needs(history, made)))
     return made

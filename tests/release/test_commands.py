@@ -123,6 +123,25 @@ def test_a_forged_verdict_is_found_and_named(place: Place, base: str):
     assert (row["valid"], row["audited"]) == (False, False)
 
 
+@pytest.mark.parametrize(("listed", "word"), [("key", "STRANGER"), ("revoked", "REVOKED")])
+def test_a_verdict_of_who_may_not_sign_is_told(place: Place, base: str, listed: str, word: str):
+    ask(place, "--no-run")
+    (row,) = json.loads(release(place, "verdicts", "--json").stdout)
+    assert (row["valid"], row["signer"]) == (True, "good")
+    own = row["signed"]["key"]
+    signer = {"key": "a" * 64, "environments": ["prod"], "revoked": []}
+    signer |= {"revoked": [own]} if listed == "revoked" else {}
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in signer.items())
+    place.write("contracts/release.toml", f"[signers.asha]\n{text}\n")
+    place.deploy(place.commit(), "ledger")
+
+    answer = release(place, "verdicts")
+
+    assert answer.exit_code == NO
+    assert answer.stdout.startswith(f"{word:8} ") and "who may not sign for prod" in answer.stdout
+    assert "a" * 64 not in own
+
+
 def test_a_verdict_waits_while_no_bank_is_up(place: Place, base: str):
     assert "1 verdict waits for a bank" in ask(place, "--no-run").stderr
     assert "2 verdicts wait for a bank" in ask(place, "--no-run").stderr

@@ -360,7 +360,11 @@ def test_a_policy_names_the_verifier_and_a_candidate_cannot(place: Place, base: 
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("verifier =", "cannot be read"), ("verifier = 7", "is no string"), ('verifier = "v9"', "v9")],
+    [
+        ("verifier =", "cannot be followed"),
+        ("verifier = 7", "Expected `str`"),
+        ('verifier = "v9"', "v9"),
+    ],
 )
 def test_a_policy_that_cannot_be_followed_is_said(place: Place, text: str, why: str):
     place.write("contracts/release.toml", f"{text}\n")

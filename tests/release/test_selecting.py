@@ -11,7 +11,9 @@ from cbs.tools.release.gate.hal import BASE_URL
 from cbs.tools.release.gate.history import PACTS, Pact
 from cbs.tools.release.gate.records import StoreUnreachable
 from cbs.tools.release.gate.selectors import publish_results, selection
+from cbs.tools.release.gate.signatures import is_as_signed
 from cbs.tools.release.provider_verification.report import InteractionOutcome, Verified
+from tests.release.place import OPERATOR
 from tests.release.promises import PACT, result
 
 WISH = Pact("accounts", "ledger", PACT.body.replace(b"opens a book", b"closes a book"))
@@ -66,9 +68,8 @@ def test_the_broker_hears_of_each_and_others_find_it_by_content(
 ):
     found = selection(store, history, {"ledger"}, own=own, folder=tmp_path)
 
-    said = publish_results(
-        store, history, found, dict(zip(found.files, [verified(), verified(False)], strict=True))
-    )
+    results = dict(zip(found.files, [verified(), verified(False)], strict=True))
+    said = publish_results(store, history, found, results, OPERATOR)
 
     assert "2 of 2" in said
     head = history.sha("HEAD")
@@ -77,7 +78,7 @@ def test_the_broker_hears_of_each_and_others_find_it_by_content(
         (head, False),
     ]
     kept = store.result(PACT.id, history.content("ledger", head))
-    assert kept is not None and kept.held
+    assert kept is not None and kept.held and is_as_signed(kept)
 
 
 def test_of_a_changed_work_tree_the_broker_is_told_nothing(
@@ -87,9 +88,8 @@ def test_of_a_changed_work_tree_the_broker_is_told_nothing(
     own[0].write_bytes(WISH.body)
     before = len(fake.verified)
 
-    said = publish_results(
-        store, history, found, dict(zip(found.files, [verified(), verified()], strict=True))
-    )
+    results = dict(zip(found.files, [verified(), verified()], strict=True))
+    said = publish_results(store, history, found, results, OPERATOR)
 
     assert "told nothing" in said and len(fake.verified) == before
 

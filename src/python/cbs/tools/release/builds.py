@@ -13,11 +13,12 @@ from cbs.bank import SERVICES
 from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, Data, print_json
 from cbs.tools.local.folder import Folder
 from cbs.tools.release.contracts import ROOT, environment
-from cbs.tools.release.desk import ReleaseDesk, StorePlace, cannot_say
+from cbs.tools.release.desk import Key, ReleaseDesk, StorePlace, cannot_say, operators_key
 from cbs.tools.release.gate import stores
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import PACTS, GitHistory, NoSuchVersion, Pact, pact_of
 from cbs.tools.release.gate.selectors import Selection, publish_results, selection
+from cbs.tools.release.gate.signatures import read_key
 from cbs.tools.release.provider_verification.report import VerificationReport, Verified
 
 Providers = Annotated[list[str] | None, typer.Argument(help="Only these services; all by default.")]
@@ -49,6 +50,7 @@ def verify(
     store: StorePlace = None,
     data: Data = None,
     broker: Broker = False,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Hold the providers of this work tree against their consumers' pacts; exit 1 if one breaks.
@@ -70,7 +72,7 @@ def verify(
             raise typer.Exit(CANNOT_SAY)
         report = _verified(folder / "report.json", files, from_pex)
         if broker and not report.error:
-            _tell(selected, dict(zip(files, report.verified, strict=True)))
+            _tell(selected, dict(zip(files, report.verified, strict=True)), key)
     if as_json:
         print_json(report)
     else:
@@ -106,9 +108,10 @@ def _selected(folder: Path, providers: set[str], own: list[Path]) -> Selection:
     return selection(_store(history), history, providers, own=own, folder=folder)
 
 
-def _tell(selected: Selection, verified: dict[Path, Verified]) -> None:
+def _tell(selected: Selection, verified: dict[Path, Verified], key: Path | None) -> None:
     history = GitHistory(ROOT)
-    typer.echo(publish_results(_store(history), history, selected, verified), err=True)
+    own = read_key(operators_key(key, stores.own_folder(history.first())))
+    typer.echo(publish_results(_store(history), history, selected, verified, own), err=True)
 
 
 def _pact_files(

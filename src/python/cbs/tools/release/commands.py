@@ -34,6 +34,7 @@ from cbs.tools.release.desk import (
 from cbs.tools.release.gate import audit, matrix, package, page, signatures
 from cbs.tools.release.gate.environments import LAPTOP
 from cbs.tools.release.gate.history import SHORT, GitHistory
+from cbs.tools.release.gate.policy import Signing
 from cbs.tools.release.gate.records import (
     Deployment,
     GateAnswer,
@@ -75,7 +76,7 @@ def can_i_deploy(
         desk.check_known(to)
         sha = desk.history.sha(version)
         environment = desk.environment(to, registry, folder)
-        verdict = desk.gate(run=run).can_i_deploy(
+        verdict = desk.gate(run=run, key=key).can_i_deploy(
             application, sha, environment, pex_sha256=_digest(desk.history, application, sha, pex)
         )
         signed = signatures.signed(verdict, signatures.read_key(operators_key(key, desk.place)))
@@ -201,26 +202,45 @@ def make_key(
 def verdicts(
     repository: Repository = None, store: StorePlace = None, as_json: AsJson = False
 ) -> None:
-    """Show what the gate said, oldest first; exit 1 if one is not as it was signed."""
+    """Show what the gate said, oldest first; exit 1 if one is not as it was signed, or not by who
+    may sign for its environment, now."""
     with cannot_say():
-        kept = ReleaseDesk.at(repository, store).store.verdicts()
-    read = [(each, signatures.verified_verdict(each)) for each in kept]
+        desk = ReleaseDesk.at(repository, store)
+        read = [(each, signatures.verified_verdict(each)) for each in desk.store.verdicts()]
+        policies = {v.environment: desk.policy(v.environment) for _, v in read if v is not None}
+        worth = [
+            Signing.STRANGER
+            if verdict is None
+            else policies[verdict.environment].signing(signed.key, verdict.environment)
+            for signed, verdict in read
+        ]
     if as_json:
         print_json(
             [
-                {"valid": verdict is not None, "audited": signed.audited, "signed": signed}
-                for signed, verdict in read
+                {
+                    "valid": verdict is not None,
+                    "signer": how if verdict else None,
+                    "audited": signed.audited,
+                    "signed": signed,
+                }
+                for (signed, verdict), how in zip(read, worth, strict=True)
             ]
         )
     else:
-        for signed, verdict in read:
-            typer.echo(_line(signed, verdict))
-    raise typer.Exit(NO if any(verdict is None for _, verdict in read) else DONE)
+        for (signed, verdict), how in zip(read, worth, strict=True):
+            typer.echo(_line(signed, verdict, how))
+    believed = all(how in (Signing.GOOD, Signing.RETIRED) for how in worth)
+    raise typer.Exit(DONE if believed else NO)
 
 
-def _line(signed: Signed, verdict: Verdict | None) -> str:
+def _line(signed: Signed, verdict: Verdict | None, how: Signing) -> str:
     if verdict is None:
         return f"FORGED   {signed.id}: not what {signed.key[:SHORT]}… signed"
+    if how in (Signing.REVOKED, Signing.STRANGER):
+        return (
+            f"{how.upper():8} {signed.id}: signed by {signed.key[:SHORT]}…, who may not sign for"
+            f" {verdict.environment}"
+        )
     what = f"{verdict.application}@{verdict.version[:SHORT]} to {verdict.environment}"
     what += f" ({verdict.step})" if verdict.step else ""
     told = "in the audit log" if signed.audited else "not yet audited"

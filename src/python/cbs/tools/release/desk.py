@@ -22,6 +22,7 @@ from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.environments import APPLICATIONS, CLUSTER, LAPTOP, Environment
 from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import GitHistory, NoSuchVersion, NotAPact
+from cbs.tools.release.gate.policy import Policy, policy_of
 from cbs.tools.release.gate.records import (
     GateAnswer,
     Store,
@@ -104,9 +105,16 @@ class ReleaseDesk:
         recorded = self.store.deployments(name)
         return environments.environment(name, recorded, observed, self.history)
 
-    def gate(self, *, run: bool) -> Gate:
+    def policy(self, name: str) -> Policy:
+        """Of an environment, by what was recorded there last."""
+        there = environments.environment(name, self.store.deployments(name), None, self.history)
+        return policy_of(self.history, there.promoted)
+
+    def gate(self, *, run: bool, key: Path | None) -> Gate:
+        """Which signs with the operator's key; raises NoKey."""
         runner = Runner(history=self.history, say=progress) if run else None
-        return Gate(history=self.history, store=self.store, run=runner, say=progress)
+        own = signatures.read_key(operators_key(key, self.place))
+        return Gate(history=self.history, store=self.store, run=runner, say=progress, key=own)
 
 
 def cannot_say(*more: type[Exception]) -> AbstractContextManager[None]:

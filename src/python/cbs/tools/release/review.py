@@ -70,7 +70,7 @@ def review(
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         others = [desk.environment(name, None, Folder.at(data)) for name in names]
         environments = [whole(desk.history, base, old), *(each for each in others if each.there)]
-        found = review_of(desk.history, desk.gate(run=run), old, new, environments)
+        found = review_of(desk.history, desk.gate(run=run, key=None), old, new, environments)
     text = as_markdown(found)
     if markdown is not None:
         with markdown.open("a") as file:

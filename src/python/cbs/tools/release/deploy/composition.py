@@ -67,7 +67,7 @@ class Composition:
     def verdict(self, release: Release) -> Verdict:
         """On the way back nothing is verified on the spot: it must not wait."""
         there = self.desk.environment(release.environment, None, self.folder, consul=self.consul)
-        return self.desk.gate(run=self.run and not release.is_at_once).can_i_deploy(
+        return self.desk.gate(run=self.run and not release.is_at_once, key=self.key).can_i_deploy(
             release.application, release.version, there, pex_sha256=release.digest
         )
 

@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from cbs.bank import SERVICES
-from cbs.tools.release.gate import policy
+from cbs.tools.release.gate import policy, signatures
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.migrations import lock_notes, migrations
 from cbs.tools.release.gate.needs import Need, broken, not_deployed, not_verified, without_pacts
+from cbs.tools.release.gate.policy import Policy, Signing
 from cbs.tools.release.gate.records import (
     GateAnswer,
     Reason,
@@ -35,15 +38,19 @@ class Gate:
     """`run` makes a missing verification; without it, what was never verified is unknown.
 
     A candidate is verified by the program of a promoted version, and a promoted one by its own.
+    With a `key` it signs what it keeps, and believes only what was signed by whoever may.
     """
 
     history: GitHistory
     store: Store
     run: Run | None
     say: Callable[[str], None]
+    key: Ed25519PrivateKey | None = None
     _found: dict[tuple[str, str], Result] = field(default_factory=dict)
     _candidate: str = ""
     _verifier: str = ""
+    _environment: str = ""
+    _policy: Policy = field(default_factory=Policy)
     _promoted: frozenset[str] = frozenset()
 
     def can_i_deploy(
@@ -52,7 +59,10 @@ class Gate:
         reasons, notes = [], list(environment.findings)
         self._candidate = sha
         self._promoted = frozenset(each.version for each in environment.there)
-        self._verifier = policy.verifier(self.history, environment.promoted)
+        self._environment = environment.name
+        self._policy = policy.policy_of(self.history, environment.promoted)
+        self._verifier = policy.verifier(self.history, self._policy, environment.promoted)
+        reasons += self._stranger()
         if application in SERVICES and sha not in self._promoted and not self._verifier:
             notes.append(f"{application}@{sha[:SHORT]} verifies itself: {policy.why(environment)}")
         if not environment.seen:
@@ -176,7 +186,7 @@ class Gate:
                 continue
             key = self._key(need)
             kept = self.store.result(*key)
-            if kept is not None and not kept.is_stale(at) and self._is_trusted(need, kept):
+            if kept is not None and not kept.is_stale(at) and self._believes(need, kept):
                 self._found[key] = kept
                 self.store.stands_for(
                     kept,
@@ -195,8 +205,24 @@ class Gate:
     def _verifier_of(self, version: str) -> str:
         return version if version in self._promoted else self._verifier or version
 
-    def _is_trusted(self, need: Need, kept: Result) -> bool:
-        """Held by the program that would hold it now."""
+    def _stranger(self) -> list[Reason]:
+        """Whoever asks may not sign the answer."""
+        if self.key is None:
+            return []
+        own = signatures.public_half(self.key)
+        if (worth := self._policy.signing(own, self._environment)) is Signing.GOOD:
+            return []
+        why = f"the key {own[:SHORT]}… may not sign for {self._environment} ({worth})"
+        return [unknown(why, f"let somebody ask who may: {policy.FILE} of what is promoted")]
+
+    def _believes(self, need: Need, kept: Result) -> bool:
+        """Signed by who may, and held by the program that would hold it now."""
+        if self.key is not None:
+            worth = self._policy.signing(kept.key, self._environment)
+            if not signatures.is_as_signed(kept) or worth not in (Signing.GOOD, Signing.RETIRED):
+                what = f"{need.consumer} with {need.provider}"
+                self.say(f"what is kept of {what} is not signed by who may: it does not count")
+                return False
         version = need.provider.version
         own = self.history.verification(version)
         return (kept.verifier or own) == self.history.verification(self._verifier_of(version))
@@ -223,6 +249,8 @@ class Gate:
                 at=now(),
                 by=operator(),
             )
+            if self.key is not None:
+                signatures.sign_result(result, self.key)
             self._found[pact, content] = result
             if found is not None and not any(each.unready for each in found.outcomes):
                 self.store.keep(result)

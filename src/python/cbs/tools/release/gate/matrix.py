@@ -10,8 +10,9 @@ from cbs.tools.local.command_line import print_table
 from cbs.tools.release.gate.environments import Environment
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.records import Result, Store, now
+from cbs.tools.release.gate.signatures import is_as_signed
 
-HOLDS, BROKEN, UNKNOWN = "holds", "broken", "never verified"
+HOLDS, BROKEN, UNKNOWN, FORGED = "holds", "broken", "never verified", "forged"
 
 
 class Cell(msgspec.Struct, kw_only=True):
@@ -90,12 +91,20 @@ def _cell(
         consumer_version=consumer_version,
         provider=pact.provider,
         provider_version=provider_version,
-        result=UNKNOWN if found is None else HOLDS if found.held else BROKEN,
+        result=_said(found),
         interactions=len(found.outcomes) if found else 0,
         broken=_broken(found),
         at=found.at if found else None,
         by=found.by if found else "",
     )
+
+
+def _said(result: Result | None) -> str:
+    if result is None:
+        return UNKNOWN
+    if result.signature and not is_as_signed(result):
+        return FORGED
+    return HOLDS if result.held else BROKEN
 
 
 def _broken(result: Result | None) -> list[str]:
@@ -121,6 +130,6 @@ def show(matrix: Matrix) -> None:
 
 
 def _coloured(cell: Cell) -> str:
-    colour = {HOLDS: "green", BROKEN: "red", UNKNOWN: "yellow"}[cell.result]
+    colour = {HOLDS: "green", BROKEN: "red", UNKNOWN: "yellow", FORGED: "red"}[cell.result]
     many = f" ({cell.interactions})" if cell.interactions else ""
     return f"[{colour}]{cell.result}[/]{many}"

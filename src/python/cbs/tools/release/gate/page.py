@@ -4,7 +4,7 @@ from collections import defaultdict
 from html import escape
 
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.gate.matrix import BROKEN, HOLDS, UNKNOWN, Cell, Matrix
+from cbs.tools.release.gate.matrix import BROKEN, FORGED, HOLDS, UNKNOWN, Cell, Matrix
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #667085; --paper: #fff; --line: #e4e7ec;
@@ -43,7 +43,7 @@ summary { cursor: pointer } li { margin: .3rem 0 }
 .places { border-spacing: 0 } .places td, .places th { border-bottom: 1px solid var(--line);
   padding: .4rem .8rem; border-radius: 0 }
 """
-CLASS = {HOLDS: "holds", BROKEN: "broken", UNKNOWN: "unknown"}
+CLASS = {HOLDS: "holds", BROKEN: "broken", UNKNOWN: "unknown", FORGED: "broken"}
 SCRIPT = """
 addEventListener('hashchange', open); open();
 function open() { const at = document.querySelector(location.hash || 'x');

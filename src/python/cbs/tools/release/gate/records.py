@@ -19,6 +19,7 @@ class Result(msgspec.Struct, kw_only=True):
     """A pact held against a provider. Found again by the content of both, whatever the commits.
 
     `verifier` is git's name for the program that held it; "" for that of the provider's own commit.
+    `signature` is of all the rest, by `key` (Ed25519, in hex).
     """
 
     pact: str
@@ -32,6 +33,8 @@ class Result(msgspec.Struct, kw_only=True):
     verifier: str = ""
     at: datetime
     by: str
+    key: str = ""
+    signature: str = ""
 
     @property
     def held(self) -> bool:

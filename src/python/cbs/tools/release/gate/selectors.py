@@ -5,10 +5,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import PACTS, SHORT, GitHistory, NoSuchVersion
 from cbs.tools.release.gate.pact_broker import Selected
 from cbs.tools.release.gate.records import Result, StoreUnreachable, now, operator
+from cbs.tools.release.gate.signatures import sign_result
 from cbs.tools.release.layout import LOCK, SOURCES
 from cbs.tools.release.provider_verification.report import Verified
 
@@ -57,7 +60,11 @@ def selection(
 
 
 def publish_results(
-    store: BrokerStore, history: GitHistory, selected: Selection, verified: dict[Path, Verified]
+    store: BrokerStore,
+    history: GitHistory,
+    selected: Selection,
+    verified: dict[Path, Verified],
+    key: Ed25519PrivateKey,
 ) -> str:
     """Tell the broker of all that was verified; says how much that was."""
     sha = history.sha("HEAD")
@@ -66,7 +73,9 @@ def publish_results(
     told = 0
     for pact, file in zip(selected.pacts, selected.files, strict=True):
         if (found := verified.get(file)) is not None:
-            store.keep(_result(history, sha, pact, found))
+            result = _result(history, sha, pact, found)
+            sign_result(result, key)
+            store.keep(result)
             told += 1
     return f"the broker is told of {told} of {len(selected.pacts)} that it selected"
 

@@ -1,4 +1,4 @@
-"""Every verdict is signed with the operator's key, so that nobody else can have said it."""
+"""Results and verdicts are signed with an operator's key, so that nobody else can have said it."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from cbs.tools.local.folder import write_whole
-from cbs.tools.release.gate.records import Signed, Verdict
+from cbs.tools.release.gate.records import Result, Signed, Verdict
 
 ENVIRONMENT = "CBS_RELEASE_KEY"
 
@@ -22,7 +22,7 @@ def make_key(file: Path) -> str:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = Ed25519PrivateKey.generate()
     write_whole(file, key.private_bytes_raw().hex() + "\n")
-    return key.public_key().public_bytes_raw().hex()
+    return public_half(key)
 
 
 def read_key(file: Path) -> Ed25519PrivateKey:
@@ -39,15 +39,39 @@ def read_key(file: Path) -> Ed25519PrivateKey:
 
 def signed(verdict: Verdict, key: Ed25519PrivateKey) -> Signed:
     body = msgspec.json.encode(verdict)
-    public = key.public_key().public_bytes_raw().hex()
-    return Signed(verdict=msgspec.Raw(body), key=public, signature=key.sign(body).hex())
+    return Signed(verdict=msgspec.Raw(body), key=public_half(key), signature=key.sign(body).hex())
 
 
 def verified_verdict(signed: Signed) -> Verdict | None:
     """The verdict, if it is what was signed with the key that it names."""
-    try:
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed.key))
-        public.verify(bytes.fromhex(signed.signature), bytes(signed.verdict))
-        return msgspec.json.decode(signed.verdict, type=Verdict)
-    except (InvalidSignature, ValueError):  # msgspec's errors are ValueErrors, too
+    if not _holds(signed.key, signed.signature, bytes(signed.verdict)):
         return None
+    try:
+        return msgspec.json.decode(signed.verdict, type=Verdict)
+    except msgspec.DecodeError:
+        return None
+
+
+def public_half(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes_raw().hex()
+
+
+def sign_result(result: Result, key: Ed25519PrivateKey) -> None:
+    result.key, result.signature = public_half(key), ""
+    result.signature = key.sign(msgspec.json.encode(result)).hex()
+
+
+def is_as_signed(result: Result) -> bool:
+    """By the key that it names; whether that one may, the policy says."""
+    body = msgspec.json.encode(msgspec.structs.replace(result, signature=""))
+    return _holds(result.key, result.signature, body)
+
+
+def _holds(key: str, signature: str, body: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(
+            bytes.fromhex(signature), body
+        )
+    except (InvalidSignature, ValueError):
+        return False
+    return True
