@@ -329,6 +329,25 @@ def test_an_emergency_goes_out_without_the_gate_and_owes_its_verdict(place: Plac
     assert "owes" not in release(place, "history").stdout
 
 
+@pytest.mark.parametrize("words", [("deploy",), ("deploy", "--emergency", "now"), ("rollback",)])
+def test_who_may_not_sign_for_it_releases_nothing_there(
+    place: Place, base: str, jobs: dict[str, Any], words: tuple[str, ...]
+):
+    place.write(
+        "contracts/release.toml", f'[signers.asha]\nkey = "{"a" * 64}"\nenvironments = ["prod"]\n'
+    )
+    promoted = place.commit()
+    place.deploy(promoted, "ledger")
+    ran(place, base, 1)
+    runs(jobs, ran(place, promoted, 2).version)
+
+    answer = deploy(place, *words[1:]) if words[0] == "deploy" else back(place)
+
+    assert answer.exit_code == CANNOT_SAY
+    assert "may not sign for prod (stranger)" in answer.stderr
+    assert not (place.root.parent / "artifacts").exists()
+
+
 def test_with_the_gates_memory_away_an_emergency_is_kept_and_carried_over(
     place: Place, base: str, tmp_path: Path
 ):
@@ -343,6 +362,7 @@ def test_with_the_gates_memory_away_an_emergency_is_kept_and_carried_over(
     assert (refused.exit_code, taken.exit_code) == (CANNOT_SAY, CANNOT_SAY)
     assert "the gate's memory is away" in taken.stderr and "Nomad refuses" in taken.stderr
     assert "the gate's memory is away" not in refused.stderr
+    assert "it was not asked" in taken.stderr
     history = json.loads(release(place, "history", "--json").stdout)
     (told,) = [each for each in history if each["emergency"]]
     assert (told["emergency"], told["next"]) == ("NATS burns", "migrations")

@@ -99,7 +99,7 @@ def _back(composition: Composition, service: str, to: str, wanted: str | None) -
     releases = Journal.of(desk.store).releases()
     left = left_behind(releases, service, to)
     for each in once_good(releases, service, to, target.known_good(service)):
-        if each.version == current or (each.version in left if wanted is None else False):
+        if each.version == current or (wanted is None and each.version in left):
             continue
         try:
             sha = desk.history.sha(each.version)

@@ -19,8 +19,9 @@ from cbs.tools.release.deploy.steps import CannotGoOn, Deploying, ReleaseTarget
 from cbs.tools.release.deploy.watch import Watch
 from cbs.tools.release.desk import ReleaseDesk, operators_key, progress
 from cbs.tools.release.gate import audit, package, signatures
-from cbs.tools.release.gate.history import SHORT
+from cbs.tools.release.gate.history import SHORT, NoSuchVersion, NotAPact
 from cbs.tools.release.gate.package import NotBuilt, NotOfCommit
+from cbs.tools.release.gate.policy import FILE, Signing, policy_of
 from cbs.tools.release.gate.records import (
     Deployment,
     GateAnswer,
@@ -65,31 +66,52 @@ class Composition:
         )
 
     def verdict(self, release: Release) -> Verdict:
-        """On the way back nothing is verified on the spot: it must not wait."""
+        """On the way back and in an emergency nothing is verified on the spot: it must not wait."""
         there = self.desk.environment(release.environment, None, self.folder, consul=self.consul)
-        return self.desk.gate(run=self.run and not release.is_at_once, key=self.key).can_i_deploy(
-            release.application, release.version, there, pex_sha256=release.digest
-        )
+        return self.desk.gate(
+            run=self.run and not (release.is_at_once or release.emergency), key=self.key
+        ).can_i_deploy(release.application, release.version, there, pex_sha256=release.digest)
 
     def _gate(self, release: Release) -> Done:
         """On the way back a no stops it, and what the gate does not know is told: what is there is
         known to be bad. In an emergency all of it is told, and the answer is owed."""
-        try:
-            verdict = self.verdict(release)
-        except StoreUnreachable as error:
-            if not release.emergency:
-                raise
-            return _despite(release, [f"the gate's memory is away: {error}"])
-        not_yes = [each for each in verdict.reasons if each.answer is not GateAnswer.YES]
-        told = [f"{each.answer}: {each.why}" for each in not_yes]
-        if release.emergency and not_yes:
-            return _despite(release, [*told, *verdict.notes])
+        self._check_signer(release)
+        if release.emergency:
+            return _despite(release, self._said_in_an_emergency(release))
+        verdict = self.verdict(release)
+        told = [
+            f"{each.answer}: {each.why}"
+            for each in verdict.reasons
+            if each.answer is not GateAnswer.YES
+        ]
         if release.is_at_once and verdict.answer is GateAnswer.UNKNOWN:
             why = (
                 f"nothing is known against going back to {release.version[:SHORT]}, which ran there"
             )
             return Done(answer=GateAnswer.YES, reasons=[yes(why)], notes=[*told, *verdict.notes])
         return Done(answer=verdict.answer, reasons=verdict.reasons, notes=verdict.notes)
+
+    def _said_in_an_emergency(self, release: Release) -> list[str]:
+        """With its memory away it knows nobody, and its yes would be worth nothing."""
+        if self.desk.is_away:
+            return ["the gate's memory is away: it was not asked"]
+        try:
+            verdict = self.verdict(release)
+        except (StoreUnreachable, NoSuchVersion, NotAPact) as error:
+            return [f"the gate cannot say: {error}"]
+        return [*(f"{each.answer}: {each.why}" for each in verdict.reasons), *verdict.notes]
+
+    def _check_signer(self, release: Release) -> None:
+        """Also on the way back and in an emergency; raises CannotGoOn."""
+        to = release.environment
+        there = self.desk.environment(to, None, self.folder, consul=self.consul)
+        own = signatures.public_half(signatures.read_key(operators_key(self.key, self.desk.place)))
+        worth = policy_of(self.desk.history, there.promoted).signing(own, to)
+        if worth is not Signing.GOOD:
+            raise CannotGoOn(
+                f"the key {own[:SHORT]}… may not sign for {to} ({worth}): let somebody --resume who"
+                f" may ({FILE} of what is promoted)"
+            )
 
     def _watch(self) -> Watch:
         return Watch(

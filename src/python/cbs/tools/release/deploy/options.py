@@ -19,7 +19,10 @@ from cbs.tools.release.gate.environments import CLUSTER
 
 Pex = Annotated[
     Path | None,
-    typer.Option(help="The PEX of the version.", show_default="dist/cbs/<service>.pex of HEAD"),
+    typer.Option(
+        help="A PEX of the version.",
+        show_default="dist/cbs/<service>.pex if it is, else made of a clean checkout",
+    ),
 ]
 Artifacts = Annotated[
     Path | None,
