@@ -267,11 +267,11 @@ def test_back_is_never_to_what_somebody_went_back_from(
     place: Place, base: str, jobs: dict[str, Any]
 ):
     (place.root.parent / "artifacts").mkdir()
-    bad, good = place.commit(), place.commit()
+    good, bad = place.commit(), place.commit()
     ran(place, base, 1)
-    ran(place, bad, 2)
-    ran(place, base, 3, kind=ReleaseKind.ROLLBACK, before=bad)
-    runs(jobs, ran(place, good, 4).version)
+    ran(place, good, 2)
+    ran(place, bad, 3)
+    runs(jobs, ran(place, good, 4, kind=ReleaseKind.ROLLBACK, before=bad).version)
 
     # None of their packages is there any more: so far it goes.
     assert back(place).exit_code == back(place, "--version", bad).exit_code == NO
