@@ -34,8 +34,13 @@ class Other:
 
     async def until_waiting(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await self.connection.fetchval(WAITING) < count:  # noqa: ASYNC110 (nobody tells)
+            while await self._waiting() < count:  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0.01)
+
+    async def _waiting(self) -> int:
+        # Else a transaction sees only the connections that were there when it first looked.
+        await self.connection.execute("SELECT pg_stat_clear_snapshot()")
+        return int(await self.connection.fetchval(WAITING))
 
 
 def database_of(opened: Opened) -> Database:
