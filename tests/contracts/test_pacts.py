@@ -1,17 +1,19 @@
 """Pacts are what the consumers' own code reads today, and no conversation is without one."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from pact import match
 
 from cbs.bank import SERVICES
 from cbs.platform.declaration import FACTS, declaration_of
 from cbs.tools.release.contracts import pacts
-from cbs.tools.release.pacts.conversation import Conversation, example_of
-from cbs.tools.release.pacts.reading import unread
+from cbs.tools.release.pacts.conversation import Conversation
+from cbs.tools.release.pacts.reading import example_of, loose_money, unread
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "contracts" / "pacts").glob("*.json"))
@@ -143,6 +145,31 @@ class Posted(msgspec.Struct):
 )
 def test_a_pact_asks_for_exactly_what_is_read(example, wrong):
     assert unread(example, Posted) == wrong
+
+
+@pytest.mark.parametrize(
+    ("reply", "loose"),
+    [
+        ({"amount_minor": 5, "currency": "INR", "id": match.type("a")}, []),
+        ({"amount_minor": match.int(5)}, ["$.amount_minor"]),
+        ({"legs": [{"balance_after_minor": match.type(5)}]}, ["$.legs[0].balance_after_minor"]),
+        ({"currency": match.regex("INR", regex="^[A-Z]{3}$")}, ["$.currency"]),
+        ({"legs": match.each_like({"amount_minor": 5}, min=1)}, ["$.legs[0].amount_minor"]),
+    ],
+)
+def test_money_is_matched_by_its_value(reply, loose):
+    assert [each.partition(" ")[0] for each in loose_money(reply)] == loose
+
+
+def test_no_committed_pact_has_money_by_its_type():
+    rules = {
+        (pact["consumer"]["name"], place)
+        for pact in documents()
+        for each in pact["interactions"]
+        for place in re.findall(r'"\$\.[^"]*(?:_minor|currency)"', json.dumps(each))
+    }
+
+    assert rules == set()
 
 
 def test_a_conversation_that_asks_for_more_than_its_client_reads_is_refused():

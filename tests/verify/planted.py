@@ -54,7 +54,7 @@ BOOK = [
         "money out of nothing",
         "ledger",
         "ledger/currency-sums ledger/transaction-sums ledger/balances ledger/chains"
-        " ledger/told-as-booked ledger/debited-today",
+        " ledger/told-as-booked ledger/booked-as-asked ledger/debited-today",
         f"UPDATE posting SET amount_minor = amount_minor - 7"
         f" WHERE account = '{ANN}' AND transaction_id = {FIRST}",
     ),
@@ -62,7 +62,7 @@ BOOK = [
         "a leg of another transaction",
         "ledger",
         "ledger/transaction-sums ledger/transaction-legs ledger/told-as-booked"
-        " payments/transfers-listed",
+        " ledger/booked-as-asked payments/transfers-listed",
         f"UPDATE posting SET transaction_id = {SECOND}, leg = 9"
         f" WHERE account = '{BOB}' AND transaction_id = {FIRST}",
     ),
@@ -156,6 +156,18 @@ BOOK = [
         "ledger/asked-once",
         "INSERT INTO request SELECT principal, 'another-key', fingerprint, status, body, asked_at,"
         f" answered_at FROM request WHERE key = {ONE_ANSWERED}",
+    ),
+    plant(
+        "another amount than was asked for, everywhere",
+        "ledger",
+        "ledger/booked-as-asked",
+        f"UPDATE request SET fingerprint = sha256('') WHERE key = {ONE_ANSWERED}",
+    ),
+    plant(
+        "another text than was asked for",
+        "ledger",
+        "ledger/booked-as-asked payments/transfers-listed",
+        f"UPDATE transaction SET narrative = 'for the boss' WHERE id = {FIRST}",
     ),
     plant(
         "an answer without its transaction",

@@ -4,8 +4,11 @@ import asyncio
 import os
 import sys
 
+from cbs.ledger.domain import transaction
+from cbs.ledger.store import write_path
 from cbs.platform.process import ended
-from tests.verify.bank import ANN, BOB, broken, verified, working
+from tests.bugs.planting import Edit
+from tests.verify.bank import ANN, BOB, OPERATOR, broken, verified, working
 
 
 async def test_a_bank_in_order_passes(bank):
@@ -47,3 +50,35 @@ async def test_without_a_bank_it_cannot_be_said(tmp_path):
 
     assert process.returncode == 3
     assert b"no bank is up" in said
+
+
+ROUNDED = Edit(
+    transaction,
+    "decide",
+    "wanted = order.wanted\n",
+    "wanted = order.wanted\n    for leg in wanted.legs:\n"
+    "        leg.amount_minor = round(leg.amount_minor / 5) * 5\n",
+)
+
+
+async def test_a_ledger_that_rounds_is_believed_by_nobody(bank, nats_url, tmp_path, monkeypatch):
+    """It books, tells and answers with one amount throughout, which nobody had asked for."""
+    wanted = {
+        "remitter_account": ANN,
+        "beneficiary_account": BOB,
+        "amount_minor": 1_003,
+        "currency": "INR",
+    }
+    ROUNDED.make(monkeypatch)
+    # Whoever had imported it before it was changed has the sound one.
+    monkeypatch.setattr(write_path, "decide", transaction.decide)
+
+    async with working(bank, nats_url=nats_url, folder=tmp_path) as served:
+        async with served.served["payments"].client("olga", *OPERATOR) as olga:
+            answer = await olga.post("/v1/payments/transfers", json=wanted)
+        await served.caught_up()
+
+    assert answer.status_code == 500
+    seen = broken(await verified(bank))
+    assert set(seen) == {"ledger/booked-as-asked"}
+    assert len(seen["ledger/booked-as-asked"].rows) == 1

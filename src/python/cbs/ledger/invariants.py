@@ -1,5 +1,6 @@
 """What must be true of the ledger's book, whoever wrote it and however."""
 
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -78,16 +79,16 @@ DEBITED = """
     WHERE debited_on IS DISTINCT FROM last_booked_on
         OR debited_minor <> coalesce(limited_debits_minor, 0)"""
 # As the ledger writes it, byte for byte; a cast to JSON would end the whole query at a bad one.
-ASKED = r"""
+ANSWERED = r"""
+    SELECT principal, key, fingerprint, substring(encode(body, 'escape')
+        from '^\{"transaction":\{"id":"([0-9a-f-]{36})"')::uuid AS transaction_id
+    FROM request WHERE status BETWEEN 200 AND 299"""
+ASKED = f"""
     SELECT transaction.id AS transaction_id, asked.transaction_id AS answered_transaction_id,
         principals, keys
     FROM transaction FULL JOIN (
         SELECT transaction_id, array_agg(principal) AS principals, array_agg(key) AS keys
-        FROM (
-            SELECT principal, key, substring(encode(body, 'escape')
-                from '^\{"transaction":\{"id":"([0-9a-f-]{36})"')::uuid AS transaction_id
-            FROM request WHERE status BETWEEN 200 AND 299
-        ) AS answered WHERE transaction_id IS NOT NULL GROUP BY transaction_id
+        FROM ({ANSWERED}) AS answered WHERE transaction_id IS NOT NULL GROUP BY transaction_id
     ) AS asked ON asked.transaction_id = transaction.id
     WHERE asked.transaction_id IS NULL OR transaction.id IS NULL OR cardinality(keys) <> 1"""
 TOLD = r"""
@@ -108,6 +109,32 @@ BOOKED = """
         array_agg(balance_after_minor ORDER BY leg) AS balances, array_agg(seq ORDER BY leg) AS seqs
     FROM transaction JOIN posting ON transaction_id = transaction.id
     WHERE transaction.id = ANY($1::uuid[]) GROUP BY transaction.id"""
+
+
+ORDERED = f"""
+    SELECT principal, key, fingerprint, transaction_id, kind, currency, booked_on::text,
+        value_on::text, narrative, accounts, amounts
+    FROM ({ANSWERED}) AS answered JOIN transaction ON transaction.id = transaction_id,
+        LATERAL (
+            SELECT array_agg(account ORDER BY leg) AS accounts,
+                array_agg(amount_minor ORDER BY leg) AS amounts
+            FROM posting WHERE posting.transaction_id = transaction.id
+        ) AS legs"""
+
+
+class AskedLeg(msgspec.Struct):
+    account: str
+    amount_minor: int
+
+
+class AskedTransaction(msgspec.Struct):
+    """What a caller asks for, its fields in the order of the fingerprint that is kept of it."""
+
+    kind: str
+    currency: str
+    legs: list[AskedLeg]
+    value_on: str | None
+    narrative: str
 
 
 class ToldLeg(msgspec.Struct):
@@ -131,6 +158,30 @@ class ToldFact(msgspec.Struct):
 
 
 _facts = msgspec.json.Decoder(ToldFact)
+
+
+async def booked_otherwise(snapshots: SnapshotReader) -> AsyncIterator[Row]:
+    """Transactions that are not what the request which they answer had asked for."""
+    async for batch in snapshots.batches(LEDGER, ORDERED):
+        for row in batch:
+            if row["fingerprint"] not in _fingerprints(row):
+                yield {each: row[each] for each in ("transaction_id", "principal", "key")}
+
+
+def _fingerprints(row: Row) -> list[bytes]:
+    """Of the requests that such a transaction would answer: who names no value date gets today."""
+    legs = zip(row["accounts"] or (), row["amounts"] or (), strict=True)
+    asked = AskedTransaction(
+        kind=row["kind"],
+        currency=row["currency"],
+        legs=[AskedLeg(*leg) for leg in legs],
+        value_on=row["value_on"],
+        narrative=row["narrative"],
+    )
+    alike = [asked]
+    if row["value_on"] == row["booked_on"]:
+        alike.append(msgspec.structs.replace(asked, value_on=None))
+    return [hashlib.sha256(msgspec.json.encode(each)).digest() for each in alike]
 
 
 async def told_otherwise(snapshots: SnapshotReader) -> AsyncIterator[Row]:
@@ -184,6 +235,12 @@ CHECKS = (
     query(LEDGER, "debited-today", "what counts to a day's limit is what was debited", DEBITED),
     query(
         LEDGER, "asked-once", "each transaction answers one request, and each answer has one", ASKED
+    ),
+    Check(
+        service=LEDGER,
+        name="booked-as-asked",
+        promise="a transaction is what its request asked for: accounts, amounts, text, value date",
+        find=booked_otherwise,
     ),
     query(
         LEDGER,

@@ -1,7 +1,7 @@
 """What the ledger is asked and what it says, in its words; here alone they become payments."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from uuid import UUID
 
@@ -111,6 +111,16 @@ class Kept(msgspec.Struct, kw_only=True):
 _posted = msgspec.json.Decoder(Posted)
 
 
+class BookedOtherwise(Exception):
+    """What the ledger says that it posted is not what it was asked for: nobody may rely on it.
+
+    Not a refusal: the money has moved. `cbs verify` finds the transaction; a reversal mends it.
+    """
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(f"transaction {id} is not what was asked of the ledger")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerClient:
     bus: Bus
@@ -136,7 +146,19 @@ class LedgerClient:
             "narrative": narrative,
         }
         key = key_at_ledger(key)
-        return _payment(await self.bus.call("ledger.post", wanted, Posted, key=key))
+        made = _payment(await self.bus.call("ledger.post", wanted, Posted, key=key))
+        asked = replace(
+            made,
+            kind=kind,
+            remitter_account=remitter_account,
+            beneficiary_account=beneficiary_account,
+            amount_minor=amount_minor,
+            currency=currency,
+            narrative=narrative,
+        )
+        if made != asked:
+            raise BookedOtherwise(made.id)
+        return made
 
     async def transfer(self, id: UUID) -> Transfer | None:
         try:

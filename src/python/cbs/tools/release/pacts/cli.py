@@ -120,18 +120,20 @@ def _pays(payments: Conversation) -> None:
 
 
 def _posts(ledger: Conversation) -> None:
-    one, key = account_number(branch=33, serial=9), "cbs-cli-history-t1"
+    one, other = (account_number(branch=33, serial=n) for n in (9, 10))
+    key = "cbs-cli-history-t1"
     body = {
         "kind": "history",
         "currency": "INR",
         "legs": [
-            {"account": "INR-CLEARING", "amount_minor": -700},
+            {"account": other, "amount_minor": -700},
             {"account": one, "amount_minor": 700},
         ],
         "value_on": "2020-02-29",
         "narrative": "as it was",
     }
-    leg = {"account": match.type(one), "balance_after_minor": match.int(700)}
+    after = [(other, 200), (one, 700)]
+    legs = [{"account": number, "balance_after_minor": minor} for number, minor in after]
     ledger.requests(
         "post a transaction of long ago",
         _as_client(lambda api: api.post("/v1/ledger/transactions", body, PostedView, key=key)),
@@ -139,9 +141,12 @@ def _posts(ledger: Conversation) -> None:
         key=key,
         body=body,
         status=201,
-        reply={"transaction": {"legs": some_of(leg)}},
+        reply={"transaction": {"legs": legs}},
         reads=PostedView,
-        given=[State("an account with money", {"number": one, "balance_minor": 0})],
+        given=[
+            State("an account with money", {"number": one, "balance_minor": 0}),
+            State("an account with money", {"number": other, "balance_minor": 900}),
+        ],
     )
 
 

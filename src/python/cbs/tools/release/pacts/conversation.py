@@ -13,7 +13,6 @@ from typing import Any
 os.environ["PACT_DO_NOT_TRACK"] = "true"  # read when pact is imported
 
 from pact import Pact, match
-from pact.match import AbstractMatcher
 
 from cbs.kernel.event import Event
 from cbs.kernel.principal import Kind, Principal
@@ -21,7 +20,7 @@ from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus
 from cbs.platform.context import Context, within
 from cbs.platform.outbox import CloudEvent
-from cbs.tools.release.pacts.reading import unread
+from cbs.tools.release.pacts.reading import example_of, unread, wrong
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -121,7 +120,7 @@ class Conversation:
         """`work` is the consumer's own client code; `data` (with matchers) answers it, or a no.
 
         Raises AssertionError where the example has a field that the client does not read, or lacks
-        one that it does.
+        one that it does, or has money by its type alone.
         """
         reply = {"data": data} if refused is None else {"refused": refused}
         wire = _Wire(json.dumps(example_of(reply)).encode())
@@ -133,7 +132,7 @@ class Conversation:
         )
         asyncio.run(_asked(work, bus))
         if refused is None:
-            assert not (wrong := unread(example_of(data), bus.read_into)), (description, wrong)
+            assert not (found := wrong(data, bus.read_into)), (description, found)
         interaction = self._new(description, "Sync", given)
         interaction.with_body(wire.asked, JSON).with_metadata({"subject": wire.subject})
         if generators := _in_body(wire.asked, given):
@@ -153,7 +152,7 @@ class Conversation:
         data it decodes (None: nothing, `data` is then empty)."""
         name = fact if isinstance(fact, str) else fact.fact
         if reads is not None:
-            assert not (wrong := unread(example_of(data), reads)), (name, wrong)
+            assert not (found := wrong(data, reads)), (name, found)
         subject = f"cbs.{self.provider}.events.{name}"
         event = {
             "specversion": "1.0",
@@ -194,7 +193,7 @@ class Conversation:
         """`work` is the consumer's own client code, given the provider's address. `request` is
         method and path; a change has the `key` under which it is asked for."""
         if reads is not None:
-            assert not (wrong := unread(example_of(reply), reads)), (description, wrong)
+            assert not (found := wrong(reply, reads)), (description, found)
         method, path = request
         interaction = self._new(description, "HTTP", given)
         interaction.with_request(method, _path_matcher(path, given))
@@ -253,17 +252,6 @@ async def _asked(work: Callable[[Bus], Awaitable[object]], bus: Bus) -> None:
 
 async def _within(work: Callable[[Any], Awaitable[object]], what: object) -> None:
     await work(what)
-
-
-def example_of(value: Any) -> Any:
-    """The value without its matchers, as a provider might say it."""
-    if isinstance(value, AbstractMatcher):
-        return example_of(value.to_integration_json()["value"])
-    if isinstance(value, Mapping):
-        return {name: example_of(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [example_of(each) for each in value]
-    return value
 
 
 def _names(given: Sequence[State]) -> dict[str, str]:

@@ -111,9 +111,15 @@ def _onboards(customers: Conversation, accounts: Conversation) -> None:
         "the balance of an account",
         _client("GET", path, Balance),
         request=("GET", path),
-        reply={"balance_minor": match.int(BALANCE_MINOR)},
+        reply={"balance_minor": BALANCE_MINOR},
         reads=Balance,
-        given=[State("an open account", makes={"number": NUMBERS[0]})],
+        given=[
+            State(
+                "a customer's account with money",
+                {"balance_minor": BALANCE_MINOR},
+                makes={"number": NUMBERS[0]},
+            )
+        ],
     )
 
 
@@ -184,7 +190,7 @@ def _asks_again(payments: Conversation) -> None:
             "key": key,
             "state": "answered",
             "status": 201,
-            "answer": {"id": some_id(), "amount_minor": match.int(AMOUNT_MINOR)},
+            "answer": {"id": some_id(), "amount_minor": AMOUNT_MINOR},
         },
         reads=Request,
         given=[State("a transfer was asked for", {"key": key})],

@@ -1,6 +1,9 @@
-"""An example has the fields that its reader's type has: no more, or the pact asks for too much."""
+"""An example has the fields that its reader's type has: no more, or the pact asks for too much.
 
-from collections.abc import Mapping
+And money is told by value and unit: by its type alone, rupees would do for paise.
+"""
+
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -20,8 +23,40 @@ from msgspec.inspect import (
     VarTupleType,
     type_info,
 )
+from pact.match import AbstractMatcher
 
 OPAQUE = (AnyType, RawType, DictType, CustomType)
+MINOR, CURRENCY = "_minor", "currency"
+
+
+def example_of(value: Any) -> Any:
+    """The value without its matchers, as a provider might say it."""
+    if isinstance(value, AbstractMatcher):
+        return example_of(value.to_integration_json()["value"])
+    if isinstance(value, Mapping):
+        return {name: example_of(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [example_of(each) for each in value]
+    return value
+
+
+def wrong(reply: Any, reads: Any) -> list[str]:
+    """What keeps this reply, with its matchers, from being an example of what is read."""
+    return unread(example_of(reply), reads) + list(loose_money(reply))
+
+
+def loose_money(value: Any, place: str = "$", *, loose: bool = False) -> Iterator[str]:
+    """Where an amount or a currency is matched by less than its value; `loose`: all below is."""
+    if isinstance(value, AbstractMatcher):
+        yield from loose_money(value.to_integration_json()["value"], place, loose=True)
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from loose_money(each, f"{place}.{name}", loose=loose)
+    elif isinstance(value, list | tuple):
+        for n, each in enumerate(value):
+            yield from loose_money(each, f"{place}[{n}]", loose=loose)
+    elif loose and place.endswith((MINOR, f".{CURRENCY}")):
+        yield f"{place} is money, and not matched by its value"
 
 
 def unread(example: Any, reads: Any) -> list[str]:

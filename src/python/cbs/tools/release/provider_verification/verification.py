@@ -127,6 +127,7 @@ class _Provider:
     provider: str
     interactions: Mapping[str, Mapping[str, Any]]
     values: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
     before: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     heard: list[Heard] = field(default_factory=list)
@@ -164,7 +165,8 @@ class _Provider:
         try:
             if name:
                 self.before = self.world.sequence(self.provider)
-                self.values |= bring_about(self.world, self.provider, name, params)
+                self.made = bring_about(self.world, self.provider, name, params)
+                self.values |= self.made
         except NOT_GIVEN as error:
             why = f"the state {name!r} could not be brought about: {error}"
             if not isinstance(error, NotAsAsked):
@@ -190,7 +192,8 @@ class _Provider:
     def _message(self, interaction: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         if interaction["type"] == ASYNC:
             subject = interaction["metadata"]["subject"]
-            body = self.world.fact(subject, after=self.before)
+            made = [str(each) for each in self.made.values()]
+            body = self.world.fact(subject, after=self.before, about=made)
             self.heard.append(Heard(subject=subject, is_fact=True, body=body.decode()))
             return body, {"subject": subject}
         request = interaction["request"]

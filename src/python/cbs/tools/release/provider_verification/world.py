@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,9 +135,9 @@ class BankUnderTest:
 
         return self.within(last())
 
-    def fact(self, subject: str, *, after: int) -> bytes:
-        """The last fact on this subject behind that place, as soon as it is published."""
-
+    def fact(self, subject: str, *, after: int, about: Sequence[str] = ()) -> bytes:
+        """The last fact on this subject behind that place, as soon as it is published and, where
+        anything is named, is `about` it."""
         stream = f"CBS_{subject.split('.')[1].upper()}"
 
         async def newest() -> bytes:
@@ -146,7 +146,9 @@ class BankUnderTest:
                 found = await jetstream.get_last_msg(stream, subject)
             except nats.js.errors.NotFoundError:
                 return b""
-            return (found.data or b"") if (found.seq or 0) > after else b""
+            body = found.data or b""
+            told = not about or any(each.encode() in body for each in about)
+            return body if told and (found.seq or 0) > after else b""
 
         if fact := self.within(until(newest, seconds=FACT_SECONDS_MAX, every=POLL_SECONDS)):
             return fact

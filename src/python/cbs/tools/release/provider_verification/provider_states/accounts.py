@@ -32,6 +32,14 @@ def _an_open_account(world: BankUnderTest, _provider: str, _params: Params) -> V
     return {"account_id": account["id"], "number": account["number"]}
 
 
+@state("a customer's account with money")
+def _with_money(world: BankUnderTest, _provider: str, params: Params) -> Values:
+    account = _opened(world)
+    cash = {"account": account["number"], "currency": "INR"}
+    world.change("/v1/payments/deposits", {**cash, "amount_minor": params["balance_minor"]})
+    return {"number": account["number"]}
+
+
 def _of_an_account(make: Callable[[BankUnderTest], Any], verb: str, body: object) -> Bring:
     def bring(world: BankUnderTest, _provider: str, _params: Params) -> None:
         world.change(f"/v1/accounts/{make(world)['id']}/{verb}", body)
