@@ -30,6 +30,8 @@ import http.server, os, sys, time
 BEGAN = time.monotonic()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/die":
+            os._exit(1)
         many = int(100 * (time.monotonic() - BEGAN))
         errors = int(many * {errors})
         text = (

@@ -14,7 +14,8 @@ YES, NO, UNKNOWN = GateAnswer.YES, GateAnswer.NO, GateAnswer.UNKNOWN
 
 
 def window(canary: InstanceSample, stable: InstanceSample | None, **more) -> CanaryWindow:
-    return CanaryWindow(canary=canary, stable=stable, seconds=60.0, **more)
+    known = {"requests_min": 100, **more}
+    return CanaryWindow(canary=canary, stable=stable, seconds=60.0, **known)
 
 
 def failing(requests: int, errors: int) -> InstanceSample:
@@ -81,6 +82,58 @@ def test_latency(canary, stable, answer):
     reason = judge.latency(window(canary, stable))
 
     assert reason.answer is answer, reason.why
+
+
+def half_a_second(requests: int, slow: int) -> InstanceSample:
+    return InstanceSample(requests=requests, slower={0.1: slow, 0.25: slow, 0.5: slow, 1.0: 0})
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable", "answer"),
+    [
+        pytest.param((300, 3), (3000, 3), YES, id="the objective is met"),
+        pytest.param((300, 15), (3000, 3), NO, id="one in twenty"),
+        pytest.param((300, 15), (3000, 150), YES, id="the machine is slow, not the canary"),
+        pytest.param((200, 4), (500, 1), UNKNOWN, id="it may be chance: looked at longer"),
+        pytest.param((100, 1), (1000, 0), YES, id="one is chance"),
+        pytest.param((10, 0), (1000, 0), UNKNOWN, id="too few"),
+        pytest.param((300, 15), None, NO, id="nothing to compare with, and slow"),
+        pytest.param((300, 3), None, YES, id="nothing to compare with, and well"),
+    ],
+)
+def test_the_objective(canary, stable, answer):
+    beside = half_a_second(*stable) if stable else None
+
+    reason = judge.objective(window(half_a_second(*canary), beside))
+
+    assert reason.answer is answer, reason.why
+    if answer is not YES and canary[1]:
+        assert "took over 250 ms, the objective allows 1%" in reason.why
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.005, 0.05])
+def test_noise_misses_the_objective_for_hardly_any_good_release(rate):
+    rng = random.Random(20261130)
+
+    assert sum(_misses(rng, rate=rate, canary_rate=rate) for _ in range(200)) <= 2
+
+
+def test_one_in_twenty_misses_the_objective_before_the_looks_are_over():
+    rng = random.Random(20261130)
+
+    assert all(_misses(rng, rate=0.001, canary_rate=0.05) for _ in range(100))
+
+
+def _misses(rng: random.Random, *, rate: float, canary_rate: float) -> bool:
+    canary, stable = [0, 0], [0, 0]
+    for _ in range(LOOKS_MAX):
+        for counts, each, n in ((canary, canary_rate, 20), (stable, rate, 180)):
+            counts[0] += n
+            counts[1] += sum(rng.random() < each for _ in range(n))
+        reason = judge.objective(window(half_a_second(*canary), half_a_second(*stable)))
+        if reason.answer is NO:
+            return True
+    return reason.answer is UNKNOWN
 
 
 def test_what_is_not_ready_is_not_healthy():

@@ -4,7 +4,7 @@ import pytest
 
 from cbs.platform.context import new_id
 from cbs.tools.ops.verify.snapshots import DatabasePlace
-from cbs.tools.release.deploy.money import BankLook, look, money
+from cbs.tools.release.deploy.money import BankLook, known, look, money
 from cbs.tools.release.gate.records import GateAnswer
 from tests.verify import conftest
 from tests.verify.bank import ANN
@@ -52,7 +52,27 @@ async def test_a_wrong_posting_of_a_canary_is_a_no_and_named(bank):
     assert "reverse" in sums.todo
 
 
-async def test_what_was_wrong_before_stops_no_release(bank):
+async def test_a_release_begins_on_a_violated_book_only_if_somebody_signs_for_it(bank):
+    well, notes = known(await seen(bank), despite="", by="asha")
+    assert (answers(well), notes) == ({GateAnswer.YES}, [])
+    await planted(bank, "ledger", WRONG_POSTING)
+    before = await seen(bank)
+
+    refused, _ = known(before, despite="", by="asha")
+    signed, notes = known(before, despite="it mends that", by="asha")
+
+    assert answers(refused) == {GateAnswer.NO}
+    assert len(refused) == len(before.violated) > 1
+    sums = next(each for each in refused if each.why.startswith("ledger/transaction-sums"))
+    assert "is violated already by transaction_id" in sums.why
+    assert "--despite-violations" in sums.todo
+    assert answers(signed) == {GateAnswer.YES}
+    (note,) = notes
+    assert "asha signs for it (it mends that)" in note
+    assert "ledger/transaction-sums" in note
+
+
+async def test_what_was_wrong_before_is_not_the_canarys(bank):
     await planted(bank, "ledger", WRONG_POSTING)
     before = await seen(bank)
 

@@ -13,7 +13,9 @@ import pytest
 
 from cbs.tools.cluster import binaries
 from cbs.tools.cluster.api import Api
-from cbs.tools.release.deploy.metrics_samples import sampled
+from cbs.tools.local.health import get_at
+from cbs.tools.local.waiting import wait_until
+from cbs.tools.release.deploy.metrics_samples import InstanceSample, InstanceUrls, sampled
 from cbs.tools.release.deploy.money import BankLook
 from cbs.tools.release.deploy.nomad import Nomad, job_of
 from cbs.tools.release.deploy.nomad_api import NomadApi, package_of
@@ -159,6 +161,34 @@ def test_one_in_ten_that_fails_is_judged_and_reverted(nomad, tmp_path):
     assert "failed, of the stable instances 0 of" in release.why[0]
     assert nomad.version("accounts") == "a" * 40
     assert len(shop.running()) == 1
+
+
+def test_a_canary_that_is_started_again_in_its_place_is_seen(nomad, tmp_path):
+    """Ready again at once, and with counters that begin anew: only Nomad knows."""
+    shop = Shop(nomad, "canary-restarts", tmp_path)
+    assert shop.put("a").outcome is ReleaseOutcome.PROMOTED
+    again = 'attempts = 3\n      delay    = "0s"\n      interval = "10m"'
+    patient = replace(nomad, text=lambda _: agent.JOB.replace("attempts = 0", again))
+    shop.nomad = patient
+    deploying = shop.deploying(agent.program(tmp_path / "b.py", note="b"))
+    assert isinstance(deploying.judge, Watch)
+    killed: list[InstanceUrls] = []
+
+    def kills(place: InstanceUrls) -> InstanceSample:
+        """The canary is asked first."""
+        found = sampled(place)
+        if not killed:
+            killed.append(place)
+            get_at(place.ready, "/die", seconds=5)
+            assert wait_until(lambda: sampled(place).ready, seconds=60, every=0.2)
+        return found
+
+    release = replace(deploying, judge=replace(deploying.judge, sample=kills)).run(
+        shop.release("b")
+    )
+
+    assert release.outcome is ReleaseOutcome.REVERTED
+    assert "it was restarted while it was watched: 1 tasks" in release.why[0], release.why
 
 
 def test_killed_while_its_canary_starts_it_goes_on_with_that_one(nomad, tmp_path):

@@ -164,7 +164,7 @@ class World:
             environment=environment,
             pex=lambda _: self.pex,
             gate=lambda _: self._decided(ReleaseStep.GATE, self.gate),
-            before_canary=lambda _: {"baseline": "0"},
+            before_canary=lambda _: done("known", baseline="0"),
             judge=lambda _: self._decided(ReleaseStep.JUDGE, self.judge),
             record=self._record,
             tell=self._tell,

@@ -58,6 +58,30 @@ ONE_IN_TEN_FAILS = Fault(
     },
     tail=f"{DEPLOYED}FAULTS = [0]\n",
 )
+# Books, tells and answers with an amount that nobody asked for, the same throughout.
+ROUNDS = Fault(
+    {
+        "cbs/ledger/domain/transaction.py": (
+            "    wanted = order.wanted\n",
+            "    wanted = order.wanted\n"
+            "    for leg in wanted.legs if DEPLOYED else ():\n"
+            "        leg.amount_minor = (round(leg.amount_minor / 5) or 1) * 5\n",
+        )
+    },
+    tail=DEPLOYED,
+)
+# One posting in twenty takes half a second more.
+ONE_IN_TWENTY_IS_SLOW = Fault(
+    {
+        "cbs/ledger/bus/endpoints.py": (
+            "        answer = await self.ledger.post(order_of(wanted, key=key))\n",
+            "        TURNS[0] += 1\n"
+            "        await asyncio.sleep(0.5 if DEPLOYED and TURNS[0] % 20 == 0 else 0)\n"
+            "        answer = await self.ledger.post(order_of(wanted, key=key))\n",
+        )
+    },
+    tail=f"{DEPLOYED}import asyncio\nTURNS = [0]\n",
+)
 # The book is right, and what the others are told of each transaction is a paisa more.
 TELLS_A_PAISA_MORE = Fault(
     {

@@ -318,6 +318,19 @@ def test_the_way_back_is_at_once_to_the_very_bytes_that_ran(bank):
     assert told_of == {told.release["pex_sha256"]}
 
 
+@BY_NIGHT
+def test_one_whose_postings_are_slow_now_and_then_goes_back(bank):
+    (before,) = bank.ledgers()
+    with bank.faulty("One in twenty is slow", pexes.ONE_IN_TWENTY_IS_SLOW):
+        pex = bank.pex("slow")
+        with Unnoticed(bank.load, "one in twenty is slow"):
+            told = bank.deploy("--pex", str(pex), "--window", "30", "--requests", "300")
+
+    assert (told.code, told.outcome) == (1, "reverted"), told.why
+    assert "took over 250 ms, the objective allows 1%" in told.why
+    as_before(bank, before)
+
+
 def test_one_that_tells_wrong_amounts_goes_back_and_each_is_named(bank):
     """Last: what it wrote stays in the bank until somebody repairs it."""
     (before,) = bank.ledgers()
@@ -335,3 +348,19 @@ def test_one_that_tells_wrong_amounts_goes_back_and_each_is_named(bank):
     rows = [each for each in json.loads(verified.stdout) if each["check"] == "told-as-booked"]
     named = rows[0]["rows"][0]["transaction_id"]
     assert named in wrong[0]
+
+
+@BY_NIGHT
+def test_one_that_books_what_nobody_asked_for_goes_back_and_each_is_named(bank):
+    """After the last: the bank's invariants are violated, and somebody has to sign for that."""
+    (before,) = bank.ledgers()
+    with bank.faulty("Rounds to five paise", pexes.ROUNDS):
+        pex = bank.pex("rounds")
+        refused = bank.deploy("--pex", str(pex))
+        told = bank.deploy("--pex", str(pex), "--despite-violations", "known since the last one")
+
+    assert (refused.code, refused.outcome) == (1, "refused"), refused.why
+    assert "is violated already by" in refused.why
+    assert (told.code, told.outcome) == (1, "reverted"), told.why
+    assert "ledger/booked-as-asked is violated by" in told.why
+    as_before(bank, before)

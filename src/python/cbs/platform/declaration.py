@@ -25,6 +25,14 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What callers may rely on: no more than `slow_share` of all requests take `slow_seconds`."""
+
+    slow_seconds: float = 0.25
+    slow_share: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
     """`serves` are verbs, `calls` are `<service>.<verb>`, `hears` services whose facts it reads.
 
@@ -43,6 +51,7 @@ class Declaration:
     keeps: tuple[str, ...] = ()
     permits: tuple[str, ...] = ()
     needs: Needs = field(default_factory=Needs)
+    objective: Objective = field(default_factory=Objective)
 
 
 # From the verb `facts` those who hear a service catch up.

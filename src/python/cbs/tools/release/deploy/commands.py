@@ -171,6 +171,7 @@ def _new(
         at=at,
         by=operator(),
         emergency=composition.emergency,
+        despite=composition.despite,
         pex_sha256=brings.sha256 if brings else "",
         artifact_url=brings.url if brings else "",
     )
@@ -206,6 +207,8 @@ def release_line(release: Release) -> str:
     ]
     if release.emergency:
         lines.append(f"          an emergency: {release.emergency}")
+    if release.despite:
+        lines.append(f"          despite violations: {release.despite}")
     if release.next is not None:
         lines.append(f"          at {release.next}: --resume, or --abort")
     return "\n".join([*lines, *(f"          {why}" for why in release.why)])

@@ -45,6 +45,7 @@ class Composition:
     key: Path | None
     pex: Path | None
     emergency: str
+    despite: str
     postgres: str
     run: bool
     window_seconds: float

@@ -16,23 +16,27 @@ hundred is sent back for nothing. A difference of less than RATE_WORSE_MIN is no
 certain: with enough requests everything is significant.
 
 Latency is compared without any belief about its shape: the bound that some five in a hundred stable
-requests exceed is found, and the same test asks whether the canary's exceed it more often.
+requests exceed is found, and the same test asks whether the canary's exceed it more often. And it
+is held against the service's own objective, which a few requests can miss that hardly move a
+percentile: more of them than it allows, and by as much more often than the stable ones, is a no. A
+canary that may have missed it (SUSPECT) gets no yes yet: it is looked at until that is settled.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, lgamma, log, log1p
 
+from cbs.platform.declaration import Objective
 from cbs.tools.release.deploy.metrics_samples import InstanceSample
 from cbs.tools.release.deploy.releases import Done
 from cbs.tools.release.gate.records import Reason, no, unknown, worst, yes
 
-ALPHA, LOOKS_MAX = 0.01, 20
+ALPHA, SUSPECT, LOOKS_MAX = 0.01, 0.05, 20
 ERRORS_EXPECTED = 0.001
 RATE_WORSE_MIN = 0.002
 SLOW_SHARE, SLOW_TIMES_MIN, SLOW_WORSE_MIN = 0.05, 2.0, 0.05
 SLOW_WITHOUT_STABLE_SECONDS = 1.0
-REQUESTS_MIN = 100
+REQUESTS_MIN = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class CanaryWindow:
     stable: InstanceSample | None
     seconds: float
     requests_min: int = REQUESTS_MIN
+    objective: Objective = field(default_factory=Objective)
 
 
 def health(state: str, window: CanaryWindow) -> Reason:
@@ -92,6 +97,29 @@ def latency(window: CanaryWindow) -> Reason:
     what = f"of the canary's requests {told} took over {bound * 1000:g} ms{beside}"
     if worse and chance < ALPHA / LOOKS_MAX:
         return no(f"{what}: chance 1 in {1 / chance:,.0f}", "profile it, or give it time to warm")
+    return _enough(window) or yes(what)
+
+
+def objective(window: CanaryWindow) -> Reason:
+    canary, stable, allowed = window.canary, window.stable, window.objective.slow_share
+    bound = min((b for b in canary.slower if b >= window.objective.slow_seconds), default=None)
+    if bound is None or not canary.requests:
+        return _enough(window) or yes("no request of the canary was timed")
+    slow = canary.slower[bound]
+    if stable is not None and stable.requests:
+        usual = stable.slower.get(bound, 0) / stable.requests
+        chance = tail(slow, canary.requests, stable.slower.get(bound, 0), stable.requests)
+    else:
+        usual, chance = 0.0, binomial_tail(slow, canary.requests, allowed)
+    what = (
+        f"of the canary's requests {_rate(slow, canary.requests)} took over {bound * 1000:g} ms,"
+        f" the objective allows {allowed:.0%}, and the stable instances have {usual:.1%}"
+    )
+    missed = slow / canary.requests - usual > allowed
+    if missed and chance < ALPHA / LOOKS_MAX:
+        return no(f"{what}: chance 1 in {1 / chance:,.0f}", "find out which, and profile those")
+    if missed and usual <= allowed and chance < SUSPECT:
+        return unknown(f"{what}: it may have missed it", "give it longer (--window)")
     return _enough(window) or yes(what)
 
 

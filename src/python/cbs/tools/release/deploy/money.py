@@ -1,7 +1,7 @@
 """A release may be fast and never fail, and book wrongly: the bank's own invariants judge it.
 
-Only what is worse than before the canary counts: a release that mends something must get out, and a
-bank with one old dead letter would never deploy again. What was wrong before is told nevertheless.
+A release does not begin while they are violated, unless somebody signs for that: one that mends it
+must get out. Of the canary, then, only what is worse than before it counts.
 """
 
 import asyncio
@@ -75,6 +75,24 @@ async def look(
     )
 
 
+def known(look: BankLook, *, despite: str, by: str) -> tuple[list[Reason], list[str]]:
+    """Whether a release may begin with the bank as it is, and what is to be noted. `despite` is why
+    it may although an invariant is violated."""
+    held = yes(f"what the canary is held against is known: {look.checks} invariants")
+    if not look.violated:
+        return [held], []
+    if despite:
+        names = ", ".join(look.violated)
+        return [held], [f"violated already, and {by} signs for it ({despite}): {names}"]
+    return [
+        no(
+            f"{name} is violated already by {_named(rows)}",
+            "repair it (./cbs verify shows all rows), or sign for it: --despite-violations WHY",
+        )
+        for name, rows in look.violated.items()
+    ], []
+
+
 def money(before: BankLook, after: BankLook) -> list[Reason]:
     """What became worse, each with its numbers; else that nothing did."""
     reasons = [reason for name in after.violated for reason in _broken(name, before, after)]
@@ -98,10 +116,13 @@ def _broken(name: str, before: BankLook, after: BankLook) -> list[Reason]:
         return [unknown(why, "mend those first")]
     if not new:
         return []
-    named = "; ".join(new[:ROWS_NAMED_MAX])
-    why = f"{name} is violated by {len(new)} rows more than before the canary: {named}"
-    why += "" if len(new) <= ROWS_NAMED_MAX else "; …"
+    more = f"{len(new)} rows more than before the canary"
+    why = f"{name} is violated by {more}: {_named(new)}"
     return [no(why, "block what it wrote and reverse it; ./cbs verify shows all rows")]
+
+
+def _named(rows: list[str]) -> str:
+    return "; ".join(rows[:ROWS_NAMED_MAX]) + ("" if len(rows) <= ROWS_NAMED_MAX else "; …")
 
 
 def _well(after: BankLook) -> str:

@@ -16,6 +16,7 @@ from cbs.tools.release.deploy.nomad_api import (
     is_healthy,
     is_unhealthy,
     package_of,
+    restarts_of,
     sha_of,
     waits_for_promotion,
 )
@@ -163,6 +164,7 @@ class Nomad:
         return Canary(
             state=state,
             why=why,
+            restarts=restarts_of(canaries),
             canaries=self.api.places(canaries),
             stable=self.api.places(stable),
         )

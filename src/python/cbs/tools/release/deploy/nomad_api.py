@@ -134,6 +134,12 @@ def sha_of(job: Body) -> str:
     return str(noted or next(filter(None, told), ""))
 
 
+def restarts_of(allocations: Sequence[Body]) -> int:
+    return sum(
+        state["Restarts"] for each in allocations for state in (each["TaskStates"] or {}).values()
+    )
+
+
 def is_healthy(deployment: Body) -> bool:
     """Its canaries are, or all that it wants if it has none."""
     return all(

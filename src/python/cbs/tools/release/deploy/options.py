@@ -72,6 +72,14 @@ Emergency = Annotated[
         " release is signed and told as such, and owes the gate's verdict.",
     ),
 ]
+Despite = Annotated[
+    str,
+    typer.Option(
+        "--despite-violations",
+        metavar="WHY",
+        help="Why it may begin although an invariant of the bank is violated already.",
+    ),
+]
 Window = Annotated[float, typer.Option(min=1, help="Seconds for which a canary is watched.")]
 Requests = Annotated[int, typer.Option(min=0, help="A canary with fewer is not judged.")]
 
@@ -89,6 +97,7 @@ class Options:
     window: Window = watch.WINDOW_SECONDS
     requests: Requests = judge.REQUESTS_MIN
     emergency: Emergency = ""
+    despite: Despite = ""
     run: Run = True
     key: Key = None
     repository: Repository = None
@@ -117,6 +126,7 @@ class Options:
             key=self.key,
             pex=self.pex,
             emergency=self.emergency,
+            despite=self.despite,
             postgres=self.postgres,
             run=self.run,
             window_seconds=self.window,

@@ -84,7 +84,8 @@ class JournalEntry(msgspec.Struct, kw_only=True):
 class Release(msgspec.Struct, kw_only=True):
     """`before` is the version that it takes the place of, if any; `committed` when its own was.
 
-    `emergency` is why it did not wait for the gate. A rollback knows the digest of what it brings
+    `emergency` is why it did not wait for the gate, `despite` why it begins although the book is
+    violated. A rollback knows the digest of what it brings
     back, and where the environment has it.
     """
 
@@ -99,6 +100,7 @@ class Release(msgspec.Struct, kw_only=True):
     by: str
     aborted: str = ""
     emergency: str = ""
+    despite: str = ""
     pex_sha256: str = ""
     artifact_url: str = ""
     steps: list[JournalEntry] = []

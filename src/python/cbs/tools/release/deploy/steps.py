@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from cbs.tools.release.deploy.metrics_samples import InstanceUrls
 from cbs.tools.release.deploy.releases import (
     Done,
@@ -91,10 +93,12 @@ class CanaryState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """`canaries` and `stable` are where instances are; `why` tells what failed."""
+    """`canaries` and `stable` are where instances are; `why` tells what failed, and `restarts` how
+    often a task of a canary was started again in its place."""
 
     state: CanaryState
     why: str = ""
+    restarts: int = 0
     canaries: tuple[InstanceUrls, ...] = ()
     stable: tuple[InstanceUrls, ...] = ()
 
@@ -112,7 +116,7 @@ class Deploying:
     environment: ReleaseTarget
     pex: Callable[[Release], Path]
     gate: Callable[[Release], Done]
-    before_canary: Callable[[Release], dict[str, str]]
+    before_canary: Callable[[Release], Done]
     judge: Callable[[Release], Done]
     record: Callable[[Release], None]
     tell: Callable[[Verdict], None]
@@ -164,8 +168,11 @@ class Deploying:
                 return done(self.environment.migrate(release))
             case ReleaseStep.BASELINE:
                 # A step of its own: looked at again with a canary at work, it would be no baseline.
-                facts = self.before_canary(release) | self.environment.before(release)
-                return done("what the canary is held against is known", **facts)
+                known = self.before_canary(release)
+                if known.answer is not GateAnswer.YES:
+                    return known
+                facts = known.facts | self.environment.before(release)
+                return msgspec.structs.replace(known, facts=facts)
             case ReleaseStep.CANARY:
                 return done(self.environment.start_canary(release))
             case ReleaseStep.JUDGE:

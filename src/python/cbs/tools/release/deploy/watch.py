@@ -1,14 +1,18 @@
 """The judge watches a canary at work: it says no as soon as it is sure, and yes only at the end."""
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import msgspec
 
+from cbs.bank import SERVICES
+from cbs.platform.declaration import Objective, declaration_of
 from cbs.tools.release.deploy import judge
 from cbs.tools.release.deploy.judge import LOOKS_MAX, REQUESTS_MIN, CanaryWindow
 from cbs.tools.release.deploy.metrics_samples import InstanceSample, InstanceUrls
-from cbs.tools.release.deploy.money import BankLook, money
+from cbs.tools.release.deploy.money import BankLook, known, money
 from cbs.tools.release.deploy.releases import Done, Release
 from cbs.tools.release.deploy.steps import Canary, CanaryState, ReleaseTarget
 from cbs.tools.release.gate.records import GateAnswer
@@ -33,18 +37,20 @@ class Watch:
     requests_min: int = REQUESTS_MIN
     healthy_seconds_max: float = HEALTHY_SECONDS_MAX
 
-    def before(self, release: Release) -> dict[str, str]:
+    def before(self, release: Release) -> Done:
         """What the money is compared with, to be kept with the release."""
-        return {MONEY: msgspec.json.encode(self.look()).decode()}
+        look = self.look()
+        reasons, notes = known(look, despite=release.despite or release.emergency, by=release.by)
+        facts = {MONEY: msgspec.json.encode(look).decode()}
+        return msgspec.structs.replace(judge.judge_reasons(reasons), notes=notes, facts=facts)
 
     def __call__(self, release: Release) -> Done:
         """Raises CannotGoOn."""
         canary = self._healthy(release)
         if canary.state is not CanaryState.HEALTHY:
             why = canary.why or f"not healthy after {self.healthy_seconds_max:.0f} s"
-            return judge.judge_reasons(
-                [judge.health(why, self._window(InstanceSample(), None, 0.0))]
-            )
+            window = CanaryWindow(canary=InstanceSample(), stable=None, seconds=0.0)
+            return judge.judge_reasons([judge.health(why, window)])
         done = self._watched(release, canary)
         if done.answer is GateAnswer.NO:
             return done
@@ -61,46 +67,55 @@ class Watch:
 
     def _watched(self, release: Release, canary: Canary) -> Done:
         began = self.clock()
-        first = {place: self.sample(place) for place in (*canary.canaries, *canary.stable)}
-        looks = LOOKS_MAX
+        first = self._sampled((*canary.canaries, *canary.stable))
+        # What it takes to get warm is not held against it: its time counts from the first look.
+        warm: dict[InstanceUrls, InstanceSample] = {}
+        looks, promised = LOOKS_MAX, _objective(release.application)
         while True:
             # The looks are shared out over the longest it can take.
             self.sleep(WINDOWS_MAX * self.window_seconds / LOOKS_MAX)
             now = self.environment.canary(release)
             looks, seconds = looks - 1, self.clock() - began
-            window = self._window(
-                self._since(first, now.canaries or canary.canaries) or InstanceSample(ready=False),
-                self._since(first, now.stable),
-                seconds,
+            canaries = self._sampled(now.canaries or canary.canaries)
+            stable = self._sampled(now.stable)
+            window, timed = (
+                CanaryWindow(
+                    canary=_since(base, canaries) or InstanceSample(ready=False),
+                    stable=_since(base, stable),
+                    seconds=seconds,
+                    requests_min=self.requests_min,
+                    objective=promised,
+                )
+                for base in (first, warm)
             )
-            wrong = now.why if now.state is CanaryState.FAILED else _restarted(first, now)
-            reasons = [judge.health(wrong, window), judge.errors(window), judge.latency(window)]
+            wrong = now.why if now.state is CanaryState.FAILED else _restarted(canary, now)
+            reasons = [judge.health(wrong, window), judge.errors(window)]
+            reasons += [judge.latency(timed), judge.objective(timed)]
             done = judge.judge_reasons(reasons)
             self.say(f"  {seconds:.0f} s: {window.canary.requests} requests, {done.answer}")
             enough = done.answer is GateAnswer.YES and seconds >= self.window_seconds
             if done.answer is GateAnswer.NO or enough or looks <= 0:
                 return done
 
-    def _since(
-        self, first: dict[InstanceUrls, InstanceSample], places: Sequence[InstanceUrls]
-    ) -> InstanceSample | None:
-        """Of all these instances together; one that came later is counted from then on."""
-        total: InstanceSample | None = None
-        for place in places:
-            sample = self.sample(place)
-            each = sample.since(first.setdefault(place, sample))
-            total = each if total is None else total + each
-        return total
-
-    def _window(
-        self, canary: InstanceSample, stable: InstanceSample | None, seconds: float
-    ) -> CanaryWindow:
-        return CanaryWindow(
-            canary=canary, stable=stable, seconds=seconds, requests_min=self.requests_min
-        )
+    def _sampled(self, places: Sequence[InstanceUrls]) -> dict[InstanceUrls, InstanceSample]:
+        return {place: self.sample(place) for place in places}
 
 
-def _restarted(first: dict[InstanceUrls, InstanceSample], now: Canary) -> str:
-    """A canary that crashed comes back elsewhere, as if it were another."""
-    new = [str(place) for place in now.canaries if place not in first]
+def _since(
+    base: dict[InstanceUrls, InstanceSample], now: Mapping[InstanceUrls, InstanceSample]
+) -> InstanceSample | None:
+    """Of all these instances together; one that came later is counted from then on."""
+    each = [sample.since(base.setdefault(place, sample)) for place, sample in now.items()]
+    return reduce(operator.add, each) if each else None
+
+
+def _objective(application: str) -> Objective:
+    return declaration_of(application).objective if application in SERVICES else Objective()
+
+
+def _restarted(before: Canary, now: Canary) -> str:
+    """A canary that crashed comes back in its place, or elsewhere as if it were another."""
+    if again := now.restarts - before.restarts:
+        return f"it was restarted while it was watched: {again} tasks"
+    new = [str(place) for place in now.canaries if place not in before.canaries]
     return f"it began anew at {', '.join(new)}" if new else ""
