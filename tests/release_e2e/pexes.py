@@ -65,7 +65,7 @@ ROUNDS = Fault(
             "    wanted = order.wanted\n",
             "    wanted = order.wanted\n"
             "    for leg in wanted.legs if DEPLOYED else ():\n"
-            "        leg.amount_minor = (round(leg.amount_minor / 5) or 1) * 5\n",
+            "        leg.amount_minor = round(leg.amount_minor / 5) * 5 or leg.amount_minor\n",
         )
     },
     tail=DEPLOYED,
