@@ -39,7 +39,9 @@ async def runtime_on(
         runtime = replace(
             runtime,
             database=database,
-            outbox=MemoryOutbox(service=declaration.service, database=database),
+            outbox=MemoryOutbox(
+                service=declaration.service, publishes=declaration.facts, database=database
+            ),
             inbox=MemoryInbox(database=database),
             requests=MemoryKeys(database=database, refused=answer_of),
         )

@@ -79,7 +79,7 @@ async def test_a_database_is_served_with_the_key_it_was_begun_with_only(database
     place = Database(database("customers").runtime_url)
     store = PostgresCustomers(
         database=place,
-        outbox=PostgresOutbox(service="customers", database=place),
+        outbox=PostgresOutbox(service="customers", publishes=(), database=place),
         vault=vault,
     )
     await place.open()

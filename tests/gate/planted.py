@@ -176,9 +176,9 @@ def consumers(clone: Clone) -> None:
     clone.edit(
         partner,
         '"currency": "INR",\n        "booked_at": instant(),',
-        '"fee_minor": match.int(0),\n        "booked_at": instant(),',
+        '"fee_minor": 0,\n        "booked_at": instant(),',
     )
-    clone.edit(cli, '"balance_minor": 0})],', '"balance_minor": 0, "currency": "Rs"})],')
+    clone.edit(cli, '"balance_minor": 0}),', '"balance_minor": 0, "currency": "Rs"}),')
     clone.write_pacts()
 
 

@@ -26,7 +26,7 @@ class MemoryService:
 
     def __post_init__(self) -> None:
         self.keys = MemoryKeys(database=self.database, refused=answer_of)
-        self.outbox = MemoryOutbox(service="accounts", database=self.database)
+        self.outbox = MemoryOutbox(service="accounts", publishes=(), database=self.database)
         self.store = MemorySagas(database=self.database, lease_seconds=LEASE_SECONDS)
 
     @property

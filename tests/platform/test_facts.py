@@ -88,7 +88,7 @@ async def house(
     buses = [await bus_of(name, nats_url, tmp_path, signer) for name in ("ledger", "audit")]
     await source_db.open()
     await listener_db.open()
-    outbox = PostgresOutbox(service="ledger", database=source_db)
+    outbox = PostgresOutbox(service="ledger", publishes=[LampLit.fact], database=source_db)
     await buses[0].serve(_facts_endpoint(outbox))
     made: list[House] = []
 
@@ -141,6 +141,25 @@ async def test_every_fact_is_heard_once_in_order(house):
         heard = await house.until_heard(300)
 
     assert heard == list(range(300))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LampSold(Event):
+    """Nobody was told of such a fact."""
+
+    fact = "lamp-sold"
+
+    about: ClassVar[str] = "lamp"
+
+    lamp: int
+
+
+async def test_what_a_service_does_not_declare_it_cannot_publish(house):
+    with pytest.raises(AssertionError, match="ledger does not declare lamp-sold"):
+        async with house.source.database.transaction():
+            await house.source.put(LampLit(lamp=1), LampSold(lamp=1))
+
+    assert await house.source.head() == 0
 
 
 async def test_a_stream_that_never_says_that_it_stores_is_made_anew(house):

@@ -25,7 +25,7 @@ from cbs.platform.service import _facts_endpoint
 from tests.conftest import Database as Made
 from tests.platform import clustered
 from tests.platform.clustered import Cluster, leader_of, without_stream
-from tests.platform.test_facts import House, Running
+from tests.platform.test_facts import House, LampLit, Running
 from tests.signing import Signer
 
 STREAM = stream_name("ledger")
@@ -130,7 +130,7 @@ async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncItera
     await counted_in(ledger)
     async with servers.administrator() as streams:
         await without_stream(streams, STREAM)
-    outbox = PostgresOutbox(service="ledger", database=source_db)
+    outbox = PostgresOutbox(service="ledger", publishes=[LampLit.fact], database=source_db)
     cats = Endpoint(verb="cat", takes=Ask, gives=Ask, handle=answer, permission="cats.see")
     await ledger.serve(cats, _facts_endpoint(outbox))
     made: list[House] = []

@@ -239,6 +239,20 @@ def test_what_is_there_after_all_that_was_recorded(steps, there):
     assert deployments(*steps) == there
 
 
+def test_who_cleared_a_statement_is_named_in_the_verdict(place: Place, base: str):
+    script = "-- expand: the trigger never did anything\\nDROP TRIGGER x ON t"
+    text = f"sql_migration(script='{script}')\n"
+    place.write(f"{SOURCES}/ledger/{NOW.migrations}/ledger_0002_quiet.py", text)
+
+    verdict = place.may("ledger", place.commit())
+
+    assert verdict.answer is GateAnswer.YES
+    (told,) = [each.why for each in verdict.reasons if "ledger_0002_quiet.py" in each.why]
+    assert "DROP TRIGGER x ON t" in told
+    assert "by the word of Asha <asha@bank.example> in " in told
+    assert told.endswith(": the trigger never did anything")
+
+
 def test_that_a_migration_keeps_a_busy_table_waiting_is_a_note(place: Place, base: str):
     text = "sql_migration(script='CREATE INDEX posting_on ON posting (posted_on)')\n"
     place.write(f"{SOURCES}/ledger/{NOW.migrations}/ledger_0002_faster.py", text)

@@ -56,7 +56,7 @@ def test_our_migrations_only_add(path):
         ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID", C, ()),
         ("ALTER TABLE t ADD UNIQUE (a)", C, ()),
         ("ALTER TABLE ONLY public.t DROP COLUMN IF EXISTS a, DROP b", C, ("t.a", "t.b")),
-        ("ALTER TABLE t DROP CONSTRAINT c", E, ()),
+        ("ALTER TABLE t DROP CONSTRAINT c", U, ()),
         ("ALTER TABLE t ALTER a DROP NOT NULL", E, ()),
         ("ALTER TABLE t ALTER COLUMN a SET NOT NULL", C, ()),
         ("ALTER TABLE t ALTER a DROP DEFAULT", C, ()),
@@ -84,11 +84,44 @@ def test_our_migrations_only_add(path):
         ("DO $x$ BEGIN DROP TABLE t; END $x$", U, ()),
         ("/* a /* nested; */ comment; */ DROP TABLE t -- ; expand: no", C, ("t",)),
         ("-- expand: every row has it\nALTER TABLE t ALTER a SET NOT NULL", E, ()),
+        ("ALTER TABLE t ADD COLUMN a int CHECK (a > 0)", E, ()),
+        ("ALTER TABLE t ADD COLUMN a int CHECK (a > 0 OR t.b > 0)", C, ()),
+        ("ALTER TABLE t ADD COLUMN a int CHECK (b > 0)", C, ()),
         ("-- expand: nobody reads it\nALTER TABLE t DROP a", C, ("t.a",)),
     ],
 )
 def test_a_statement_adds_or_takes_away(sql, step, gone):
     assert steps(sql) == [(step, gone)]
+
+
+OF_A_TABLE = """
+    CREATE TABLE t (id uuid PRIMARY KEY, a int UNIQUE, b int CHECK (b > 0),
+        CONSTRAINT c CHECK (a > 0), UNIQUE (a, b), CONSTRAINT d UNIQUE (b));
+    ALTER TABLE t ADD CONSTRAINT e EXCLUDE USING gist (a WITH =);
+    CREATE UNIQUE INDEX f ON t (b); CREATE INDEX g ON t (b);
+"""
+
+
+@pytest.mark.parametrize("name", ["t_pkey", "t_a_key", "t_a_b_key", "d", "e"])
+def test_without_what_is_unique_a_conflict_is_none(name):
+    assert steps(f"ALTER TABLE t DROP CONSTRAINT {name}", module(OF_A_TABLE)) == [(C, ())]
+
+
+@pytest.mark.parametrize("name", ["t_b_check", "c"])
+def test_less_may_be_asked(name):
+    assert steps(f"ALTER TABLE t DROP CONSTRAINT {name}", module(OF_A_TABLE)) == [(E, ())]
+
+
+@pytest.mark.parametrize(("name", "step"), [("f", C), ("g", E), ("h", U)])
+def test_an_index_may_have_been_unique(name, step):
+    assert [found for found, _ in steps(f"DROP INDEX {name}", module(OF_A_TABLE))] == [step]
+
+
+def test_what_somebody_has_decided_is_told_with_what_it_was():
+    (found,) = statements_of(module("-- expand: nothing relies on it\nDROP TRIGGER x ON t"))
+
+    assert (found.step, found.decided) == (E, "nothing relies on it")
+    assert found.why == "the running version may rely on what x does on t"
 
 
 def test_what_is_made_in_the_same_migration_is_nobodys_yet():

@@ -53,6 +53,11 @@ class Declaration:
     needs: Needs = field(default_factory=Needs)
     objective: Objective = field(default_factory=Objective)
 
+    @property
+    def facts(self) -> frozenset[str]:
+        """All that it may publish."""
+        return frozenset((*self.publishes, *OF_EVERY_SERVICE.publishes))
+
 
 # From the verb `facts` those who hear a service catch up.
 OF_EVERY_SERVICE = Declaration(

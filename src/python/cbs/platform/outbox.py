@@ -6,7 +6,7 @@ without a gap; whoever reads them can tell what is missing. The bytes kept are t
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,13 +83,14 @@ class RelayTurn(Protocol):
 
 
 class Outbox(ABC):
-    """`written` is set when there may be something to publish.
+    """`written` is set when there may be something to publish; what is not among the facts that
+    the service `publishes` does not leave, and its transaction fails.
 
     No dataclass: litestar hands one to a handler only if it is of that very class.
     """
 
-    def __init__(self, *, service: str) -> None:
-        self.service, self.written = service, asyncio.Event()
+    def __init__(self, *, service: str, publishes: Collection[str]) -> None:
+        self.service, self.publishes, self.written = service, publishes, asyncio.Event()
 
     @abstractmethod
     async def next_positions(self, count: int) -> int:
@@ -140,6 +141,7 @@ class Outbox(ABC):
         self.written.set()
 
     def _row(self, event: Event, origin: Origin, position: int, at: datetime) -> OutboxRow:
+        assert event.fact in self.publishes, f"{self.service} does not declare {event.fact}"
         id = new_id()
         subject = f"cbs.{self.service}.events.{event.fact}"
         return position, id, subject, at, self._body(event, origin, id, at, position)
@@ -197,8 +199,8 @@ class PostgresTurn:
 
 
 class PostgresOutbox(Outbox):
-    def __init__(self, *, service: str, database: Database) -> None:
-        super().__init__(service=service)
+    def __init__(self, *, service: str, publishes: Collection[str], database: Database) -> None:
+        super().__init__(service=service, publishes=publishes)
         self.database = database
 
     async def next_positions(self, count: int) -> int:

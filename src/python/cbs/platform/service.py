@@ -87,7 +87,9 @@ class Runtime(Generic[S]):
         database = Database(
             settings.postgres_url, connections_max=settings.postgres_connections_max
         )
-        outbox = PostgresOutbox(service=declaration.service, database=database)
+        outbox = PostgresOutbox(
+            service=declaration.service, publishes=declaration.facts, database=database
+        )
         not_permitted = not_permitted_in(database, outbox)
         return cls(
             declaration=declaration,

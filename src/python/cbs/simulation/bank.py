@@ -135,7 +135,7 @@ class Bank:
     def _runtime(self, name: str, process: Process, settings_type: type[Any]) -> Runtime[Any]:
         tokens, declaration = SimulatedTokens(keys={}), declaration_of(name)
         database = MemoryDatabase(server=self.servers[name], alive=lambda: process.alive)
-        outbox = MemoryOutbox(service=name, database=database)
+        outbox = MemoryOutbox(service=name, publishes=declaration.facts, database=database)
         not_permitted = not_permitted_in(database, outbox)
         bus = SimulatedBus(
             service=name,

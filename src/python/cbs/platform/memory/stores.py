@@ -1,6 +1,6 @@
 """What the platform keeps for every service, in memory."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,8 +22,10 @@ RELAY = "relay"
 
 
 class MemoryOutbox(Outbox):
-    def __init__(self, *, service: str, database: MemoryDatabase) -> None:
-        super().__init__(service=service)
+    def __init__(
+        self, *, service: str, publishes: Collection[str], database: MemoryDatabase
+    ) -> None:
+        super().__init__(service=service, publishes=publishes)
         self.database = database
 
     @property

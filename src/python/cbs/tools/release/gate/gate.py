@@ -1,7 +1,7 @@
 """A release may go out if nobody it talks to in that environment breaks; the gate says why."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,7 +11,14 @@ from cbs.tools.release.gate import policy, signatures
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.migrations import lock_notes, migrations
-from cbs.tools.release.gate.needs import Need, broken, not_deployed, not_verified, without_pacts
+from cbs.tools.release.gate.needs import (
+    Need,
+    broken,
+    not_deployed,
+    not_verified,
+    together,
+    without_pacts,
+)
 from cbs.tools.release.gate.policy import Policy, Signing
 from cbs.tools.release.gate.records import (
     GateAnswer,
@@ -27,6 +34,7 @@ from cbs.tools.release.gate.records import (
 )
 from cbs.tools.release.gate.runner import is_of
 from cbs.tools.release.gate.schemas import breaking_between
+from cbs.tools.release.gate.unshown import Documents, unshown
 from cbs.tools.release.provider_verification.report import VerificationReport
 
 # Of a version and pacts; by the program of a commit, with the states that are new in another.
@@ -52,6 +60,7 @@ class Gate:
     _environment: str = ""
     _policy: Policy = field(default_factory=Policy)
     _promoted: frozenset[str] = frozenset()
+    _read: dict[tuple[str, str], Documents] = field(default_factory=dict)
 
     def can_i_deploy(
         self, application: str, sha: str, environment: Environment, *, pex_sha256: str = ""
@@ -79,6 +88,7 @@ class Gate:
                 failed.setdefault((need.provider, result.error), []).append(need)
             else:
                 reasons += self._reasons(need, application)
+                reasons += self._unshown(need, environment)
         reasons += [not_verified(each, application, why) for (_, why), each in failed.items()]
         if application in SERVICES:
             for version in environment.versions(application):
@@ -175,8 +185,6 @@ class Gate:
         todo = f"deploy a {consumer.application} that has pacts, then this"
         return [unknown(why, todo)]
 
-    # --- whether it does -------------------------------------------------------------------------
-
     def verify(self, needs: Sequence[Need]) -> None:
         """Find what was verified before, and verify the rest, once for each version."""
         missing: dict[tuple[str, str], Need] = {}
@@ -197,7 +205,7 @@ class Gate:
                 missing.setdefault(key, need)
         if self.run is None:
             return
-        for version, needed in _banks(missing.values()):
+        for version, needed in together(missing.values()):
             pacts = [need.pact for need in needed]
             report = self.run(version, pacts, self._verifier_of(version), self._candidate)
             self._keep(needed, report)
@@ -255,6 +263,20 @@ class Gate:
             if found is not None and not any(each.unready for each in found.outcomes):
                 self.store.keep(result)
 
+    def _unshown(self, need: Need, environment: Environment) -> list[Reason]:
+        """What its examples cannot show; before a candidate is the version that it replaces."""
+        provider = need.provider
+        before: list[Documents] = []
+        if provider.version == self._candidate:
+            versions = environment.versions(provider.application)
+            before = [self._documents(provider.application, v) for v in versions]
+        return unshown(need, before, self._documents(provider.application, provider.version))
+
+    def _documents(self, provider: str, version: str) -> Documents:
+        if (provider, version) not in self._read:
+            self._read[provider, version] = Documents.of(self.history, provider, version)
+        return self._read[provider, version]
+
     def _key(self, need: Need) -> tuple[str, str]:
         provider = need.provider
         return need.pact.id, self.history.content(provider.application, provider.version)
@@ -276,17 +298,3 @@ class Gate:
             why = f"the pact of {pair} holds ({len(result.outcomes)} interactions)"
             return [yes(why)]
         return broken(need, result, application)
-
-
-def _banks(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:
-    """One for each version. Two versions of a consumer need two: they ask under the same keys and
-    for the same people, so what one leaves behind would fail the other."""
-    waiting = list(missing)
-    while waiting:
-        version = waiting[0].provider.version
-        together: dict[tuple[str, str], Need] = {}
-        for need in waiting:
-            if need.provider.version == version:
-                together.setdefault((need.pact.consumer, need.pact.provider), need)
-        yield version, list(together.values())
-        waiting = [need for need in waiting if need not in together.values()]

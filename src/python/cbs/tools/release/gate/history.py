@@ -109,6 +109,11 @@ class GitHistory:
         words = ("log", "-1", "--format=%h", "--no-renames", "--diff-filter=D", sha)
         return self._text(*words, "--", f":(glob)**/{file}")
 
+    def author(self, file: str, *versions: str) -> str:
+        """Who brought a file of that name into the history of one of these, and in which commit."""
+        words = ("log", "-1", "--format=%an <%ae> in %h", "--no-renames", "--diff-filter=A")
+        return self._text(*words, *versions, "--", f":(glob)**/{file}")
+
     def changed(self, *paths: str) -> bool:
         """Whether the work tree differs from HEAD below these paths."""
         return bool(self._text("status", "--porcelain", "--", *paths))

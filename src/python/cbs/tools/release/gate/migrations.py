@@ -44,6 +44,8 @@ def migrations(history: GitHistory, service: str, deployed: str, new: str) -> li
         for name in sorted(more.keys() - there.keys()):
             for statement in statements_of(more[name], before=list(there.values())):
                 reasons += _of(statement, name, f"{service}@{version[:SHORT]}", sources, todo)
+                if statement.decided:
+                    reasons.append(_decided(statement, name, history.author(name, new, deployed)))
     return reasons
 
 
@@ -66,6 +68,14 @@ def lock_notes(history: GitHistory, service: str, deployed: str, new: str) -> li
         for name in sorted(after.keys() - before.keys())
         for found in locks(after[name])
     ]
+
+
+def _decided(statement: MigrationStatement, name: str, author: str) -> Reason:
+    """Somebody has taken it upon them; it is told, and signed with the verdict."""
+    return yes(
+        f"{name}: {statement.sql} ({statement.why}) is an expansion by the word of {author}:"
+        f" {statement.decided}"
+    )
 
 
 def _of(

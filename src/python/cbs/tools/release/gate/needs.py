@@ -1,6 +1,6 @@
 """What must hold between two versions, and what is said of it, with what would change it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cbs.tools.release.gate.environments import There
@@ -20,6 +20,20 @@ class Need:
     provider: There
 
 
+def together(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:
+    """What one bank verifies, by version. Two versions of a consumer need two: they ask under the
+    same keys and for the same people, so what one leaves behind would fail the other."""
+    waiting = list(missing)
+    while waiting:
+        version = waiting[0].provider.version
+        bank: dict[tuple[str, str], Need] = {}
+        for need in waiting:
+            if need.provider.version == version:
+                bank.setdefault((need.pact.consumer, need.pact.provider), need)
+        yield version, list(bank.values())
+        waiting = [need for need in waiting if need not in bank.values()]
+
+
 def without_pacts(version: There) -> Reason:
     why = f"{version} has no pacts: nobody knows what it reads"
     todo = "release a commit in which ./cbs contracts write was run"
@@ -34,18 +48,19 @@ def not_deployed(new: There, provider: str, environment: str) -> Reason:
 
 def broken(need: Need, result: Result, application: str) -> list[Reason]:
     """What does not hold of a pact; what many interactions have in common is told once."""
-    alike: dict[str, list[str]] = {}
+    shared: dict[str, list[str]] = {}
     for each in result.broken:
         told = "; ".join(why[:WHY_CHARACTERS_MAX] for why in each.why[:WHY_SHOWN_MAX])
-        alike.setdefault(told, []).append(each.description)
+        shared.setdefault(told, []).append(each.description)
     return [
         no(f"{need.provider} breaks {need.consumer}, {what}: {told}", _todo(need, application))
-        for told, descriptions in alike.items()
-        for what in _together(descriptions)
+        for told, descriptions in shared.items()
+        for what in alike(descriptions)
     ]
 
 
-def _together(descriptions: list[str]) -> list[str]:
+def alike(descriptions: list[str]) -> list[str]:
+    """A few by themselves; of many some, and how many more."""
     if len(descriptions) <= ALIKE_MAX:
         return descriptions
     more = len(descriptions) - ALIKE_MAX

@@ -6,7 +6,7 @@ from postgast import nodes as ast
 from postgast import pg_query_pb2 as pg
 from postgast import walk_typed
 
-from cbs.tools.release.migration_lint.known import Known, is_wider, type_of
+from cbs.tools.release.migration_lint.known import Known, is_wider, name, type_of
 from cbs.tools.release.migration_lint.verdicts import StatementVerdict, contract, expand, unknown
 
 SERIAL = {"bigserial", "serial", "smallserial"}
@@ -31,6 +31,12 @@ def add_column(table: str, column: ast.ColumnDef, known: Known) -> StatementVerd
     counts |= pg.CONSTR_IDENTITY in kinds or any(map(_counts, constraints))
     if filled and not counts and kinds & {pg.CONSTR_UNIQUE, pg.CONSTR_PRIMARY}:
         return contract(f"the running version would write {place} twice alike")
+    for each in constraints:
+        if others := sorted(_columns(each) - {column.colname}):
+            return contract(
+                f"the check of {place} is of {', '.join(others)}, too: what the running"
+                " version writes there may be refused"
+            )
     if any(map(_asks_for_a_value, constraints)):
         return unknown(f"the check of {place} may refuse that it is left out")
     return expand(f"{place} is filled in" if filled else f"{place} may be left out")
@@ -49,6 +55,12 @@ def _calls(constraint: ast.Constraint) -> Iterator[str]:
     for _, node in walk_typed(constraint):
         if isinstance(node, ast.FuncCall):
             yield from (part.sval for part in node.funcname[-1:] if isinstance(part, ast.String))
+
+
+def _columns(constraint: ast.Constraint) -> set[str]:
+    """Of a check: PostgreSQL lets that of a column name others."""
+    refs = [node for _, node in walk_typed(constraint) if isinstance(node, ast.ColumnRef)]
+    return {name(each.fields) for each in refs} if constraint.contype == pg.CONSTR_CHECK else set()
 
 
 def _asks_for_a_value(constraint: ast.Constraint) -> bool:

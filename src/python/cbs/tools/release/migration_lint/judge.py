@@ -69,6 +69,8 @@ def _create(statement: ast.AstNode, known: Known) -> StatementVerdict | None:
             for part in parts:
                 if isinstance(part, ast.ColumnDef):
                     known.learn(made, part)
+                elif isinstance(part, ast.Constraint):
+                    known.learn_constraint(made, part)
         case ast.CreateTableAsStmt(into=ast.IntoClause(rel=relation)):
             made = name_of(relation)
         case ast.CreateFunctionStmt(funcname=names):
@@ -102,6 +104,8 @@ def _made_on_a_table(
     made: ast.IndexStmt | ast.CreateTrigStmt | ast.RuleStmt | ast.CreatePolicyStmt, known: Known
 ) -> StatementVerdict:
     table = name_of(made.table if isinstance(made, ast.CreatePolicyStmt) else made.relation)
+    if isinstance(made, ast.IndexStmt) and made.idxname:
+        known.unique[made.idxname] = made.unique
     if table in known.new:
         return expand("the table is new")
     if not isinstance(made, ast.IndexStmt):
@@ -113,11 +117,14 @@ def _made_on_a_table(
 
 def _alter_table(statement: ast.AlterTableStmt, known: Known) -> StatementVerdict:
     table = name_of(statement.relation)
+    commands = [each for each in statement.cmds if isinstance(each, ast.AlterTableCmd)]
+    for each in commands:
+        if isinstance(each.def_, ast.Constraint):
+            known.learn_constraint(table, each.def_)
     if table in known.new:
         return expand(f"{table} is new")
     if statement.objtype not in TABLES:
         return unknown(f"this change of {table} is not understood")
-    commands = [each for each in statement.cmds if isinstance(each, ast.AlterTableCmd)]
     return worst([_altered(table, each, known) for each in commands])
 
 
@@ -131,7 +138,7 @@ def _altered(table: str, command: ast.AlterTableCmd, known: Known) -> StatementV
         case pg.AT_AddConstraint:
             return contract(f"the running version may write to {table} what is refused then")
         case pg.AT_DropConstraint:
-            return expand("less is asked; an ON CONFLICT that relied on it would fail")
+            return _no_longer_unique([command.name], known) or expand("less is asked")
         case pg.AT_DropColumn:
             return contract(f"{place} is gone", place)
         case pg.AT_ValidateConstraint:
@@ -165,7 +172,7 @@ def _drop(statement: ast.DropStmt, known: Known) -> StatementVerdict:
         return expand("the table is new")
     names = [name_of(each) for each in statement.objects]
     if statement.remove_type == pg.OBJECT_INDEX and not set(names) <= known.new:
-        return unknown("if it was unique, an ON CONFLICT of the running version needs it")
+        return _no_longer_unique(names, known) or expand("it made something faster")
     return _gone(names, "no longer there", known)
 
 
@@ -204,6 +211,16 @@ def _rows(
     if all(f"{table}.{column}" in known.new for column in columns):
         return expand("fills what is new; every row is locked until the migration ends")
     return unknown(f"rows of {table} are changed under the running version")
+
+
+def _no_longer_unique(names: Iterable[str], known: Known) -> StatementVerdict | None:
+    """Without what is unique an ON CONFLICT fails, and what was refused is written twice."""
+    for each in names:
+        if each not in known.unique:
+            return unknown(f"if {each} was unique, an ON CONFLICT of the running version needs it")
+        if known.unique[each]:
+            return contract(f"{each} was unique: an ON CONFLICT of the running version may need it")
+    return None
 
 
 def _gone(names: Iterable[str], why: str, known: Known) -> StatementVerdict:

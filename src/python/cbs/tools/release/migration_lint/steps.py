@@ -2,7 +2,8 @@
 that version must be gone first. What is not plainly one of them is for a person to decide.
 
 A person decides in a comment of the statement, `-- expand: why`. It clears what is not understood
-and what asks more (SET NOT NULL, a constraint); nothing clears a name that is taken away.
+and what asks more (SET NOT NULL, a constraint); nothing clears a name that is taken away. Whoever
+wrote it is named in the verdict, which is signed.
 """
 
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ class MigrationStatement:
     step: MigrationStep
     takes_away: tuple[str, ...]
     why: str
+    decided: str = ""
 
 
 def statements_of(module_text: str, *, before: Sequence[str] = ()) -> list[MigrationStatement]:
@@ -64,7 +66,7 @@ def _read(module_text: str, known: Known) -> list[MigrationStatement]:
 
 def _statement(sql: str, verdict: StatementVerdict) -> MigrationStatement:
     shown = " ".join(sql.split())[:SQL_SHOWN_CHARACTERS]
-    return MigrationStatement(shown, verdict.step, verdict.takes_away, verdict.why)
+    return MigrationStatement(shown, verdict.step, verdict.takes_away, verdict.why, verdict.decided)
 
 
 def _unread(piece: Unread) -> StatementVerdict:
@@ -85,5 +87,6 @@ def _judged(statement: Parsed | NotParsed, known: Known) -> StatementVerdict:
     verdict = judge(statement.tree, known)
     marks = [text for text in statement.comments() if text.startswith(MARK)]
     if marks and verdict.step is not MigrationStep.EXPAND and not verdict.takes_away:
-        return expand(f"decided: {marks[0].removeprefix(MARK).strip()} ({verdict.why})")
+        decided = marks[0].removeprefix(MARK).strip()
+        return StatementVerdict(MigrationStep.EXPAND, verdict.why, decided=decided or "no reason")
     return verdict

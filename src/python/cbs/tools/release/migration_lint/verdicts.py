@@ -15,9 +15,12 @@ class MigrationStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatementVerdict:
+    """`decided` is the word of whoever cleared it in a comment."""
+
     step: MigrationStep
     why: str
     takes_away: tuple[str, ...] = ()
+    decided: str = ""
 
 
 def expand(why: str) -> StatementVerdict:

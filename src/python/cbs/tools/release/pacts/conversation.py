@@ -20,7 +20,8 @@ from cbs.platform.auth import Tokens
 from cbs.platform.bus import Bus
 from cbs.platform.context import Context, within
 from cbs.platform.outbox import CloudEvent
-from cbs.tools.release.pacts.reading import example_of, unread, wrong
+from cbs.tools.release.gate.unshown import READS
+from cbs.tools.release.pacts.reading import example_of, known_values, unread, wrong
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -134,6 +135,7 @@ class Conversation:
         if refused is None:
             assert not (found := wrong(data, bus.read_into)), (description, found)
         interaction = self._new(description, "Sync", given)
+        interaction.set_comment(READS, known_values(example_of(data), bus.read_into))
         interaction.with_body(wire.asked, JSON).with_metadata({"subject": wire.subject})
         if generators := _in_body(wire.asked, given):
             interaction.with_generators(json.dumps({"body": generators}), "Request")
@@ -169,6 +171,7 @@ class Conversation:
         }
         assert not unread(example_of(event), CloudEvent)
         interaction = self._new(f"the fact {name}", "Async", given)
+        interaction.set_comment(READS, known_values(example_of(data), reads, "$.data"))
         interaction.with_body(event, JSON).with_metadata({"subject": subject})
         self._hearers[subject] = digest
 
@@ -196,6 +199,7 @@ class Conversation:
             assert not (found := wrong(reply, reads)), (description, found)
         method, path = request
         interaction = self._new(description, "HTTP", given)
+        interaction.set_comment(READS, known_values(example_of(reply), reads))
         interaction.with_request(method, _path_matcher(path, given))
         generators: dict[str, Any] = {}
         if (expression := _with_names(path, given)) != path:

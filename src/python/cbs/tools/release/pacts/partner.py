@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -66,6 +67,7 @@ def conversations() -> list[Conversation]:
     payments = Conversation("partner", "payments")
     _onboards(customers, accounts)
     _pays(payments)
+    _lists(payments)
     _asks_again(payments)
     return [customers, accounts, payments]
 
@@ -177,6 +179,24 @@ def _pays(payments: Conversation) -> None:
             media_type=PROBLEM,
             given=_with_money(*dict.fromkeys(numbers)),
         )
+
+
+class Page(msgspec.Struct):
+    items: list[Payment]
+    next_cursor: str | None
+
+
+def _lists(payments: Conversation) -> None:
+    query = {"account": NUMBERS[5], "limit": "20"}
+    payments.requests(
+        "the payments of an account that has none",
+        _client("GET", f"/v1/payments/transfers?{urlencode(query)}", Page),
+        request=("GET", "/v1/payments/transfers"),
+        query=query,
+        reply={"items": [], "next_cursor": None},
+        reads=Page,
+        given=_with_money(NUMBERS[6]),
+    )
 
 
 def _asks_again(payments: Conversation) -> None:

@@ -1,6 +1,7 @@
 """An example has the fields that its reader's type has: no more, or the pact asks for too much.
 
-And money is told by value and unit: by its type alone, rupees would do for paise.
+And money is told by value and unit: by its type alone, rupees would do for paise. Of what one
+example cannot show, the values that a reader knows at a place are noted (`known_values`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,10 @@ from msgspec.inspect import (
     CustomType,
     DataclassType,
     DictType,
+    EnumType,
     Field,
     ListType,
+    LiteralType,
     Metadata,
     RawType,
     StructType,
@@ -24,6 +27,8 @@ from msgspec.inspect import (
     type_info,
 )
 from pact.match import AbstractMatcher
+
+from cbs.tools.release.gate.unshown import ANY_TEXT
 
 OPAQUE = (AnyType, RawType, DictType, CustomType)
 MINOR, CURRENCY = "_minor", "currency"
@@ -57,6 +62,33 @@ def loose_money(value: Any, place: str = "$", *, loose: bool = False) -> Iterato
             yield from loose_money(each, f"{place}[{n}]", loose=loose)
     elif loose and place.endswith((MINOR, f".{CURRENCY}")):
         yield f"{place} is money, and not matched by its value"
+
+
+def known_values(example: Any, reads: Any, place: str = "$") -> dict[str, list[str]] | str:
+    """Where in the example the reader's type takes some texts only, and which; `[]` is any item.
+    ANY_TEXT, if it takes any wherever it takes one."""
+    return ANY_TEXT if reads is None else _known(example, _type(reads), place) or ANY_TEXT
+
+
+def _known(example: Any, info: Type, place: str) -> dict[str, list[str]]:
+    if isinstance(info, Metadata):
+        info = info.type
+    if isinstance(info, EnumType | LiteralType):
+        values = [each.value for each in info.cls] if isinstance(info, EnumType) else info.values
+        return {place: sorted(str(each) for each in values)}
+    inner: list[tuple[Any, Type, str]] = []
+    if isinstance(info, UnionType):
+        inner = [(example, each, place) for each in info.types]
+    elif isinstance(info, StructType | DataclassType) and isinstance(example, Mapping):
+        fields = {each.encode_name: each.type for each in info.fields}
+        inner = [
+            (each, fields[name], f"{place}.{name}")
+            for name, each in example.items()
+            if name in fields
+        ]
+    elif isinstance(info, ListType | VarTupleType) and isinstance(example, list):
+        inner = [(each, info.item_type, f"{place}[]") for each in example]
+    return {where: values for each in inner for where, values in _known(*each).items()}
 
 
 def unread(example: Any, reads: Any) -> list[str]:

@@ -37,7 +37,7 @@ def asyncapi_changes(before: Document, after: Document) -> list[SchemaChange]:
 
 class _OpenApi(Versions):
     def changes(self) -> list[SchemaChange]:
-        olds, news = _operations(self.before, self.old), _operations(self.after, self.new)
+        olds, news = operations_of(self.before, self.old), operations_of(self.after, self.new)
         for (path, method), old in olds.items():
             where = f"{method.upper()} {old['path']}"
             if (path, method) in news:
@@ -172,7 +172,7 @@ class _OpenApi(Versions):
 
 class _AsyncApi(Versions):
     def changes(self) -> list[SchemaChange]:
-        olds, news = _spoken(self.before, self.old), _spoken(self.after, self.new)
+        olds, news = spoken_in(self.before, self.old), spoken_in(self.after, self.new)
         for place, old, new in self.presence("", olds[0], news[0], "the fact"):
             self._message(place, old, new, taken=False)
         for place, old, new in self.presence("", olds[1], news[1], "the request"):
@@ -198,7 +198,7 @@ class _AsyncApi(Versions):
         self.found += self.schema(f"{where} header ", old["headers"], new["headers"], taken=taken)
 
 
-def _operations(document: Document, schemas: Schemas) -> dict[tuple[str, str], dict[str, Any]]:
+def operations_of(document: Document, schemas: Schemas) -> dict[tuple[str, str], dict[str, Any]]:
     """By path and method; what a placeholder is called is nothing that a caller sees."""
     found = {}
     for path in sorted(document.get("paths", {})):
@@ -259,7 +259,7 @@ def _list(words: Any) -> str:
     return ", ".join(sorted(words))
 
 
-def _spoken(document: Document, schemas: Schemas) -> tuple[dict[str, Any], dict[str, Any]]:
+def spoken_in(document: Document, schemas: Schemas) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the document's service says by itself, and what it answers."""
     facts, requests = {}, {}
     for name, operation in document.get("operations", {}).items():
