@@ -201,7 +201,8 @@ def one(clone: Clone) -> None:
 def two(clone: Clone) -> None:
     transfer, store = "payments/domain/transfer.py", "payments/store.py"
     clone.edit(transfer, "    currency: Currency\n    narrative: str\n", "    narrative: str\n")
-    clone.edit("payments/clients.py", "            currency=self.currency,\n", "")
+    for who in ("self.", ""):
+        clone.edit("payments/clients.py", f"            currency={who}currency,\n", "")
     clone.edit(store, '        currency=Currency(row["currency"]),\n', "")
     clone.edit(store, "[each.currency for each", '["INR" for each')
     limits = "HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, {}, 140"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from cbs.tools.release.gate import signatures
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.environments import There, environment
 from cbs.tools.release.gate.gate import Gate
@@ -99,7 +100,13 @@ class Place:
     def store(self) -> BlobStore:
         return BlobStore(FolderBlobs(self.root.with_name("store")))
 
-    def deploy(self, version: str, *applications: str, way: PutAs = PutAs.DEPLOYED) -> None:
+    def deploy(
+        self,
+        version: str,
+        *applications: str,
+        way: PutAs = PutAs.DEPLOYED,
+        key: Ed25519PrivateKey | None = None,
+    ) -> None:
         for application in applications:
             done = Deployment(
                 application=application,
@@ -109,6 +116,8 @@ class Place:
                 at=now(),
                 by="asha",
             )
+            if key is not None:
+                signatures.sign(done, key)
             self.store.record(done)
 
     def may(
@@ -121,7 +130,7 @@ class Place:
         key: Ed25519PrivateKey | None = OPERATOR,
     ) -> Verdict:
         history = GitHistory(self.root)
-        prod = environment("prod", self.store.deployments("prod"), seen, history)
+        prod = environment("prod", self.store.recorded("prod"), seen, history)
         run_ = self.bank if run else None
         gate = Gate(history=history, store=self.store, run=run_, say=lambda _: None, key=key)
         return gate.can_i_deploy(application, version, prod)

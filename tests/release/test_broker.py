@@ -204,6 +204,8 @@ def kept_of_first(history, store):
     content = history.content("ledger", first)
     store.keep(result(consumer_version=first, provider_version=first, provider_content=content))
     store.record(deployment(first, application="accounts"))
+    for other in ("audit", "cbs-cli", "gateway", "payments"):
+        store.record(deployment("", application=other, way=PutAs.UNDEPLOYED))
 
 
 def test_the_gate_notes_that_the_broker_agrees_of_versions_that_were_never_verified_as_such(

@@ -70,7 +70,7 @@ def test_yes_is_exit_0_and_no_is_exit_1(place: Place, base: str):
             ("can-i-deploy", "ledger", "--to", "prdo"),
             "no such environment: prdo (there is: laptop,",
         ),
-        (("record", "ledger", "--to", "prod", "--released", "--undeployed"), "opposite things"),
+        (("record", "ledger", "--to", "prod", "--released", "--undeployed"), "exclude each other"),
         (("can-i-deploy", "ledger"), "--to"),
     ],
 )
@@ -159,6 +159,36 @@ def test_a_key_that_others_can_read_is_refused(place: Place, base: str, tmp_path
     assert answer.exit_code == CANNOT_SAY
     assert f"chmod 600 {key}" in answer.stderr.replace("\n", "")
     assert release(place, "verdicts").stdout.count("\n") == 1
+
+
+def test_a_consumer_of_whom_nobody_spoke_keeps_a_service_from_its_yes(place: Place, base: str):
+    place.pact("gateway", "ledger", "ask")
+    sha = place.commit()
+    place.may("ledger", sha)
+
+    unknown = ask(place, "--no-run")
+    told = release(place, "record", "gateway", "--to", "prod", "--absent")
+
+    assert unknown.exit_code == CANNOT_SAY
+    assert "gateway reads ledger, and nobody has said whether it is in prod" in unknown.stdout
+    assert "./cbs release record gateway" in unknown.stdout
+    assert (told.exit_code, told.stdout) == (DONE, "gateway is not in prod\n")
+    assert ask(place, "--no-run").exit_code == DONE
+
+
+def test_a_verdict_that_was_taken_away_is_missed(place: Place, base: str):
+    for _ in range(3):
+        ask(place, "--no-run")
+    kept = sorted((place.root.with_name("store") / "verdicts").iterdir())
+    assert release(place, "verdicts").exit_code == DONE
+    kept[1].unlink()
+
+    answer = release(place, "verdicts")
+    shown = release(place, "verdicts", "--json")
+
+    assert (answer.exit_code, shown.exit_code) == (NO, NO)
+    assert f"MISSING  {kept[1].stem.rpartition('-')[2]}" in answer.stdout
+    assert [each["missing_before"] for each in json.loads(shown.stdout)] == [False, True]
 
 
 def test_what_is_not_there_cannot_be_undeployed(place: Place, base: str):

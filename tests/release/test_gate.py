@@ -194,7 +194,7 @@ def test_what_is_seen_and_what_is_recorded_both_count(place: Place, base: str):
     other = place.commit()
     seen = [There("ledger", other), There("payments", f"{base[:12]}-dirty"), There("audit", "")]
 
-    found = environment("prod", place.store.deployments("prod"), seen, GitHistory(place.root))
+    found = environment("prod", place.store.recorded("prod"), seen, GitHistory(place.root))
 
     assert set(found.versions("ledger")) == {base, other}
     assert found.versions("payments") == [base]
@@ -208,7 +208,7 @@ def test_what_is_seen_and_what_is_recorded_both_count(place: Place, base: str):
 
 
 def test_a_recorded_service_that_does_not_run_is_found(place: Place, base: str):
-    found = environment("prod", place.store.deployments("prod"), [], GitHistory(place.root))
+    found = environment("prod", place.store.recorded("prod"), [], GitHistory(place.root))
 
     assert f"ledger@{base[:10]} is recorded in prod, but does not run there" in found.findings
 

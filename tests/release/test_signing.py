@@ -11,7 +11,7 @@ from cbs.tools.release.gate import signatures
 from cbs.tools.release.gate.environments import environment
 from cbs.tools.release.gate.history import GitHistory
 from cbs.tools.release.gate.matrix import FORGED, matrix_of
-from cbs.tools.release.gate.records import GateAnswer, Result
+from cbs.tools.release.gate.records import GateAnswer, PutAs, Result
 from cbs.tools.release.gate.signatures import public_half
 from cbs.tools.release.layout import SOURCES
 from tests.release.place import Place
@@ -25,7 +25,7 @@ def policy(place: Place, **asha: object) -> str:
     text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in signer.items())
     place.write("contracts/release.toml", f"[signers.asha]\n{text}\n")
     sha = place.commit()
-    place.deploy(sha, "payments", "ledger", "partner")
+    place.deploy(sha, "payments", "ledger", "partner", key=ASHA)
     return sha
 
 
@@ -48,7 +48,7 @@ def resigned(file: Path, key: Ed25519PrivateKey) -> None:
     result = msgspec.json.decode(file.read_bytes(), type=Result)
     for outcome in result.outcomes:
         outcome.held = True
-    signatures.sign_result(result, key)
+    signatures.sign(result, key)
     file.write_bytes(msgspec.json.encode(result))
 
 
@@ -130,6 +130,55 @@ def test_nobody_makes_himself_a_signer(place: Place, base: str):
     assert verdict.answer is GateAnswer.UNKNOWN
 
 
+def records(place: Place) -> list[Path]:
+    return sorted((place.root.with_name("store") / "deployments" / "prod").iterdir())
+
+
+@pytest.mark.parametrize("key", [None, BINA])
+def test_that_a_consumer_is_gone_is_believed_of_who_may_say_so(
+    place: Place, base: str, key: Ed25519PrivateKey | None
+):
+    policy(place)
+    place.bank.breaks = ("partner-ledger",)
+    sha = changed(place)
+    place.deploy("", "partner", way=PutAs.UNDEPLOYED, key=key)
+
+    refused = place.may("ledger", sha, key=ASHA)
+
+    assert refused.answer is GateAnswer.NO
+    assert "that partner is gone from prod nobody said who may (stranger)" in refused.notes
+    place.deploy("", "partner", way=PutAs.UNDEPLOYED, key=ASHA)
+    assert place.may("ledger", sha, key=ASHA).answer is GateAnswer.YES
+
+
+def test_a_record_that_was_edited_takes_nothing_away(place: Place, base: str):
+    policy(place)
+    place.bank.breaks = ("partner-ledger",)
+    place.deploy(base, "payments", key=ASHA)
+    newest = records(place)[-1]
+    text = newest.read_text()
+    newest.write_text(text.replace('"payments"', '"partner"').replace('"deployed"', '"undeployed"'))
+
+    verdict = place.may("ledger", changed(place), key=ASHA)
+
+    assert verdict.answer is GateAnswer.NO
+    assert any("is gone from prod nobody said who may (forged)" in each for each in verdict.notes)
+
+
+def test_nobody_promotes_his_own_policy_with_a_record(place: Place, base: str):
+    policy(place)
+    signer = {"key": public_half(CARL), "environments": ["*"]}
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in signer.items())
+    place.write("contracts/release.toml", f"[signers.carl]\n{text}\n")
+    own = place.commit()
+    place.deploy(own, "ledger", key=CARL)
+
+    verdict = place.may("ledger", own, key=CARL)
+
+    assert verdict.answer is GateAnswer.UNKNOWN
+    assert "was recorded in prod by nobody who may (stranger)" in " ".join(verdict.notes)
+
+
 def test_the_matrix_shows_what_was_forged(place: Place, base: str):
     place.bank.breaks = ("payments-ledger", "partner-ledger")
     sha = changed(place)
@@ -137,7 +186,7 @@ def test_the_matrix_shows_what_was_forged(place: Place, base: str):
     for file in result_files(place):
         edited(file)
     history = GitHistory(place.root)
-    prod = environment("prod", place.store.deployments("prod"), None, history)
+    prod = environment("prod", place.store.recorded("prod"), None, history)
 
     cells = matrix_of(history, place.store, sha, [prod]).cells
 

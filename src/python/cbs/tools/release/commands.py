@@ -28,7 +28,6 @@ from cbs.tools.release.desk import (
     cannot_say,
     check_application,
     check_environment,
-    operators_key,
     progress,
 )
 from cbs.tools.release.gate import audit, matrix, package, page, signatures
@@ -79,8 +78,7 @@ def can_i_deploy(
         verdict = desk.gate(run=run, key=key).can_i_deploy(
             application, sha, environment, pex_sha256=_digest(desk.history, application, sha, pex)
         )
-        signed = signatures.signed(verdict, signatures.read_key(operators_key(key, desk.place)))
-        desk.store.keep_verdict(signed)
+        signed = desk.keep(verdict, desk.key(key))
         audit.send(desk.store, folder, say=progress)
     if as_json:
         print_json(_shown(verdict, signed))
@@ -131,21 +129,27 @@ def record(
         bool, typer.Option("--released", help="One more, beside those that are there.")
     ] = False,
     undeployed: Annotated[bool, typer.Option("--undeployed", help="It is gone.")] = False,
+    absent: Annotated[bool, typer.Option("--absent", help="It is there in no version.")] = False,
+    key: Key = None,
     repository: Repository = None,
     store: StorePlace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record what was put into an environment; it takes the place of what was there."""
+    """Record what was put into an environment; it takes the place of what was there.
+
+    Who reads a service and was never recorded keeps it from its yes: say that it is --absent.
+    """
     check_application(application)
     check_environment(to)
-    if released and undeployed:
-        raise typer.BadParameter("--released and --undeployed say opposite things")
+    if released + undeployed + absent > 1:
+        raise typer.BadParameter("--released, --undeployed and --absent exclude each other")
     with cannot_say():
         desk = ReleaseDesk.at(repository, store)
-        way = PutAs.RELEASED if released else PutAs.UNDEPLOYED if undeployed else PutAs.DEPLOYED
+        gone = undeployed or absent
+        way = PutAs.RELEASED if released else PutAs.UNDEPLOYED if gone else PutAs.DEPLOYED
         done = Deployment(
             application=application,
-            version=desk.history.sha(version),
+            version="" if absent else desk.history.sha(version),
             environment=to,
             way=way,
             at=now(),
@@ -154,9 +158,12 @@ def record(
         if undeployed and (wrong := why_not_there(done, desk.store.deployments(to))):
             typer.echo(wrong, err=True)
             raise typer.Exit(NO)
+        signatures.sign(done, desk.key(key))
         desk.store.record(done)
     if as_json:
         print_json(done)
+    elif absent:
+        typer.echo(f"{done.application} is not in {to}")
     else:
         typer.echo(f"{done.application}@{done.version[:SHORT]} is {way} in {to}")
 
@@ -203,10 +210,12 @@ def verdicts(
     repository: Repository = None, store: StorePlace = None, as_json: AsJson = False
 ) -> None:
     """Show what the gate said, oldest first; exit 1 if one is not as it was signed, or not by who
-    may sign for its environment, now."""
+    may sign for its environment, now, or if one is missing."""
     with cannot_say():
         desk = ReleaseDesk.at(repository, store)
         read = [(each, signatures.verified_verdict(each)) for each in desk.store.verdicts()]
+        ids = {"", *(each.id for each, _ in read)}
+        missing = [verdict is not None and verdict.after not in ids for _, verdict in read]
         policies = {v.environment: desk.policy(v.environment) for _, v in read if v is not None}
         worth = [
             Signing.STRANGER
@@ -221,16 +230,19 @@ def verdicts(
                     "valid": verdict is not None,
                     "signer": how if verdict else None,
                     "audited": signed.audited,
+                    "missing_before": gone,
                     "signed": signed,
                 }
-                for (signed, verdict), how in zip(read, worth, strict=True)
+                for (signed, verdict), how, gone in zip(read, worth, missing, strict=True)
             ]
         )
     else:
-        for (signed, verdict), how in zip(read, worth, strict=True):
+        for (signed, verdict), how, gone in zip(read, worth, missing, strict=True):
+            if gone and verdict is not None:
+                typer.echo(f"MISSING  {verdict.after}: it was kept before the next, and is gone")
             typer.echo(_line(signed, verdict, how))
     believed = all(how in (Signing.GOOD, Signing.RETIRED) for how in worth)
-    raise typer.Exit(DONE if believed else NO)
+    raise typer.Exit(DONE if believed and not any(missing) else NO)
 
 
 def _line(signed: Signed, verdict: Verdict | None, how: Signing) -> str:

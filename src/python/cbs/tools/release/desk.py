@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cbs.tools.cluster.api import Api
 from cbs.tools.local.command_line import (
@@ -19,14 +21,16 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart
 from cbs.tools.release.gate import environments, package, signatures, stores
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
-from cbs.tools.release.gate.environments import APPLICATIONS, CLUSTER, LAPTOP, Environment
+from cbs.tools.release.gate.environments import APPLICATIONS, CLUSTER, LAPTOP, Environment, There
 from cbs.tools.release.gate.gate import Gate
 from cbs.tools.release.gate.history import GitHistory, NoSuchVersion, NotAPact
 from cbs.tools.release.gate.policy import Policy, policy_of
 from cbs.tools.release.gate.records import (
     GateAnswer,
+    Signed,
     Store,
     StoreUnreachable,
+    Verdict,
 )
 from cbs.tools.release.gate.runner import Runner
 
@@ -102,18 +106,32 @@ class ReleaseDesk:
         self, name: str, registry: Path | None, folder: Folder, *, consul: Api | None = None
     ) -> Environment:
         observed = environments.observed(name, folder, registry=registry, consul=consul)
-        recorded = self.store.deployments(name)
-        return environments.environment(name, recorded, observed, self.history)
+        return self._environment(name, observed)
+
+    def _environment(self, name: str, observed: list[There] | None) -> Environment:
+        recorded, vouched = self.store.recorded(name), self.store.vouches
+        return environments.environment(name, recorded, observed, self.history, vouched=vouched)
 
     def policy(self, name: str) -> Policy:
         """Of an environment, by what was recorded there last."""
-        there = environments.environment(name, self.store.deployments(name), None, self.history)
-        return policy_of(self.history, there.promoted)
+        return policy_of(self.history, self._environment(name, None).promoted)
+
+    def key(self, named: Path | None) -> Ed25519PrivateKey:
+        """The operator's; raises NoKey."""
+        return signatures.read_key(operators_key(named, self.place))
+
+    def keep(self, verdict: Verdict, key: Ed25519PrivateKey) -> Signed:
+        """Signed, and behind the last one."""
+        kept = self.store.verdicts()
+        after = kept[-1].id if kept else ""
+        signed = signatures.signed(msgspec.structs.replace(verdict, after=after), key)
+        self.store.keep_verdict(signed)
+        return signed
 
     def gate(self, *, run: bool, key: Path | None) -> Gate:
         """Which signs with the operator's key; raises NoKey."""
         runner = Runner(history=self.history, say=progress) if run else None
-        own = signatures.read_key(operators_key(key, self.place))
+        own = self.key(key)
         return Gate(history=self.history, store=self.store, run=runner, say=progress, key=own)
 
 

@@ -85,7 +85,8 @@ def review(
 def whole(history: GitHistory, base: str, sha: str) -> Environment:
     """As if all of the base were deployed."""
     there = [There(each, sha) for each in APPLICATIONS if _has(history, sha, each)]
-    return Environment(f"all of {base}", there, [], seen=True)
+    told = frozenset(APPLICATIONS)
+    return Environment(f"all of {base}", there, [], seen=True, told=told)
 
 
 def review_of(

@@ -17,7 +17,7 @@ from cbs.tools.release.deploy.money import BankLook, looked
 from cbs.tools.release.deploy.releases import Done, Journal, Release, ReleaseStep
 from cbs.tools.release.deploy.steps import CannotGoOn, Deploying, ReleaseTarget
 from cbs.tools.release.deploy.watch import Watch
-from cbs.tools.release.desk import ReleaseDesk, operators_key, progress
+from cbs.tools.release.desk import ReleaseDesk, progress
 from cbs.tools.release.gate import audit, package, signatures
 from cbs.tools.release.gate.history import SHORT, NoSuchVersion, NotAPact
 from cbs.tools.release.gate.package import NotBuilt, NotOfCommit
@@ -106,7 +106,7 @@ class Composition:
         """Also on the way back and in an emergency; raises CannotGoOn."""
         to = release.environment
         there = self.desk.environment(to, None, self.folder, consul=self.consul)
-        own = signatures.public_half(signatures.read_key(operators_key(self.key, self.desk.place)))
+        own = signatures.public_half(self.desk.key(self.key))
         worth = policy_of(self.desk.history, there.promoted).signing(own, to)
         if worth is not Signing.GOOD:
             raise CannotGoOn(
@@ -167,15 +167,14 @@ class Composition:
             by=release.by,
             pex_sha256=release.digest,
         )
+        signatures.sign(deployment, self.desk.key(self.key))
         self.desk.store.record(deployment)
 
     def _tell(self, verdict: Verdict) -> None:
-        signed = signatures.signed(
-            verdict, signatures.read_key(operators_key(self.key, self.desk.place))
-        )
-        known = {each.id: each for each in self.desk.store.verdicts()}
-        if signed.id not in known:
-            self.desk.store.keep_verdict(signed)
+        kept = (signatures.verified_verdict(each) for each in self.desk.store.verdicts())
+        told = {(each.release, each.step) for each in kept if each is not None}
+        if (verdict.release, verdict.step) not in told:
+            self.desk.keep(verdict, self.desk.key(self.key))
         audit.send(self.desk.store, self.folder, say=lambda _: None)
 
 

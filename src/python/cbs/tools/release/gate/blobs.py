@@ -83,8 +83,15 @@ class BlobStore:
         place = f"{deployment.at:%Y%m%dT%H%M%S.%f}-{hashlib.sha256(body).hexdigest()[:16]}"
         self.blobs.put(f"{DEPLOYMENTS}{deployment.environment}/{place}.json", body)
 
+    @property
+    def vouches(self) -> bool:
+        return False
+
+    def recorded(self, environment: str) -> list[Deployment]:
+        return self._all(f"{DEPLOYMENTS}{environment}/", Deployment)
+
     def deployments(self, environment: str) -> list[Deployment]:
-        return current(self._all(f"{DEPLOYMENTS}{environment}/", Deployment))
+        return current(self.recorded(environment))
 
     def environments(self) -> list[str]:
         return sorted({name.split("/")[1] for name in self.blobs.names(DEPLOYMENTS)})

@@ -114,8 +114,19 @@ class BrokerStore:
 
     # --- deployments -----------------------------------------------------------------------------
 
+    @property
+    def vouches(self) -> bool:
+        return True
+
+    def recorded(self, environment: str) -> list[Deployment]:
+        """What is there; and of what nobody has put there, that this was said."""
+        said = (each for each in self.own.recorded(environment) if not each.version)
+        return [*said, *self.deployments(environment)]
+
     def record(self, deployment: Deployment) -> None:
         name, version = deployment.application, deployment.version
+        if not version:
+            self.own.record(deployment)
         if deployment.way is not PutAs.UNDEPLOYED:
             is_release = deployment.way is PutAs.RELEASED
             self.broker.put(name, version, deployment.environment, released=is_release)

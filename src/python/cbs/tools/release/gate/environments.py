@@ -12,14 +12,18 @@ from cbs.tools.cluster.laptop import Laptop, NotUp
 from cbs.tools.local import state
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.plan import DIRTY
+from cbs.tools.release.gate import signatures
 from cbs.tools.release.gate.history import SHORT, GitHistory, NoSuchVersion
-from cbs.tools.release.gate.records import Deployment
+from cbs.tools.release.gate.policy import Policy, Signing, policy_of
+from cbs.tools.release.gate.records import Deployment, PutAs, followed, in_time
 
 # The bank of `cbs up`, and that of `cbs cluster dev`.
 LAPTOP, CLUSTER = "laptop", "laptop-cluster"
 # They come with the clone that the bank runs from.
 WITH_THE_BANK = ("gateway", "cbs-cli")
 APPLICATIONS = (*SERVICES, *WITH_THE_BANK, "partner")
+# What the bank itself runs, and can be seen to.
+OWN = (*SERVICES, "gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Environment:
     """`findings` are what an operator should look at; `seen` is whether anything could be looked
     at in the environment itself; `unknown` is what is there in a version that is no commit.
     `promoted` is the commit that was put there last, of all that the bank itself runs; "" if none.
+    `told` are those of whom it is known whether they are there.
     """
 
     name: str
@@ -47,35 +52,87 @@ class Environment:
     seen: bool
     unknown: frozenset[str] = frozenset()
     promoted: str = ""
+    told: frozenset[str] = frozenset()
 
     def versions(self, application: str) -> list[str]:
         return [each.version for each in self.there if each.application == application]
 
 
 def environment(
-    name: str, recorded: list[Deployment], observed: list[There] | None, history: GitHistory
+    name: str,
+    recorded: Sequence[Deployment],
+    observed: list[There] | None,
+    history: GitHistory,
+    *,
+    vouched: bool = False,
 ) -> Environment:
-    """Both views of it put together."""
-    noted = list(
-        dict.fromkeys(There(each.application, each.version, each.pex_sha256) for each in recorded)
-    )
+    """Both views of it put together. `vouched`: whoever keeps the records knows who may."""
     findings: list[str] = []
     unknown: set[str] = set()
+    believed, promoted = _believed(name, recorded, history, findings, vouched=vouched)
+    noted = list(
+        dict.fromkeys(There(each.application, each.version, each.pex_sha256) for each in believed)
+    )
     known = _versioned(observed or [], history, findings, unknown)
     if observed is not None:
         findings += _disagreements(name, known, noted)
         findings += _other_bytes(name, known, noted)
     put = _versioned(noted, history, findings, unknown)
     there = dict.fromkeys([*known, *put])
-    own = [each.version for each in (*known, *put) if each.application in (*SERVICES, "gateway")]
+    ran = [each.version for each in known if each.application in OWN]
+    told = {each.application for each in recorded} | {t.application for t in there} | unknown
+    told |= {*OWN} if observed is not None else set()
+    told |= {*APPLICATIONS} - {*OWN} if name in (LAPTOP, CLUSTER) else set()
     return Environment(
         name,
         list(there),
         findings,
         observed is not None,
         frozenset(unknown),
-        promoted=own[-1] if own else "",
+        promoted=promoted or (ran[-1] if ran else ""),
+        told=frozenset(told),
     )
+
+
+def _believed(
+    name: str,
+    recorded: Sequence[Deployment],
+    history: GitHistory,
+    findings: list[str],
+    *,
+    vouched: bool,
+) -> tuple[list[Deployment], str]:
+    """What is there by records of those who might sign them, and the commit that was promoted last.
+
+    Who may is said by what had been promoted before: so nobody makes himself a signer with a
+    record. What others say can bring a version more to be heeded, and takes none away.
+    """
+    there: list[Deployment] = []
+    policy, promoted = Policy(), ""
+    for each in in_time(recorded):
+        worth = policy.signing(each.key, name)
+        signed = not each.key or signatures.is_as_signed(each)
+        if vouched or (signed and worth in (Signing.GOOD, Signing.RETIRED)):
+            there = followed(there, each)
+            is_own = each.application in OWN and each.way is not PutAs.UNDEPLOYED
+            if is_own and (sha := _sha(history, each.version)):
+                promoted, policy = sha, policy_of(history, sha)
+            continue
+        what = str(There(each.application, each.version)) if each.version else each.application
+        how = worth if signed else "forged"
+        if each.way is PutAs.UNDEPLOYED:
+            findings.append(f"that {what} is gone from {name} nobody said who may ({how})")
+        else:
+            there.append(each)
+            findings.append(f"{what} was recorded in {name} by nobody who may ({how})")
+    return there, promoted
+
+
+def _sha(history: GitHistory, version: str) -> str:
+    try:
+        return history.sha(version)
+    except NoSuchVersion:
+        return ""
 
 
 def _disagreements(name: str, seen: list[There], noted: list[There]) -> list[str]:

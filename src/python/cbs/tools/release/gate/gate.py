@@ -14,6 +14,8 @@ from cbs.tools.release.gate.migrations import lock_notes, migrations
 from cbs.tools.release.gate.needs import (
     Need,
     broken,
+    in_the_dark,
+    never_told,
     not_deployed,
     not_verified,
     together,
@@ -73,12 +75,14 @@ class Gate:
         self._verifier = policy.verifier(self.history, self._policy, environment.promoted)
         reasons += self._stranger()
         if application in SERVICES and sha not in self._promoted and not self._verifier:
-            notes.append(f"{application}@{sha[:SHORT]} verifies itself: {policy.why(environment)}")
+            why = policy.why(environment.name, environment.promoted)
+            notes.append(f"{application}@{sha[:SHORT]} verifies itself: {why}")
         if not environment.seen:
             notes.append(f"{environment.name} was not looked at: this goes by what was recorded")
         if not self.history.pacts(sha):
             reasons.append(without_pacts(There(application, sha)))
-        reasons += self._in_the_dark(application, sha, environment)
+        reasons += in_the_dark(self.history, There(application, sha), environment)
+        reasons += never_told(self.history, There(application, sha), environment)
         needs = self._needs(application, sha, environment, reasons)
         self.verify(needs)
         failed: dict[tuple[There, str], list[Need]] = {}
@@ -141,20 +145,6 @@ class Gate:
             if there.application != application:
                 needs += self._needs_of(there, new, reasons)
         return needs
-
-    def _in_the_dark(self, application: str, sha: str, environment: Environment) -> list[Reason]:
-        """Whom it talks to, and of whom nobody can say which version is there."""
-        pacts = self.history.pacts(sha)
-        known = {p.provider for p in pacts if p.consumer == application}
-        known |= {p.consumer for p in pacts if p.provider == application} | {application}
-        todo = "fetch its commit; if it is another: ./cbs release record {} --version … --to {}"
-        return [
-            unknown(
-                f"{other} is in {environment.name} in a version that cannot be looked up",
-                todo.format(other, environment.name),
-            )
-            for other in sorted(environment.unknown & known)
-        ]
 
     def _needs_of(self, consumer: There, new: There, reasons: list[Reason]) -> list[Need]:
         """What a deployed consumer needs of the new version."""
@@ -258,7 +248,7 @@ class Gate:
                 by=operator(),
             )
             if self.key is not None:
-                signatures.sign_result(result, self.key)
+                signatures.sign(result, self.key)
             self._found[pact, content] = result
             if found is not None and not any(each.unready for each in found.outcomes):
                 self.store.keep(result)

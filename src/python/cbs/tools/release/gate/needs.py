@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cbs.tools.release.gate.environments import There
-from cbs.tools.release.gate.history import SHORT, Pact
+from cbs.tools.release.gate.environments import Environment, There
+from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.records import Reason, Result, no, unknown
 
 # A verdict has to fit into the audit log.
@@ -38,6 +38,40 @@ def without_pacts(version: There) -> Reason:
     why = f"{version} has no pacts: nobody knows what it reads"
     todo = "release a commit in which ./cbs contracts write was run"
     return unknown(why, todo)
+
+
+def in_the_dark(history: GitHistory, new: There, environment: Environment) -> list[Reason]:
+    """Whom it talks to, and of whom nobody can say which version is there."""
+    pacts = history.pacts(new.version)
+    known = {p.provider for p in pacts if p.consumer == new.application}
+    known |= {p.consumer for p in pacts if p.provider == new.application} | {new.application}
+    todo = "fetch its commit; if it is another: ./cbs release record {} --version … --to {}"
+    return [
+        unknown(
+            f"{other} is in {environment.name} in a version that cannot be looked up",
+            todo.format(other, environment.name),
+        )
+        for other in sorted(environment.unknown & known)
+    ]
+
+
+def never_told(history: GitHistory, new: There, environment: Environment) -> list[Reason]:
+    """Consumers of whom nobody has ever said whether they are there."""
+    versions = (new.version, *environment.versions(new.application))
+    consumers = {
+        pact.consumer
+        for version in versions
+        for pact in history.pacts(version)
+        if pact.provider == new.application
+    }
+    where, known = environment.name, {each.application for each in environment.there}
+    return [
+        unknown(
+            f"{each} reads {new.application}, and nobody has said whether it is in {where}",
+            f"./cbs release record {each} --version … --to {where}, or --absent",
+        )
+        for each in sorted(consumers - {new.application} - environment.told - known)
+    ]
 
 
 def not_deployed(new: There, provider: str, environment: str) -> Reason:

@@ -14,7 +14,6 @@ from enum import StrEnum
 
 import msgspec
 
-from cbs.tools.release.gate.environments import Environment
 from cbs.tools.release.gate.history import SHORT, GitHistory, NoSuchVersion
 from cbs.tools.release.layout import NOW
 
@@ -75,10 +74,8 @@ def verifier(history: GitHistory, policy: Policy, promoted: str) -> str:
     return sha if history.layout(sha) is NOW else ""
 
 
-def why(environment: Environment) -> str:
+def why(environment: str, promoted: str) -> str:
     """Why there is none."""
-    if not environment.promoted:
-        return f"nothing is promoted in {environment.name} whose program could"
-    return (
-        f"the program of {environment.promoted[:SHORT]} knows only banks that are laid out as it is"
-    )
+    if not promoted:
+        return f"nothing is promoted in {environment} whose program could"
+    return f"the program of {promoted[:SHORT]} knows only banks that are laid out as it is"

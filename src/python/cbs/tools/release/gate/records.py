@@ -59,6 +59,9 @@ class PutAs(StrEnum):
 
 
 class Deployment(msgspec.Struct, kw_only=True):
+    """`version` is empty where an application is said to be there in none at all. `signature` is of
+    all the rest, by `key`."""
+
     application: str
     version: str
     environment: str
@@ -66,6 +69,8 @@ class Deployment(msgspec.Struct, kw_only=True):
     at: datetime
     by: str
     pex_sha256: str = ""
+    key: str = ""
+    signature: str = ""
 
 
 class GateAnswer(StrEnum):
@@ -106,7 +111,8 @@ class Verdict(msgspec.Struct, kw_only=True):
     """Whether one version of one application may go to one environment.
 
     `notes` change nothing: findings, and what the change does that no known consumer minds. What
-    came of a step of a release is a verdict, too: it names both.
+    came of a step of a release is a verdict, too: it names both. `after` is the id of the verdict
+    that was kept before it: one that is taken away is missed.
     """
 
     application: str
@@ -120,6 +126,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     by: str
     release: str = ""
     step: str = ""
+    after: str = ""
 
 
 class Signed(msgspec.Struct, kw_only=True):
@@ -156,6 +163,15 @@ class Store(Protocol):
         ...
 
     def record(self, deployment: Deployment) -> None: ...
+    def recorded(self, environment: str) -> list[Deployment]:
+        """All that was, oldest first; of a store that vouches for it, what holds."""
+        ...
+
+    @property
+    def vouches(self) -> bool:
+        """Whether it knows by itself who may record what."""
+        ...
+
     def deployments(self, environment: str) -> list[Deployment]:
         """What is there by what was recorded, oldest first; what was replaced is not."""
         ...
@@ -181,11 +197,19 @@ def current(recorded: list[Deployment]) -> list[Deployment]:
     A version can be there in both ways; that it was deployed, too, ends no release.
     """
     there: list[Deployment] = []
-    for each in sorted(recorded, key=lambda deployment: deployment.at):
-        there = [deployment for deployment in there if not _ends(each, deployment)]
-        if each.way is not PutAs.UNDEPLOYED:
-            there.append(each)
+    for each in in_time(recorded):
+        there = followed(there, each)
     return there
+
+
+def in_time(recorded: Iterable[Deployment]) -> list[Deployment]:
+    return sorted(recorded, key=lambda deployment: deployment.at)
+
+
+def followed(there: Sequence[Deployment], by: Deployment) -> list[Deployment]:
+    """What is there after one more record."""
+    kept = [each for each in there if not _ends(by, each)]
+    return kept if by.way is PutAs.UNDEPLOYED else [*kept, by]
 
 
 def _ends(new: Deployment, old: Deployment) -> bool:

@@ -11,7 +11,7 @@ from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import PACTS, SHORT, GitHistory, NoSuchVersion
 from cbs.tools.release.gate.pact_broker import Selected
 from cbs.tools.release.gate.records import Result, StoreUnreachable, now, operator
-from cbs.tools.release.gate.signatures import sign_result
+from cbs.tools.release.gate.signatures import sign
 from cbs.tools.release.layout import LOCK, SOURCES
 from cbs.tools.release.provider_verification.report import Verified
 
@@ -74,7 +74,7 @@ def publish_results(
     for pact, file in zip(selected.pacts, selected.files, strict=True):
         if (found := verified.get(file)) is not None:
             result = _result(history, sha, pact, found)
-            sign_result(result, key)
+            sign(result, key)
             store.keep(result)
             told += 1
     return f"the broker is told of {told} of {len(selected.pacts)} that it selected"

@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from cbs.tools.local.folder import write_whole
-from cbs.tools.release.gate.records import Result, Signed, Verdict
+from cbs.tools.release.gate.records import Deployment, Result, Signed, Verdict
 
 ENVIRONMENT = "CBS_RELEASE_KEY"
 
@@ -56,15 +56,15 @@ def public_half(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
-def sign_result(result: Result, key: Ed25519PrivateKey) -> None:
-    result.key, result.signature = public_half(key), ""
-    result.signature = key.sign(msgspec.json.encode(result)).hex()
+def sign(kept: Result | Deployment, key: Ed25519PrivateKey) -> None:
+    kept.key, kept.signature = public_half(key), ""
+    kept.signature = key.sign(msgspec.json.encode(kept)).hex()
 
 
-def is_as_signed(result: Result) -> bool:
+def is_as_signed(kept: Result | Deployment) -> bool:
     """By the key that it names; whether that one may, the policy says."""
-    body = msgspec.json.encode(msgspec.structs.replace(result, signature=""))
-    return _holds(result.key, result.signature, body)
+    body = msgspec.json.encode(msgspec.structs.replace(kept, signature=""))
+    return _holds(kept.key, kept.signature, body)
 
 
 def _holds(key: str, signature: str, body: bytes) -> bool:
