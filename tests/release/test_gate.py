@@ -63,6 +63,18 @@ def test_what_a_provider_calls_answers_for_it_too(place: Place, base: str):
     assert history.content("payments", base) != history.content("payments", changed)
 
 
+def test_a_comment_answers_for_nothing(place: Place, base: str):
+    for text in ("", "# a comment\n", '"""As a page shows it."""\n', "def f(\n"):
+        place.write(f"{SOURCES}/ledger/more.py", f"{text}PAGE = (1,\n    2)  # and more\n")
+        place.commit()
+    history = GitHistory(place.root)
+    unread, described, commented, plain = place.git("rev-list", "-4", "HEAD").split()
+
+    assert history.content("ledger", plain) == history.content("ledger", commented)
+    told = {history.content("ledger", each) for each in (commented, described, unread)}
+    assert len(told) == 3
+
+
 def test_a_no_names_who_breaks_whom_and_why(place: Place, base: str):
     place.bank.breaks = ("partner-ledger",)
 

@@ -1,12 +1,14 @@
 """A version is a commit: its pacts, its contracts and its sources are read from the history."""
 
+import ast
 import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from cbs.tools.release.layout import LOCK, SOURCES, Layout, calls_in, layout_of
@@ -152,10 +154,9 @@ class GitHistory:
 
     def content(self, provider: str, sha: str) -> str:
         """Changes whenever something changes that answers for a provider: itself, what it calls,
-        what all services are built on, and how it is verified."""
-        paths = [f"{SOURCES}/{each}" for each in sorted(self._answering(provider, sha))]
-        trees = [f"{path} {self.tree_id(sha, path)}" for path in (*paths, *self.shared(sha))]
-        return hashlib.sha256("\n".join(trees).encode()).hexdigest()
+        what all services are built on, and how it is verified. How that is laid out, and what a
+        comment says, does not matter."""
+        return _content(self, provider, sha)
 
     def layout(self, sha: str) -> Layout:
         return layout_of(lambda path: self.tree_id(sha, path) != NONE)
@@ -195,7 +196,27 @@ class GitHistory:
         except NoSuchVersion:
             return NONE
 
-    def _answering(self, provider: str, sha: str) -> set[str]:
+    def meanings(self, blobs: Collection[str]) -> dict[str, str]:
+        """Git's name of a Python file -> the SHA-256 of what it says to Python."""
+        argv = ["git", "-C", str(self.root), "cat-file", "--batch"]
+        asked = "".join(f"{blob}\n" for blob in blobs).encode()
+        done = subprocess.run(
+            argv, input=asked, capture_output=True, timeout=GIT_SECONDS_MAX, check=True
+        )
+        found, rest = {}, done.stdout
+        for blob in blobs:
+            size = int(rest[: rest.index(b"\n")].split()[2])
+            start = rest.index(b"\n") + 1
+            text, rest = rest[start : start + size], rest[start + size + 1 :]
+            try:
+                said = ast.dump(ast.parse(text)).encode()
+            except (SyntaxError, ValueError):
+                said = text
+            found[blob] = hashlib.sha256(said).hexdigest()
+        return found
+
+    def answering(self, provider: str, sha: str) -> set[str]:
+        """A provider, and whom it calls, and so on."""
         seen: set[str] = set()
         left = [provider]
         while left:
@@ -216,6 +237,20 @@ class GitHistory:
                 yield place
             finally:
                 self._git("worktree", "remove", "--force", str(place))
+
+
+@lru_cache(maxsize=256)
+def _content(history: GitHistory, provider: str, sha: str) -> str:
+    places = (f"{SOURCES}/{each}" for each in sorted(history.answering(provider, sha)))
+    files = {
+        path: blob
+        for place in (*places, *history.shared(sha))
+        for path, blob in history.blobs(sha, place).items()
+    }
+    python = sorted({blob for path, blob in files.items() if path.endswith(".py")})
+    meanings = history.meanings(python)
+    said = (f"{path} {meanings.get(blob, blob)}" for path, blob in sorted(files.items()))
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
 def pact_of(body: bytes) -> Pact:
