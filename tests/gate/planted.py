@@ -124,6 +124,22 @@ ROWS = [
         says=("payments@", "breaks cbs-cli@", "a deposit", "expected 201 but was 200"),
     ),
     Row(
+        what="a gateway that drops a route",
+        application="gateway",
+        at="edge",
+        runs=True,
+        gets=NO,
+        says=("gateway@{edge} breaks partner@{base}", "the balance of an account", "404"),
+    ),
+    Row(
+        what="a gateway that takes the key of a request away",
+        application="gateway",
+        at="edge",
+        runs=True,
+        gets=NO,
+        says=("gateway@{edge} breaks partner@{base}", "a transfer", "expected 201 but was 400"),
+    ),
+    Row(
         what="a provider state that is new",
         application="partner",
         at="liar",
@@ -295,6 +311,18 @@ def liar(clone: Clone) -> None:
     clone.write_pacts()
 
 
+def edge(clone: Clone) -> None:
+    envoy = "gateway/envoy.py"
+    routes = "for service in SERVICES for route in _routes(service)"
+    clone.edit(envoy, routes, routes.replace(" for route", ' if service != "accounts" for route'))
+    clone.edit(
+        envoy,
+        '            "name": "public",\n            #',
+        '            "name": "public",\n'
+        '            "request_headers_to_remove": ["idempotency-key"],\n            #',
+    )
+
+
 def empty(clone: Clone) -> None:
     file = clone.root / PACTS / "partner-accounts.json"
     document = json.loads(file.read_text())
@@ -303,5 +331,5 @@ def empty(clone: Clone) -> None:
 
 
 CHANGES: dict[str, Callable[[Clone], None]] = {
-    change.__name__: change for change in (consumers, one, two, three, tolerant, liar, empty)
+    change.__name__: change for change in (consumers, one, two, three, tolerant, liar, edge, empty)
 }

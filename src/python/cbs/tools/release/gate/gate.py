@@ -12,7 +12,9 @@ from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.migrations import lock_notes, migrations
 from cbs.tools.release.gate.needs import (
+    GATEWAY,
     Need,
+    behind,
     broken,
     in_the_dark,
     never_told,
@@ -74,7 +76,8 @@ class Gate:
         self._policy = policy.policy_of(self.history, environment.promoted)
         self._verifier = policy.verifier(self.history, self._policy, environment.promoted)
         reasons += self._stranger()
-        if application in SERVICES and sha not in self._promoted and not self._verifier:
+        judged = (*SERVICES, GATEWAY)
+        if application in judged and sha not in self._promoted and not self._verifier:
             why = policy.why(environment.name, environment.promoted)
             notes.append(f"{application}@{sha[:SHORT]} verifies itself: {why}")
         if not environment.seen:
@@ -144,6 +147,8 @@ class Gate:
         for there in environment.there:
             if there.application != application:
                 needs += self._needs_of(there, new, reasons)
+        if application == GATEWAY:
+            needs += behind(self.history, new, environment)
         return needs
 
     def _needs_of(self, consumer: There, new: There, reasons: list[Reason]) -> list[Need]:
@@ -268,8 +273,7 @@ class Gate:
         return self._read[provider, version]
 
     def _key(self, need: Need) -> tuple[str, str]:
-        provider = need.provider
-        return need.pact.id, self.history.content(provider.application, provider.version)
+        return need.pact.id, self.history.content(need.pact.provider, need.provider.version)
 
     def _is_empty(self, need: Need) -> bool:
         return not json.loads(need.pact.body).get("interactions")

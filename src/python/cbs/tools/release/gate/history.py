@@ -162,8 +162,8 @@ class GitHistory:
         return layout_of(lambda path: self.tree_id(sha, path) != NONE)
 
     def shared(self, sha: str) -> tuple[str, ...]:
-        """Of what a verification depends on whichever provider it is of."""
-        places = ("kernel", "platform", self.layout(sha).verification)
+        """Of what a verification depends on whichever provider it is of: the edge is before all."""
+        places = ("kernel", "platform", "gateway", self.layout(sha).verification)
         return (*(f"{SOURCES}/{place}" for place in places), LOCK)
 
     def verification(self, sha: str) -> str:

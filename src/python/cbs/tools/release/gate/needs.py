@@ -11,13 +11,28 @@ from cbs.tools.release.gate.records import Reason, Result, no, unknown
 WHY_SHOWN_MAX, WHY_CHARACTERS_MAX, ALIKE_MAX, ERROR_LINES_MAX = 3, 300, 3, 12
 
 
+GATEWAY, OVER_HTTP = "gateway", '"Synchronous/HTTP"'
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A pact that must hold: of a consumer as it is (to be) deployed, with a provider likewise."""
+    """A pact that must hold: of a consumer as it is (to be) deployed, with a provider likewise. The
+    gateway provides what is behind it, too."""
 
     pact: Pact
     consumer: There
     provider: There
+
+
+def behind(history: GitHistory, new: There, environment: Environment) -> list[Need]:
+    """What clients ask of the services through a new gateway; those are as its commit has them."""
+    return [
+        Need(pact, there, new)
+        for there in environment.there
+        for pact in history.pacts(there.version)
+        if pact.consumer == there.application not in (GATEWAY, new.application)
+        and OVER_HTTP in pact.body.decode()
+    ]
 
 
 def together(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:

@@ -60,7 +60,7 @@ def verify(world: BankUnderTest, pact: Path) -> Verified:
     with provided.states() as states_url:
         verifier = (
             Verifier(provider, host="127.0.0.1")
-            .add_transport(url=f"http://127.0.0.1:{world.port_of(provider)}")
+            .add_transport(url=world.url_for(consumer, provider))
             .message_handler(provided.message)
             .state_handler(states_url, body=True)
             .set_request_timeout(REQUEST_MILLISECONDS_MAX)

@@ -36,6 +36,7 @@ from cbs.tools.release.layout import LOCK, NOW, layout_of
 T = TypeVar("T")
 ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 8.0, 8.0
 POLL_SECONDS = 0.02
+EDGE = "gateway"
 # Who may do all that a user of the bank may.
 USER, WITHOUT = "importer", "teller"
 LOG_LINES_SHOWN = 15
@@ -61,6 +62,11 @@ class BankUnderTest:
 
     def port_of(self, service: str) -> int:
         return next(each.port for each in self.state.programs if each.name == service)
+
+    def url_for(self, consumer: str, provider: str) -> str:
+        """Where a consumer asks over HTTP: at the edge, but for the edge itself."""
+        inside = f"http://127.0.0.1:{self.port_of(provider)}"
+        return inside if consumer == EDGE else self.state.edge_url or inside
 
     # --- HTTP ------------------------------------------------------------------------------------
 
