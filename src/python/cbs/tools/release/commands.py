@@ -1,5 +1,6 @@
 """`cbs release`: what is where, whether a version may follow, and who said so."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +71,7 @@ def can_i_deploy(
     """Say whether a version may go to an environment, and why. Exit 0: yes. 1: no. 3: unknown."""
     check_application(application)
     check_environment(to)
+    began = time.monotonic()
     with cannot_say():
         desk, folder = ReleaseDesk.at(repository, store), Folder.at(data)
         desk.check_known(to)
@@ -80,6 +82,7 @@ def can_i_deploy(
         )
         signed = desk.keep(verdict, desk.key(key))
         audit.send(desk.store, folder, say=progress)
+    progress(f"it took {time.monotonic() - began:.1f} s")
     if as_json:
         print_json(_shown(verdict, signed))
     else:

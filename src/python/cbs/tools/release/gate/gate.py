@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cbs.bank import SERVICES
 from cbs.tools.release.gate import policy, signatures
-from cbs.tools.release.gate.environments import Environment, There
+from cbs.tools.release.gate.environments import OWN, Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.migrations import lock_notes, migrations
 from cbs.tools.release.gate.needs import (
@@ -76,8 +76,7 @@ class Gate:
         self._policy = policy.policy_of(self.history, environment.promoted)
         self._verifier = policy.verifier(self.history, self._policy, environment.promoted)
         reasons += self._stranger()
-        judged = (*SERVICES, GATEWAY)
-        if application in judged and sha not in self._promoted and not self._verifier:
+        if application in OWN and sha not in self._promoted and not self._verifier:
             why = policy.why(environment.name, environment.promoted)
             notes.append(f"{application}@{sha[:SHORT]} verifies itself: {why}")
         if not environment.seen:
@@ -88,24 +87,15 @@ class Gate:
         reasons += never_told(self.history, There(application, sha), environment)
         needs = self._needs(application, sha, environment, reasons)
         self.verify(needs)
-        failed: dict[tuple[There, str], list[Need]] = {}
-        for need in needs:
-            result = self._found.get(self._key(need))
-            if result is not None and result.error:
-                failed.setdefault((need.provider, result.error), []).append(need)
-            else:
-                reasons += self._reasons(need, application)
-                reasons += self._unshown(need, environment)
-        reasons += [not_verified(each, application, why) for (_, why), each in failed.items()]
-        if application in SERVICES:
-            for version in environment.versions(application):
-                if version != sha:
-                    reasons += migrations(self.history, application, version, sha)
-                    notes += lock_notes(self.history, application, version, sha)
-                    notes += breaking_between(self.history, application, version, sha)
+        reasons += self._held(needs, application, environment)
+        replaced = environment.versions(application) if application in SERVICES else []
+        for version in replaced:
+            if version != sha:
+                reasons += migrations(self.history, application, version, sha)
+                notes += lock_notes(self.history, application, version, sha)
+                notes += breaking_between(self.history, application, version, sha)
         if not reasons:
-            why = f"nobody in {environment.name} talks with {application}"
-            reasons.append(yes(why))
+            reasons.append(yes(f"nobody in {environment.name} talks with {application}"))
         answer = worst(reason.answer for reason in reasons)
         notes += self._other_opinion(application, sha, environment.name, answer)
         return Verdict(
@@ -277,6 +267,22 @@ class Gate:
 
     def _is_empty(self, need: Need) -> bool:
         return not json.loads(need.pact.body).get("interactions")
+
+    def _held(
+        self, needs: Sequence[Need], application: str, environment: Environment
+    ) -> list[Reason]:
+        """Whether each does; that a version does not come up is told once."""
+        reasons: list[Reason] = []
+        failed: dict[tuple[There, str], list[Need]] = {}
+        for need in needs:
+            result = self._found.get(self._key(need))
+            if result is not None and result.error:
+                failed.setdefault((need.provider, result.error), []).append(need)
+            else:
+                reasons += self._reasons(need, application)
+                reasons += self._unshown(need, environment)
+        reasons += [not_verified(each, application, why) for (_, why), each in failed.items()]
+        return reasons
 
     def _reasons(self, need: Need, application: str) -> list[Reason]:
         pair = f"{need.consumer} with {need.provider}"
