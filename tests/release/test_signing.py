@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cbs.tools.release.gate import signatures
 from cbs.tools.release.gate.environments import environment
 from cbs.tools.release.gate.history import GitHistory
-from cbs.tools.release.gate.matrix import FORGED, matrix_of
+from cbs.tools.release.gate.matrix import FORGED, matrix_of, only
 from cbs.tools.release.gate.records import GateAnswer, PutAs, Result
 from cbs.tools.release.gate.signatures import public_half
 from cbs.tools.release.layout import SOURCES
@@ -177,6 +177,26 @@ def test_nobody_promotes_his_own_policy_with_a_record(place: Place, base: str):
 
     assert verdict.answer is GateAnswer.UNKNOWN
     assert "was recorded in prod by nobody who may (stranger)" in " ".join(verdict.notes)
+
+
+def test_the_matrix_has_the_newest_of_each_pair_first_and_can_be_narrowed(place: Place, base: str):
+    sha = changed(place)
+    place.may("ledger", sha, key=ASHA)
+    history = GitHistory(place.root)
+    prod = environment("prod", place.store.recorded("prod"), None, history)
+
+    whole = matrix_of(history, place.store, sha, [prod])
+    pairs = [(each.consumer, each.provider) for each in whole.cells]
+    narrow = only(whole, consumer="payments", provider="ledger", environment="")
+    there = only(whole, consumer="payments", provider="ledger", environment="prod")
+
+    assert pairs == sorted(pairs)
+    versions = [(each.consumer_version, each.provider_version) for each in narrow.cells]
+    assert versions == [(sha, sha), (sha, base), (base, sha), (base, base)]
+    assert {(each.consumer_version, each.provider_version) for each in there.cells} == {
+        (base, base)
+    }
+    assert all(each.by for each in narrow.cells if each.at)
 
 
 def test_the_matrix_shows_what_was_forged(place: Place, base: str):

@@ -174,6 +174,9 @@ def record(
 @app.command("matrix")
 def show_matrix(
     version: Version = "HEAD",
+    consumer: Annotated[str, typer.Option(help="Only what this one reads.")] = "",
+    provider: Annotated[str, typer.Option(help="Only what is read of this one.")] = "",
+    to: Annotated[str, typer.Option("--to", help="Only pairs that are both there.")] = "",
     html: Annotated[
         Path | None, typer.Option("--page", help="Write it as a page to look at, too.")
     ] = None,
@@ -182,12 +185,16 @@ def show_matrix(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show who was verified with whom, in which versions, and what is deployed where."""
+    """Show who was verified with whom, in which versions, when and by whom, and what is deployed
+    where; of each pair the newest versions first."""
+    for each in filter(None, (consumer, provider)):
+        check_application(each)
     with cannot_say():
         desk = ReleaseDesk.at(repository, store)
         names = dict.fromkeys([*desk.store.environments(), LAPTOP])
         there = [desk.environment(name, None, Folder.at(data)) for name in names]
-        found = matrix.matrix_of(desk.history, desk.store, desk.history.sha(version), there)
+        whole = matrix.matrix_of(desk.history, desk.store, desk.history.sha(version), there)
+        found = matrix.only(whole, consumer=consumer, provider=provider, environment=to)
         if html is not None:
             html.write_text(page.html(found))
             progress(f"written: {html}")

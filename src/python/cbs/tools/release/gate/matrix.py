@@ -50,7 +50,8 @@ class Matrix(msgspec.Struct, kw_only=True):
 def matrix_of(
     history: GitHistory, store: Store, sha: str, environments: list[Environment]
 ) -> Matrix:
-    """Of a version and all that is deployed: every pair that has a pact."""
+    """Of a version and all that is deployed: every pair that has a pact, the newest versions of
+    each first."""
     deployed: dict[tuple[str, str], list[str]] = {}
     for environment in environments:
         for there in environment.there:
@@ -72,7 +73,7 @@ def matrix_of(
     return Matrix(
         version=sha,
         at=now(),
-        cells=list(cells.values()),
+        cells=_newest_first(history, list(cells.values())),
         deployed=[
             Deployed(environment=name, application=application, version=version)
             for (application, version), names in sorted(deployed.items())
@@ -80,6 +81,25 @@ def matrix_of(
         ],
         findings=[finding for each in environments for finding in each.findings],
     )
+
+
+def only(matrix: Matrix, *, consumer: str, provider: str, environment: str) -> Matrix:
+    """What is left of it; an empty name leaves all."""
+    kept = [
+        cell
+        for cell in matrix.cells
+        if consumer in ("", cell.consumer)
+        and provider in ("", cell.provider)
+        and (not environment or environment in {*cell.consumer_in} & {*cell.provider_in})
+    ]
+    return msgspec.structs.replace(matrix, cells=kept)
+
+
+def _newest_first(history: GitHistory, cells: list[Cell]) -> list[Cell]:
+    versions = {v for cell in cells for v in (cell.consumer_version, cell.provider_version)}
+    made = {each: datetime.fromisoformat(history.at(each)) for each in versions}
+    cells.sort(key=lambda c: (made[c.consumer_version], made[c.provider_version]), reverse=True)
+    return sorted(cells, key=lambda cell: (cell.consumer, cell.provider))
 
 
 def _cell(
@@ -114,7 +134,7 @@ def _broken(result: Result | None) -> list[str]:
 
 
 def show(matrix: Matrix) -> None:
-    table = Table("consumer", "in", "provider", "in", "result", "when")
+    table = Table("consumer", "in", "provider", "in", "result", "when", "by")
     for cell in matrix.cells:
         table.add_row(
             f"{cell.consumer}@{cell.consumer_version[:SHORT]}",
@@ -123,6 +143,7 @@ def show(matrix: Matrix) -> None:
             ", ".join(cell.provider_in),
             _coloured(cell),
             f"{cell.at:%F %H:%M}" if cell.at else "",
+            cell.by,
         )
     print_table(table)
     for finding in matrix.findings:
