@@ -86,6 +86,7 @@ variable "pex_root" {
 job "cbs-backup" {
   type        = "batch"
   datacenters = var.datacenters
+  priority    = 30
 
   periodic {
     crons            = var.backup.crons

@@ -85,6 +85,7 @@ variable "pex_root" {
 job "cbs-gateway" {
   type        = "service"
   datacenters = var.datacenters
+  priority    = 80
 
   # A port that is the node's the old one leaves before the new one comes, node after node; where
   # any will do, a new version runs beside the old until it is judged and promoted.

@@ -50,6 +50,7 @@ variable "pex_root" {
 job "cbs-migrate" {
   type        = "batch"
   datacenters = var.datacenters
+  priority    = 75
 
   parameterized {
     payload       = "forbidden"

@@ -74,6 +74,7 @@ variable "nats_artifact_sha256" {
 job "cbs-nats" {
   type        = "service"
   datacenters = var.datacenters
+  priority    = 90
 
   # One server after the other, each back in its cluster before the next one leaves.
   update {

@@ -62,6 +62,7 @@ variable "postgres_artifact_sha256" {
 job "cbs-postgres" {
   type        = "service"
   datacenters = var.datacenters
+  priority    = 90
 
   update {
     max_parallel     = 1

@@ -150,6 +150,7 @@ job "service" {
   name        = "cbs-${var.service}"
   type        = "service"
   datacenters = var.datacenters
+  priority    = var.service == "ledger" ? 80 : 70
 
   # A new version runs beside the old one until it is judged and promoted by hand or by a release.
   update {

@@ -72,6 +72,7 @@ variable "pex_root" {
 job "cbs-verify" {
   type        = "batch"
   datacenters = var.datacenters
+  priority    = 30
 
   periodic {
     crons            = var.verify.crons

@@ -1,6 +1,8 @@
 """What is applied to a real Consul and Nomad is there afterwards, once, and only that."""
 
 import json
+import os
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -9,8 +11,11 @@ from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
 from cbs.tools.cluster import agents, deployer, environments, variables
 from cbs.tools.cluster.api import Api, Declined, NoCluster, keep, kept
-from cbs.tools.cluster.jobs import FOLDER, Jobs, assigned
+from cbs.tools.cluster.apply import ClusterApply
+from cbs.tools.cluster.artifacts import KEPT_MAX, PROGRAMS, Artifact, gather
+from cbs.tools.cluster.jobs import FOLDER, Jobs, NomadJob, assigned
 from cbs.tools.cluster.rules import Rules
+from cbs.tools.cluster.running import RELEASE, SHA, package_of, sha_of
 from cbs.tools.local.folder import write_whole
 
 LOOSE = 'namespace "*" {\n  policy = "write"\n}\n'
@@ -237,3 +242,68 @@ def test_a_plan_says_what_would_change_and_nothing_when_nothing_would(real, jobs
     jobs.register(job, index)
     with pytest.raises(Declined, match="modify index"):
         jobs.register(job, index)
+
+
+PROGRAM = {"artifact_url", "artifact_sha256", "sha", "version", "service"}
+
+
+def at_hand(real: Any, digest: str, sha: str) -> ClusterApply:
+    """What `cbs cluster up` would apply, with the same PEX for every program."""
+    own = {name: value for name, value in OWN.items() if name not in PROGRAM}
+    return ClusterApply(
+        consul=real.consul,
+        nomad=real.nomad,
+        environment="laptop",
+        folder=real.folder,
+        artifacts={name: Artifact(f"{name}-{digest}.pex", digest) for name in PROGRAMS},
+        admin_url="",
+        sha=sha,
+        own=own,
+    )
+
+
+def change_of(apply: ClusterApply) -> tuple[Jobs, NomadJob, str, int]:
+    job = apply._program(apply.jobs, apply.values, "payments")
+    return apply.jobs, job, *apply.jobs.plan(job)
+
+
+def test_the_same_bytes_of_a_later_commit_restart_nothing(real):
+    jobs, job, _, index = change_of(at_hand(real, "a" * 64, "1" * 40))
+    jobs.register(job, index)
+
+    assert change_of(at_hand(real, "a" * 64, "2" * 40))[2] == ""
+    _, other, how, _ = change_of(at_hand(real, "b" * 64, "2" * 40))
+    assert "edited" in how
+    assert (package_of(other.body)[1], sha_of(other.body)) == ("b" * 64, "2" * 40)
+
+
+def test_what_a_release_has_put_there_only_a_release_replaces(real):
+    jobs, job, _, index = change_of(at_hand(real, "c" * 64, "3" * 40))
+    job.body["Meta"] = {**(job.body["Meta"] or {}), RELEASE: "r-1", SHA: "3" * 40}
+    jobs.register(job, index)
+
+    _, same, how, _ = change_of(at_hand(real, "d" * 64, "4" * 40))
+
+    assert how == ""
+    assert (package_of(same.body)[1], sha_of(same.body)) == ("c" * 64, "3" * 40)
+    assert same.body["Meta"][RELEASE] == "r-1"
+
+
+def test_what_a_release_goes_back_to_is_not_cleared_away(tmp_path):
+    dist, folder = tmp_path / "dist", tmp_path / "artifacts"
+    (dist / "cbs").mkdir(parents=True)
+    folder.mkdir()
+    for n in range(KEPT_MAX + 2):
+        brought = folder / f"ledger-{n:064}.pex"
+        brought.write_text("brought by a release")
+        os.utime(brought, (n, n))
+    for name in PROGRAMS:
+        (dist / "cbs" / f"{name}.pex").write_text(f"{name} at hand")
+
+    found = gather(dist, folder, servers=False)
+
+    left = {file.name for file in folder.glob("ledger-*")}
+    assert left == {
+        found["ledger"].file,
+        *(f"ledger-{n:064}.pex" for n in range(2, KEPT_MAX + 2)),
+    }

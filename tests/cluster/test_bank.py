@@ -160,6 +160,7 @@ def test_a_wrong_balance_fails_the_run_of_verify_which_names_it(operator):
 
 def test_a_new_version_is_taken_or_taken_back_and_the_books_hold(operator):
     operator.sha = NEW
+    operator.made_anew()
 
     operator.follow("A new version, and the way back")
 

@@ -13,12 +13,13 @@ import pytest
 
 from cbs.tools.cluster import binaries
 from cbs.tools.cluster.api import Api
+from cbs.tools.cluster.running import package_of
 from cbs.tools.local.health import get_at
 from cbs.tools.local.waiting import wait_until
 from cbs.tools.release.deploy.metrics_samples import InstanceSample, InstanceUrls, sampled
 from cbs.tools.release.deploy.money import BankLook
 from cbs.tools.release.deploy.nomad import Nomad, job_of
-from cbs.tools.release.deploy.nomad_api import NomadApi, package_of
+from cbs.tools.release.deploy.nomad_api import NomadApi
 from cbs.tools.release.deploy.releases import (
     Installed,
     Journal,

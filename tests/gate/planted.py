@@ -124,6 +124,22 @@ ROWS = [
         says=("payments@", "breaks cbs-cli@", "a deposit", "expected 201 but was 200"),
     ),
     Row(
+        what="a pact that was edited by hand",
+        application="partner",
+        at="forged",
+        runs=True,
+        gets=NO,
+        says=("contracts/pacts/partner-payments.json of partner@{forged} is not what its code",),
+    ),
+    Row(
+        what="a client that reads a new field with its pact left as it was",
+        application="payments",
+        at="forged",
+        runs=True,
+        gets=NO,
+        says=("contracts/pacts/payments-ledger.json of payments@{forged} is not what its code",),
+    ),
+    Row(
         what="a gateway that drops a route",
         application="gateway",
         at="edge",
@@ -323,6 +339,18 @@ def edge(clone: Clone) -> None:
     )
 
 
+def forged(clone: Clone) -> None:
+    file = clone.root / PACTS / "partner-payments.json"
+    file.write_text(file.read_text().replace('"narrative": "rent"', '"narrative": "hire"'))
+    clone.edit(
+        "payments/clients.py",
+        "class Leg(msgspec.Struct, kw_only=True):\n    account: str\n",
+        "class Leg(msgspec.Struct, kw_only=True):\n    account: str\n    seq: int = 0\n",
+    )
+    pacts = "tools/release/pacts/payments.py"
+    clone.edit(pacts, '"amount_minor": minor}', '"amount_minor": minor, "seq": match.int(1)}')
+
+
 def empty(clone: Clone) -> None:
     file = clone.root / PACTS / "partner-accounts.json"
     document = json.loads(file.read_text())
@@ -331,5 +359,6 @@ def empty(clone: Clone) -> None:
 
 
 CHANGES: dict[str, Callable[[Clone], None]] = {
-    change.__name__: change for change in (consumers, one, two, three, tolerant, liar, edge, empty)
+    change.__name__: change
+    for change in (consumers, one, two, three, tolerant, liar, edge, forged, empty)
 }

@@ -37,7 +37,7 @@ def versions(clone: Clone) -> Mapping[str, str]:
         gate = Gate(
             history=history,
             store=BlobStore(FolderBlobs(clone.store)),
-            run=Runner(history=history, say=print),
+            run=Runner(history=history, say=print, kept=clone.home / "derived"),
             say=print,
             key=Ed25519PrivateKey.generate(),
         )

@@ -110,6 +110,8 @@ def _lasts(job: Block) -> bool:
 def _anywhere(job: Block) -> Iterator[str]:
     if not str(job.get("datacenters", "")).startswith("${var."):
         yield "its datacenters are not a variable"
+    if "priority" not in job:
+        yield "it has no priority: where room is short, it is as dear as anything else"
 
 
 def _released(job: Block) -> Iterator[str]:

@@ -67,6 +67,7 @@ def test_a_canary_gets_some_of_the_requests_and_less_than_half():
 
 OFFENCES = {
     ("datacenters = var.datacenters", 'datacenters = ["dc1"]'): "datacenters are not",
+    ('priority    = var.service == "ledger" ? 80 : 70', ""): "no priority",
     ("auto_revert       = true", "auto_revert = false"): "not taken back",
     ('health_check      = "checks"', 'health_check = "task_states"'): "counts as well",
     ("max_parallel      = 1", "max_parallel = 2"): "more than one instance",

@@ -10,6 +10,7 @@ from cbs.kernel.answer import Answer
 from cbs.kernel.principal import Kind, Principal
 from cbs.kernel.saga import Saga, SagaDefinition
 from cbs.platform.context import now
+from cbs.platform.declaration import declaration_of
 from cbs.platform.idempotency import Key
 from cbs.platform.memory.database import MemoryDatabase
 from cbs.platform.memory.stores import MemoryKeys, MemoryOutbox, MemorySagas
@@ -26,7 +27,9 @@ class MemoryService:
 
     def __post_init__(self) -> None:
         self.keys = MemoryKeys(database=self.database, refused=answer_of)
-        self.outbox = MemoryOutbox(service="accounts", publishes=(), database=self.database)
+        self.outbox = MemoryOutbox(
+            service="accounts", publishes=declaration_of("accounts").facts, database=self.database
+        )
         self.store = MemorySagas(database=self.database, lease_seconds=LEASE_SECONDS)
 
     @property

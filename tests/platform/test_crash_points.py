@@ -13,8 +13,9 @@ from cbs.platform.service import Runtime
 from tests.bugs.planting import Edit
 from tests.crash_points import Bench, Statements, statements  # noqa: F401
 from tests.platform.conftest import begun_on
-from tests.platform.test_facts import House, LampLit, house  # noqa: F401
+from tests.platform.test_facts import House, house  # noqa: F401
 from tests.platform.test_idempotency import asked
+from tests.platform.test_outbox import FACT
 from tests.refusals import GRANTED, Send
 
 
@@ -119,7 +120,7 @@ async def test_a_key_has_one_effect(
     bench, keys = Bench(statements, {"keys": runtime.postgres}), iter(range(1_000))
 
     async def effect() -> Answer:
-        await runtime.outbox.put(LampLit(lamp=1))
+        await runtime.outbox.put(FACT)
         return Answer(status=201, body=b"1")
 
     async def request(send: Send) -> str:

@@ -36,18 +36,24 @@ class Bank:
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
     verifiers: list[str] = field(default_factory=list)
     breaks: tuple[str, ...] = ()
+    breaks_at: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unready: bool = False
     error: str = ""
+    stale: tuple[str, ...] = ()
     many: int = 1
 
     def __call__(
         self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str
     ) -> VerificationReport:
         self.verifiers.append(verifier)
+        self.breaks = self.breaks_at.get(sha, self.breaks)
         self.asked.append((sha, [f"{pact.consumer}-{pact.provider}" for pact in pacts]))
         if self.error:
             return VerificationReport(error=self.error)
         return VerificationReport(verified=[self._verified(pact) for pact in pacts])
+
+    def derived(self, sha: str, application: str) -> list[str]:
+        return list(self.stale)
 
     def _verified(self, pact: Pact) -> Verified:
         held = f"{pact.consumer}-{pact.provider}" not in self.breaks

@@ -63,6 +63,20 @@ def test_what_a_provider_calls_answers_for_it_too(place: Place, base: str):
     assert history.content("payments", base) != history.content("payments", changed)
 
 
+def test_what_a_version_says_of_itself_its_code_must_say(place: Place, base: str):
+    place.write(f"{SOURCES}/ledger/main.py", "changed = True\n")
+    sha = place.commit()
+    place.bank.stale = ("contracts/pacts/ledger-x.json",)
+
+    verdict = place.may("ledger", sha)
+
+    assert verdict.answer is GateAnswer.NO
+    assert f"contracts/pacts/ledger-x.json of ledger@{sha[:10]} is not what its code says" in why(
+        verdict, GateAnswer.NO
+    )
+    assert place.may("ledger", base).answer is GateAnswer.YES
+
+
 def test_a_comment_answers_for_nothing(place: Place, base: str):
     for text in ("", "# a comment\n", '"""As a page shows it."""\n', "def f(\n"):
         place.write(f"{SOURCES}/ledger/more.py", f"{text}PAGE = (1,\n    2)  # and more\n")
@@ -274,6 +288,42 @@ def test_that_a_migration_keeps_a_busy_table_waiting_is_a_note(place: Place, bas
     (note,) = [note for note in verdict.notes if "ledger_0002_faster.py" in note]
     assert verdict.answer is GateAnswer.YES
     assert "CREATE INDEX posting_on" in note and "updates are blocked" in note
+
+
+def moved(place: Place, base: str) -> tuple[str, Gate]:
+    """The ledger and payments are another, and payments reads another thing of the ledger."""
+    for service in ("ledger", "payments"):
+        place.write(f"{SOURCES}/{service}/main.py", "changed = True\n")
+    place.pact("payments", "ledger", "ask otherwise")
+    new = place.commit()
+    place.bank.breaks_at = {base: (), new: ()}
+    history = GitHistory(place.root)
+    return new, Gate(history=history, store=place.store, run=place.bank, say=lambda _: None)
+
+
+def test_of_two_that_must_go_in_an_order_it_is_named(place: Place, base: str):
+    new, gate = moved(place, base)
+    place.bank.breaks_at[base] = ("payments-ledger",)
+
+    found = review.review_of(
+        gate.history, gate, base, new, [review.whole(gate.history, "main", base)]
+    )
+
+    assert found.answer is GateAnswer.NO
+    assert (found.orders, found.deadlocks) == ({"all of main": ["ledger", "payments"]}, {})
+    assert "In all of main, in this order: ledger, payments." in review.as_markdown(found)
+
+
+def test_two_of_whom_each_must_wait_for_the_other_are_named(place: Place, base: str):
+    new, gate = moved(place, base)
+    place.bank.breaks_at = {base: ("payments-ledger",), new: ("payments-ledger",)}
+
+    found = review.review_of(
+        gate.history, gate, base, new, [review.whole(gate.history, "main", base)]
+    )
+
+    assert (found.orders, found.deadlocks) == ({}, {"all of main": ["ledger", "payments"]})
+    assert "none of ledger, payments can go before the others" in review.as_markdown(found)
 
 
 def test_a_change_that_brings_a_service_is_reviewed_as_if_that_were_deployed_first(

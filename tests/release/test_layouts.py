@@ -140,7 +140,9 @@ def test_a_version_is_verified_by_its_own_program(tree, name):
     pact = pact_of((tree.root / PACTS / "payments-ledger.json").read_bytes())
     tree.lay_out(NOW)
 
-    report = Runner(history=GitHistory(tree.root), say=lambda _: None)(sha, [pact], sha, sha)
+    report = Runner(history=GitHistory(tree.root), say=lambda _: None, kept=tree.root / "derived")(
+        sha, [pact], sha, sha
+    )
 
     assert report.error == f"{LAYOUTS[name].program} of this tree"
 
@@ -159,7 +161,9 @@ def test_where_it_has_none_its_bank_is_brought_up_for_ours(tree, name):
     pact = pact_of((tree.root / PACTS / "payments-ledger.json").read_bytes())
     tree.lay_out(NOW)
 
-    report = Runner(history=GitHistory(tree.root), say=lambda _: None)(sha, [pact], sha, sha)
+    report = Runner(history=GitHistory(tree.root), say=lambda _: None, kept=tree.root / "derived")(
+        sha, [pact], sha, sha
+    )
 
     assert f"{layout.bank} is told up" in report.error
 

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cbs.tools.cli.main import app_of
+from cbs.tools.release.builds import banks
 from cbs.tools.release.gate.hal import BASE_URL
 from cbs.tools.release.gate.history import PACTS, Pact
 from cbs.tools.release.gate.records import StoreUnreachable
@@ -108,3 +109,18 @@ def test_a_verification_with_no_broker_cannot_say(monkeypatch):
     done = CliRunner().invoke(app_of(), ["contracts", "verify", "ledger", "--broker"])
 
     assert done.exit_code == 3 and f"{BASE_URL} is not set" in done.output
+
+
+def test_two_pacts_of_one_pair_have_a_bank_each(tmp_path):
+    files = []
+    for n, (consumer, provider) in enumerate(
+        [("a", "x"), ("b", "x"), ("a", "x"), ("a", "y"), ("a", "x")]
+    ):
+        file = tmp_path / f"{n}.json"
+        names = {"consumer": {"name": consumer}, "provider": {"name": provider}}
+        file.write_text(json.dumps({**names, "interactions": [{"n": n}]}))
+        files.append(file)
+
+    shared = [[file.stem for file in bank] for bank in banks(files)]
+
+    assert shared == [["0", "1", "3"], ["2"], ["4"]]

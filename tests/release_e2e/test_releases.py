@@ -3,8 +3,12 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +17,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cbs.tools.cli import __main__ as program
 from cbs.tools.cluster import binaries
@@ -316,6 +321,63 @@ def test_the_way_back_is_at_once_to_the_very_bytes_that_ran(bank):
     verdicts = json.loads(bank.run(*bank.words("verdicts", "--json")).stdout)
     told_of = {each["signed"]["verdict"]["pex_sha256"] for each in verdicts[-4:]}
     assert told_of == {told.release["pex_sha256"]}
+
+
+def steps_of(workflow: str) -> list[tuple[str, str]]:
+    """Name and script of each step that runs one."""
+    text = (ROOT / ".github" / "workflows" / f"{workflow}.yml").read_text()
+    _, *parts = re.split(r"^      - ", text, flags=re.M)
+    found = []
+    for part in parts:
+        name = re.search(r"^(?:        )?name: (.*)$", part, re.M)
+        run = re.search(r"^        run: (?:\|\n((?:          .*\n|\n)+)|(.*)$)", part, re.M)
+        if name and run:
+            found.append((name[1], textwrap.dedent(run[1]) if run[1] else run[2]))
+    return found
+
+
+@BY_NIGHT
+def test_the_workflow_of_a_deployment_releases_step_by_step(bank, tmp_path):
+    sha = bank.commit("By a workflow")
+    packaged = bank.pex("workflow")
+    pants = bank.clone.root / "pants"
+    pants.write_text(f"#!/bin/sh\nmkdir -p dist/cbs && cp '{packaged}' dist/cbs/ledger.pex\n")
+    pants.chmod(0o755)
+    told = tmp_path / "environment"
+    told.write_text("")
+    own = {
+        "SERVICE": "ledger",
+        "TO": TO,
+        "CBS_RELEASE_STORE": str(bank.clone.store),
+        "CBS_DATA": str(bank.folder.root),
+        "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_ENV": str(told),
+        "RELEASE_KEY": Ed25519PrivateKey.generate().private_bytes_raw().hex(),
+        **dict.fromkeys(("NOMAD_DEPLOYER", "CONSUL_DEPLOYER", "STORE_NKEY", "PGPASS"), ""),
+    }
+    ran = []
+    try:
+        for name, script in steps_of("deploy"):
+            done = subprocess.run(
+                ["bash", "-eo", "pipefail", "-c", script],
+                cwd=bank.clone.root,
+                env=bank.environ | own,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+            assert done.returncode == 0, (name, done.stdout, done.stderr)
+            own |= dict(line.split("=", 1) for line in told.read_text().splitlines())
+            ran.append(name)
+    finally:
+        pants.unlink()
+        shutil.rmtree(bank.clone.root / "dist", ignore_errors=True)
+
+    first = [each.partition(" ")[0] for each in ran]
+    assert first == ["Keys,", "Package", "Gate", "Release", "What"]
+    assert Path(own["CBS_RELEASE_KEY"]).stat().st_mode & 0o077 == 0
+    as_before(bank, sha)
 
 
 @BY_NIGHT

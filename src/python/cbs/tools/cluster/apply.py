@@ -20,6 +20,7 @@ from cbs.tools.cluster.environments import ENVIRONMENTS
 from cbs.tools.cluster.jobs import Jobs, NomadJob, assigned
 from cbs.tools.cluster.periodic import Upkeep
 from cbs.tools.cluster.rules import ClusterChange, Rules
+from cbs.tools.cluster.running import running
 from cbs.tools.cluster.vault import VaultServer
 from cbs.tools.local import databases, postgres, secrets
 from cbs.tools.local.folder import Folder
@@ -134,16 +135,31 @@ class ClusterApply:
             if job.wanted:
                 yield job
         for name in (*SERVICES, "gateway"):
-            url, sha256 = self._place(values, name)
-            more = {"service": name} if name in SERVICES else {}
-            more |= {"artifact_url": url, "artifact_sha256": sha256, "version": VERSION}
-            file = "service" if name in SERVICES else name
-            yield jobs.parse(file, sha=self.sha, **more)
+            yield self._program(jobs, values, name)
         url, sha256 = self._place(values, "cli")
         for each in Upkeep:
             job = jobs.parse(each, artifact_url=url, artifact_sha256=sha256)
             if job.wanted:
                 yield job
+
+    def _program(self, jobs: Jobs, values: Mapping[str, Any], name: str) -> NomadJob:
+        """With the package at hand, as of this commit. With what runs there if that has the same
+        bytes, so that nothing is restarted for it; or if a release has put it there, which alone
+        replaces it."""
+        file, more = ("service", {"service": name}) if name in SERVICES else (name, {})
+        (url, sha256), sha = self._place(values, name), self.sha
+        there = running(self.nomad, f"cbs-{name}")
+        if there is not None and (there.marks or there.sha256 == sha256):
+            url, sha256, sha = there.url, there.sha256, there.sha
+        what = {"artifact_url": url, "artifact_sha256": sha256, "sha": sha, "version": VERSION}
+        job = jobs.parse(file, **more, **what)
+        if there is not None and there.marks:
+            job.body["Meta"] = {**(job.body["Meta"] or {}), **there.marks}
+        return job
+
+    def _is_released(self, service: str) -> bool:
+        there = running(self.nomad, f"cbs-{service}")
+        return there is not None and bool(there.marks)
 
     def _place(self, values: Mapping[str, Any], name: str) -> tuple[str, str]:
         artifact = self.artifacts[name]
@@ -194,10 +210,12 @@ class ClusterApply:
         await databases.make_backup_role(self.admin_url, verifier, self._vault_mark)
 
     async def _unmigrated(self) -> list[str]:
+        """A release migrates what it brings."""
         return [
             service
             for service in SERVICES
             if await databases.program_of(self.admin_url, service) != self._fingerprint(service)
+            and not await asyncio.to_thread(self._is_released, service)
         ]
 
     async def _made(self, services: list[str]) -> None:

@@ -19,6 +19,8 @@ from cbs.tools.local.folder import write_whole
 
 INDEX, PROGRAMS = "index.json", (*SERVICES, "gateway", "cli")
 CHUNK_BYTES = 1 << 20
+# Of each program, beside the one that is at hand: what a release has brought, and goes back to.
+KEPT_MAX = 8
 
 
 class NoArtifacts(RuntimeError):
@@ -34,7 +36,8 @@ class Artifact:
 def gather(dist: Path, folder: Path, *, servers: bool) -> dict[str, Artifact]:
     """PEXes of `dist` into the folder, with NATS (and PostgreSQL, for trials) from their wheels.
 
-    Raises NoArtifacts. What is there by its hash already is not copied again.
+    Raises NoArtifacts. What is there by its hash already is not copied again; of what was there
+    before the last KEPT_MAX stay.
     """
     missing = [name for name in PROGRAMS if not (dist / "cbs" / f"{name}.pex").is_file()]
     if missing:
@@ -47,8 +50,9 @@ def gather(dist: Path, folder: Path, *, servers: bool) -> dict[str, Artifact]:
     found = {name: _kept(name, source, folder) for name, source in sources.items()}
     index = {name: {"file": each.file, "sha256": each.sha256} for name, each in found.items()}
     write_whole(folder / INDEX, json.dumps(index, indent=1, sort_keys=True) + "\n")
-    for old in set(folder.iterdir()) - {folder / each.file for each in found.values()}:
-        if old.name != INDEX and old.is_file():
+    for name, made in found.items():
+        kept = sorted(folder.glob(f"{name}-*"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for old in [file for file in kept if file.name != made.file][KEPT_MAX:]:
             old.unlink()
     return found
 

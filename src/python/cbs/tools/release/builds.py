@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -70,7 +71,7 @@ def verify(
         if not files:
             typer.echo("no pact names these as provider: nothing was verified", err=True)
             raise typer.Exit(CANNOT_SAY)
-        report = _verified(folder / "report.json", files, from_pex)
+        report = _verified_apart(folder, files, from_pex)
         if broker and not report.error:
             _tell(selected, dict(zip(files, report.verified, strict=True)), key)
     if as_json:
@@ -142,6 +143,31 @@ def _pact_files(
                 file.write_bytes(pact.body)
                 wished.append(file)
     return files, wished
+
+
+def banks(files: Iterable[Path]) -> list[list[Path]]:
+    """Files that can share a bank. Two pacts of one pair ask under the same keys: the second would
+    be told that its keys were used."""
+    found: list[dict[tuple[str, str], Path]] = []
+    for file in files:
+        pact = pact_of(file.read_bytes())
+        pair = (pact.consumer, pact.provider)
+        bank = next((each for each in found if pair not in each), None)
+        if bank is None:
+            found.append(bank := {})
+        bank[pair] = file
+    return [list(each.values()) for each in found]
+
+
+def _verified_apart(folder: Path, files: list[Path], dist: Path | None) -> VerificationReport:
+    """Of all files, in their order."""
+    found: dict[Path, Verified] = {}
+    for n, some in enumerate(banks(files)):
+        report = _verified(folder / f"report-{n}.json", some, dist)
+        if report.error:
+            return report
+        found |= zip(some, report.verified, strict=True)
+    return VerificationReport(verified=[found[file] for file in files])
 
 
 def _verified(

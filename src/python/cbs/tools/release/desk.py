@@ -130,7 +130,8 @@ class ReleaseDesk:
 
     def gate(self, *, run: bool, key: Path | None) -> Gate:
         """Which signs with the operator's key; raises NoKey."""
-        runner = Runner(history=self.history, say=progress) if run else None
+        kept = self.place / "derived"
+        runner = Runner(history=self.history, say=progress, kept=kept) if run else None
         own = self.key(key)
         return Gate(history=self.history, store=self.store, run=runner, say=progress, key=own)
 

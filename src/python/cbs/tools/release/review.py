@@ -35,7 +35,8 @@ class Talk(msgspec.Struct, kw_only=True):
 class Review(msgspec.Struct, kw_only=True):
     """`applications` are those that the change touches; a verdict for each and each environment,
     of which one is the base itself, as if all of it were deployed. A service that comes with the
-    change is deployed first."""
+    change is deployed first. `orders`, by environment, has those that can all go, in an order in
+    which they can; `deadlocks` those of whom each breaks somebody before another has gone."""
 
     base: str
     version: str
@@ -44,6 +45,8 @@ class Review(msgspec.Struct, kw_only=True):
     talks: list[Talk]
     breaking: list[str]
     compatible: int
+    orders: dict[str, list[str]] = {}
+    deadlocks: dict[str, list[str]] = {}
 
     @property
     def answer(self) -> GateAnswer:
@@ -99,21 +102,46 @@ def review_of(
     ]
     touched = [each for each in APPLICATIONS if _touches(history, each, old, new)]
     changes = [change for service in SERVICES for change in _named(history, service, old, new)]
+    verdicts: list[Verdict] = []
+    orders: dict[str, list[str]] = {}
+    deadlocks: dict[str, list[str]] = {}
+    for each in environments:
+        environment = replace(each, there=[*each.there, *first])
+        found = [gate.can_i_deploy(application, new, environment) for application in touched]
+        verdicts += found
+        if any(verdict.answer is GateAnswer.NO for verdict in found):
+            order, left = _order(gate, new, environment, touched)
+            if not left:
+                orders[each.name] = order
+            elif len(left) > 1:
+                deadlocks[each.name] = left
     return Review(
         base=old,
         version=new,
         applications=touched,
-        verdicts=[
-            gate.can_i_deploy(
-                application, new, replace(environment, there=[*environment.there, *first])
-            )
-            for environment in environments
-            for application in touched
-        ],
+        verdicts=verdicts,
+        orders=orders,
+        deadlocks=deadlocks,
         talks=_talks(history, old, new),
         breaking=[text for text, breaking in changes if breaking],
         compatible=sum(not breaking for _, breaking in changes),
     )
+
+
+def _order(
+    gate: Gate, new: str, environment: Environment, applications: list[str]
+) -> tuple[list[str], list[str]]:
+    """One after the other, each by a yes that may be due to those before it; and who is left."""
+    order, left = list[str](), list(applications)
+    while True:
+        verdicts = (gate.can_i_deploy(each, new, environment) for each in left)
+        may = next((v.application for v in verdicts if v.answer is GateAnswer.YES), None)
+        if may is None:
+            return order, left
+        order.append(may)
+        left.remove(may)
+        others = [each for each in environment.there if each.application != may]
+        environment = replace(environment, there=[*others, There(may, new)])
 
 
 def _has(history: GitHistory, sha: str, application: str) -> bool:
@@ -181,6 +209,13 @@ def as_markdown(review: Review) -> str:
     if review.verdicts:
         lines += ["", "| application | environment | answer | why |", "|---|---|---|---|"]
         lines += [_row(verdict) for verdict in review.verdicts]
+    for name, order in review.orders.items():
+        lines.append(f"\nIn {name}, in this order: {', '.join(order)}.")
+    for name, left in review.deadlocks.items():
+        lines.append(
+            f"\nIn {name} none of {', '.join(left)} can go before the others: say both, the old and"
+            " the new, in one of them first."
+        )
     for talk in review.talks:
         what = [
             f"{word}: {', '.join(names)}"

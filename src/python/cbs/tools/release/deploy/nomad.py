@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from cbs.bank import SERVICES
+from cbs.tools.cluster.running import RELEASE, SHA, package_of, sha_of
 from cbs.tools.local.waiting import wait_until
 from cbs.tools.release.deploy.nomad_api import (
-    RELEASE,
-    SHA,
     NomadApi,
     is_healthy,
     is_unhealthy,
-    package_of,
     restarts_of,
-    sha_of,
     waits_for_promotion,
 )
 from cbs.tools.release.deploy.releases import Installed, Release

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cbs.tools.cluster.api import Api, Declined, NoCluster
+from cbs.tools.cluster.running import RELEASE, sha_of
 from cbs.tools.release.deploy.metrics_samples import InstanceUrls
 from cbs.tools.release.deploy.steps import CannotGoOn
 
 NOT_FOUND = 404
-RELEASE, SHA = "cbs_release", "cbs_sha"
-CHECKSUM = "sha256:"
 TAG, TAGS_MAX = "good-", 8
 EVENTS_SHOWN = 3
 Body = Mapping[str, Any]
@@ -110,28 +109,6 @@ class NomadApi:
         ]
         told = "; ".join(each for each in events[-EVENTS_SHOWN:] if each)
         return f"allocation {newest['ID'][:8]} is {newest['ClientStatus']}: {told}"
-
-
-def package_of(job: Body) -> tuple[str, str]:
-    """URL and SHA-256 of what a job's version runs; two empty strings of one that runs an image."""
-    for group in job["TaskGroups"]:
-        for task in group["Tasks"]:
-            for artifact in task["Artifacts"] or ():
-                checksum = (artifact["GetterOptions"] or {}).get("checksum", "")
-                if checksum.startswith(CHECKSUM):
-                    return artifact["GetterSource"], checksum.removeprefix(CHECKSUM)
-    return "", ""
-
-
-def sha_of(job: Body) -> str:
-    """The commit a job's version was made of: as a release notes it, or its services tell it."""
-    noted = (job["Meta"] or {}).get(SHA)
-    told = [
-        (service["Meta"] or {}).get("sha", "")
-        for group in job["TaskGroups"]
-        for service in group["Services"] or ()
-    ]
-    return str(noted or next(filter(None, told), ""))
 
 
 def restarts_of(allocations: Sequence[Body]) -> int:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cbs.bank import SERVICES
 from cbs.tools.release.gate import policy, signatures
 from cbs.tools.release.gate.environments import OWN, Environment, There
-from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
+from cbs.tools.release.gate.history import SHORT, GitHistory
 from cbs.tools.release.gate.migrations import lock_notes, migrations
 from cbs.tools.release.gate.needs import (
     GATEWAY,
@@ -20,6 +20,7 @@ from cbs.tools.release.gate.needs import (
     never_told,
     not_deployed,
     not_verified,
+    otherwise_written,
     together,
     without_pacts,
 )
@@ -36,13 +37,10 @@ from cbs.tools.release.gate.records import (
     worst,
     yes,
 )
-from cbs.tools.release.gate.runner import is_of
+from cbs.tools.release.gate.runner import Run, is_of
 from cbs.tools.release.gate.schemas import breaking_between
 from cbs.tools.release.gate.unshown import Documents, unshown
 from cbs.tools.release.provider_verification.report import VerificationReport
-
-# Of a version and pacts; by the program of a commit, with the states that are new in another.
-Run = Callable[[str, Sequence[Pact], str, str], VerificationReport]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +83,8 @@ class Gate:
             reasons.append(without_pacts(There(application, sha)))
         reasons += in_the_dark(self.history, There(application, sha), environment)
         reasons += never_told(self.history, There(application, sha), environment)
+        if self.run is not None and sha not in self._promoted:
+            reasons += otherwise_written(There(application, sha), self.run)
         needs = self._needs(application, sha, environment, reasons)
         self.verify(needs)
         reasons += self._held(needs, application, environment)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -158,6 +158,10 @@ class GitHistory:
         comment says, does not matter."""
         return _content(self, provider, sha)
 
+    def code(self, sha: str) -> str:
+        """Changes whenever something changes by which contracts are written, and when they do."""
+        return _meaning(self, sha, (SOURCES, "contracts", LOCK))
+
     def layout(self, sha: str) -> Layout:
         return layout_of(lambda path: self.tree_id(sha, path) != NONE)
 
@@ -241,12 +245,12 @@ class GitHistory:
 
 @lru_cache(maxsize=256)
 def _content(history: GitHistory, provider: str, sha: str) -> str:
-    places = (f"{SOURCES}/{each}" for each in sorted(history.answering(provider, sha)))
-    files = {
-        path: blob
-        for place in (*places, *history.shared(sha))
-        for path, blob in history.blobs(sha, place).items()
-    }
+    own = (f"{SOURCES}/{each}" for each in sorted(history.answering(provider, sha)))
+    return _meaning(history, sha, (*own, *history.shared(sha)))
+
+
+def _meaning(history: GitHistory, sha: str, places: Sequence[str]) -> str:
+    files = {path: blob for place in places for path, blob in history.blobs(sha, place).items()}
     python = sorted({blob for path, blob in files.items() if path.endswith(".py")})
     meanings = history.meanings(python)
     said = (f"{path} {meanings.get(blob, blob)}" for path, blob in sorted(files.items()))

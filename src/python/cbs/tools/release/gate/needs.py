@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.records import Reason, Result, no, unknown
+from cbs.tools.release.gate.runner import NotDerived, Run
 
 # A verdict has to fit into the audit log.
 WHY_SHOWN_MAX, WHY_CHARACTERS_MAX, ALIKE_MAX, ERROR_LINES_MAX = 3, 300, 3, 12
@@ -87,6 +88,17 @@ def never_told(history: GitHistory, new: There, environment: Environment) -> lis
         )
         for each in sorted(consumers - {new.application} - environment.told - known)
     ]
+
+
+def otherwise_written(new: There, run: Run) -> list[Reason]:
+    """Of what it says of itself, that which its code does not say."""
+    try:
+        stale = run.derived(new.version, new.application)
+    except NotDerived as error:
+        why = f"the contracts of {new} could not be written anew: {error}"
+        return [unknown(why, "mend this version")]
+    why = f"{', '.join(stale)} of {new} is not what its code says"
+    return [no(why, "./cbs contracts write, and release that")] if stale else []
 
 
 def not_deployed(new: There, provider: str, environment: str) -> Reason:

@@ -1,0 +1,54 @@
+"""What a job of the bank runs, as Nomad has it: the package, its commit, and who put it there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cbs.tools.cluster.api import Api
+
+# In a job's metadata: the release that put it there, and the commit that it was made of.
+RELEASE, SHA = "cbs_release", "cbs_sha"
+CHECKSUM = "sha256:"
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """`marks` are a release's own; none where `cbs cluster up` has put it there."""
+
+    url: str
+    sha256: str
+    sha: str
+    marks: Mapping[str, str]
+
+
+def running(nomad: Api, job_id: str) -> Running | None:
+    """None where nothing runs, or an image."""
+    job = nomad.get(f"/v1/job/{job_id}")
+    if job is None or job["Stop"]:
+        return None
+    url, sha256 = package_of(job)
+    marks = {name: value for name, value in (job["Meta"] or {}).items() if name in (RELEASE, SHA)}
+    return Running(url=url, sha256=sha256, sha=sha_of(job), marks=marks) if sha256 else None
+
+
+def package_of(job: Body) -> tuple[str, str]:
+    """URL and SHA-256 of what a job's version runs; two empty strings of one that runs an image."""
+    for group in job["TaskGroups"]:
+        for task in group["Tasks"]:
+            for artifact in task["Artifacts"] or ():
+                checksum = (artifact["GetterOptions"] or {}).get("checksum", "")
+                if checksum.startswith(CHECKSUM):
+                    return artifact["GetterSource"], checksum.removeprefix(CHECKSUM)
+    return "", ""
+
+
+def sha_of(job: Body) -> str:
+    """The commit a job's version was made of: as a release notes it, or its services tell it."""
+    noted = (job["Meta"] or {}).get(SHA)
+    told = [
+        (service["Meta"] or {}).get("sha", "")
+        for group in job["TaskGroups"]
+        for service in group["Services"] or ()
+    ]
+    return str(noted or next(filter(None, told), ""))
