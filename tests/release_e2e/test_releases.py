@@ -346,6 +346,7 @@ def test_the_workflow_of_a_deployment_releases_step_by_step(bank, tmp_path):
     told = tmp_path / "environment"
     told.write_text("")
     own = {
+        "PYTHONPATH": str(bank.sources),
         "SERVICE": "ledger",
         "TO": TO,
         "CBS_RELEASE_STORE": str(bank.clone.store),
