@@ -26,7 +26,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """What callers may rely on: no more than `slow_share` of all requests take `slow_seconds`."""
+    """What callers may rely on: at most `slow_share` of all requests take over `slow_seconds`."""
 
     slow_seconds: float = 0.25
     slow_share: float = 0.01

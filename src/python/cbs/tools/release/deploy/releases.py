@@ -85,8 +85,7 @@ class Release(msgspec.Struct, kw_only=True):
     """`before` is the version that it takes the place of, if any; `committed` when its own was.
 
     `emergency` is why it did not wait for the gate, `despite` why it begins although the book is
-    violated. A rollback knows the digest of what it brings
-    back, and where the environment has it.
+    violated. A rollback knows the digest of what it brings back, and where the environment has it.
     """
 
     id: str

@@ -115,7 +115,8 @@ def _objective(application: str) -> Objective:
 
 def _restarted(before: Canary, now: Canary) -> str:
     """A canary that crashed comes back in its place, or elsewhere as if it were another."""
-    if again := now.restarts - before.restarts:
+    # Elsewhere its count begins anew.
+    if (again := now.restarts - before.restarts) > 0:
         return f"it was restarted while it was watched: {again} tasks"
     new = [str(place) for place in now.canaries if place not in before.canaries]
     return f"it began anew at {', '.join(new)}" if new else ""
