@@ -2,4 +2,4 @@ Description = "A service of a job of the bank may register itself under its own 
 AuthMethod  = "nomad-workloads"
 BindType    = "service"
 BindName    = "$${value.nomad_service}"
-Selector    = "\"nomad_service\" in value and value.nomad_service matches \"^cbs-\""
+Selector    = "\"nomad_service\" in value and (value.nomad_namespace == \"cbs\" and value.nomad_service matches \"^cbs-(${services}|gateway)$\" or value.nomad_namespace == \"cbs-base\" and value.nomad_service matches \"^cbs-(nats|nats-cluster|postgres)$\")"

@@ -2,4 +2,4 @@ Description = "The sidecar of a service may register itself, and has the certifi
 AuthMethod  = "nomad-workloads"
 BindType    = "service"
 BindName    = "$${value.nomad_job_id}"
-Selector    = "\"nomad_service\" not in value and value.nomad_task == \"sidecar\" and value.nomad_job_id matches \"^cbs-(${services})$\""
+Selector    = "\"nomad_service\" not in value and value.nomad_namespace == \"cbs\" and value.nomad_task == \"sidecar\" and value.nomad_job_id matches \"^cbs-(${services})$\""

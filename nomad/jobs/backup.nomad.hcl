@@ -85,6 +85,7 @@ variable "pex_root" {
 
 job "cbs-backup" {
   type        = "batch"
+  namespace   = "cbs-base"
   datacenters = var.datacenters
   priority    = 30
 

@@ -84,6 +84,7 @@ variable "pex_root" {
 
 job "cbs-gateway" {
   type        = "service"
+  namespace   = "cbs"
   datacenters = var.datacenters
   priority    = 80
 

@@ -49,6 +49,7 @@ variable "pex_root" {
 
 job "cbs-migrate" {
   type        = "batch"
+  namespace   = "cbs-base"
   datacenters = var.datacenters
   priority    = 75
 

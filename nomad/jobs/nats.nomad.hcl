@@ -73,6 +73,7 @@ variable "nats_artifact_sha256" {
 
 job "cbs-nats" {
   type        = "service"
+  namespace   = "cbs-base"
   datacenters = var.datacenters
   priority    = 90
 

@@ -61,6 +61,7 @@ variable "postgres_artifact_sha256" {
 
 job "cbs-postgres" {
   type        = "service"
+  namespace   = "cbs-base"
   datacenters = var.datacenters
   priority    = 90
 

@@ -149,6 +149,7 @@ job "service" {
   id          = "cbs-${var.service}"
   name        = "cbs-${var.service}"
   type        = "service"
+  namespace   = "cbs"
   datacenters = var.datacenters
   priority    = var.service == "ledger" ? 80 : 70
 

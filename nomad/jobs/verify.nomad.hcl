@@ -71,6 +71,7 @@ variable "pex_root" {
 
 job "cbs-verify" {
   type        = "batch"
+  namespace   = "cbs-base"
   datacenters = var.datacenters
   priority    = 30
 

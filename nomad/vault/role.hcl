@@ -2,7 +2,7 @@
 role_type               = "jwt"
 bound_audiences         = ["vault.io"]
 bound_claims_type       = "string"
-bound_claims            = { nomad_namespace = "default", nomad_job_id = "${job}" }
+bound_claims            = { nomad_namespace = "${namespace}", nomad_job_id = "${job}" }
 user_claim              = "/nomad_job_id"
 user_claim_json_pointer = true
 token_type              = "service"

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from rich.console import Console
 
-from cbs.tools.cluster import agents, binaries
+from cbs.tools.cluster import agents, binaries, namespaces
 from cbs.tools.cluster.api import Api, Declined, NoCluster
 from cbs.tools.cluster.dev_cluster import DevCluster
 from cbs.tools.local.folder import Folder
@@ -111,6 +111,8 @@ def real(tmp_path_factory: pytest.TempPathFactory, own_vault: OwnVault | None) -
             cluster.admit()
             with running(second.argv, log=second.log, is_ready=is_ready(second), seconds=60):
                 cluster.node()
+                for name in namespaces.DESCRIPTIONS:
+                    cluster.api("nomad").put("/v1/namespace", {"Name": name})
                 yield Agents(folder, cluster.ports, cluster.api("consul"), cluster.api("nomad"))
     finally:
         cluster.release_ports()

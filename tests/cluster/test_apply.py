@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from typing import Any
 from uuid import uuid4
 
@@ -9,14 +10,16 @@ import pytest
 
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
-from cbs.tools.cluster import agents, deployer, environments, variables
+from cbs.tools.cluster import agents, binaries, deployer, environments, variables
 from cbs.tools.cluster.api import Api, Declined, NoCluster, keep, kept
 from cbs.tools.cluster.apply import ClusterApply
 from cbs.tools.cluster.artifacts import KEPT_MAX, PROGRAMS, Artifact, gather
 from cbs.tools.cluster.jobs import FOLDER, Jobs, NomadJob, assigned
+from cbs.tools.cluster.namespaces import FORMER
 from cbs.tools.cluster.rules import Rules
-from cbs.tools.cluster.running import RELEASE, SHA, package_of, sha_of
+from cbs.tools.cluster.running import RELEASE, SHA, left_behind, package_of, sha_of
 from cbs.tools.local.folder import write_whole
+from tests.cluster.conftest import found
 
 LOOSE = 'namespace "*" {\n  policy = "write"\n}\n'
 OWN = {
@@ -287,6 +290,49 @@ def test_what_a_release_has_put_there_only_a_release_replaces(real):
     assert how == ""
     assert (package_of(same.body)[1], sha_of(same.body)) == ("c" * 64, "3" * 40)
     assert same.body["Meta"][RELEASE] == "r-1"
+
+
+NAMES = sorted(
+    {*SERVICES, *(each.name.split(".")[0] for each in FOLDER.glob("*.hcl"))} - {"service"}
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nomads_own_command_plans_a_job_with_the_values_that_it_declares(real, tmp_path, name):
+    apply = at_hand(real, "e" * 64, "5" * 40)
+    file = tmp_path / "values.hcl"
+    file.write_text(apply.variables_of(name))
+    job = FOLDER / f"{'service' if name in SERVICES else name}.nomad.hcl"
+    nomad = [str(found(binaries.NOMAD)), "job", "plan", f"-address={real.nomad.url}"]
+    token = {"NOMAD_TOKEN": agents.token(real.folder, agents.MANAGEMENT["nomad"])}
+
+    said = subprocess.run(
+        [*nomad, f"-var-file={file}", str(job)], env=token, capture_output=True, text=True
+    )
+
+    # 1: it would change something; what cannot be planned is 255.
+    assert said.returncode in (0, 1), said.stderr
+    assert not said.stderr and "Warning" not in said.stdout
+
+
+def test_a_bank_of_before_the_namespaces_is_moved_into_them_as_it_was(real):
+    apply = at_hand(real, "f" * 64, "6" * 40)
+    old = apply._program(apply.jobs, apply.values, "ledger").body
+    old |= {"Namespace": FORMER, "Meta": {RELEASE: "r-7", SHA: "7" * 40}}
+    real.nomad.post("/v1/jobs", {"Job": old})
+    variable = {"Path": "nomad/jobs/cbs-ledger", "Items": {"token": "old"}}
+    real.nomad.put("/v1/var/nomad/jobs/cbs-ledger", variable, namespace=FORMER)
+    assert left_behind(real.nomad) == ["cbs-ledger"]
+
+    done: list[tuple[str, str]] = []
+    apply._move(apply.jobs, done)
+
+    assert [what for what, _ in done] == ["job cbs-ledger"]
+    assert left_behind(real.nomad) == []
+    assert not real.nomad.get("/v1/vars", namespace=FORMER)
+    moved = apply._program(apply.jobs, apply.values, "ledger").body
+    assert (moved["Namespace"], moved["Meta"][RELEASE]) == ("cbs", "r-7")
+    assert package_of(moved)[1] == "f" * 64
 
 
 def test_what_a_release_goes_back_to_is_not_cleared_away(tmp_path):

@@ -9,6 +9,7 @@ from cbs.tools.local.supervisor import Supervisor
 
 BATCH = """
 job "cbs-left" {
+  namespace   = "cbs"
   type        = "batch"
   datacenters = ["dc1"]
   group "left" {

@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 
 from cbs.platform.child import mortal
+from cbs.tools.cluster.api import Api
+from cbs.tools.cluster.namespaces import DESCRIPTIONS
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.orphans import sweep
 from cbs.tools.local.parts import MARK
@@ -167,11 +169,13 @@ def agent(nomad: str, folder: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{http_port}"
     try:
         _wait(url, process)
+        api = Api.at("nomad", url, "")
+        for name in DESCRIPTIONS:
+            api.put("/v1/namespace", {"Name": name})
         yield url
+        for job in api.get("/v1/jobs"):
+            api.ask("DELETE", f"/v1/job/{job['ID']}")
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
-            jobs = [each["ID"] for each in client.get("/v1/jobs").json()]
-            for job in jobs:
-                client.delete(f"/v1/job/{job}")
             until = time.monotonic() + 30
             while time.monotonic() < until and _running(client):
                 time.sleep(0.5)
@@ -188,7 +192,7 @@ def agent(nomad: str, folder: Path) -> Iterator[str]:
 
 
 def _running(client: httpx.Client) -> bool:
-    allocs = client.get("/v1/allocations").json()
+    allocs = client.get("/v1/allocations?namespace=*").json()
     return any(each["ClientStatus"] in ("running", "pending") for each in allocs)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from cbs.bank import SERVICES
 from cbs.platform.process import DRAIN_SECONDS_MAX
+from cbs.tools.cluster.namespaces import namespace_of
 from cbs.tools.cluster.rules import written
 from cbs.tools.local.nats_server import LIMITS
 from tests.nomad_jobs.declared import labelled, read, seconds
@@ -31,6 +32,8 @@ def of_job(path: str, text: str) -> Iterator[str]:
     """Offences of a job's file against every rule, each with where it is."""
     file = read(text)
     for name, job in labelled(file["job"]).items():
+        if job.get("namespace") != namespace_of(name):
+            yield f"{path}, job {name}: its namespace is not {namespace_of(name)}"
         for rule in RULES:
             yield from (f"{path}, job {name}: {offence}" for offence in rule(job))
     for name, variable in labelled(file.get("variable", [])).items():
@@ -74,7 +77,10 @@ def _keeps_facts(values: Block) -> Iterator[str]:
         yield "one server of NATS, and the bank stands still with its node: nats.count"
 
 
-DEPLOYS = {"list-jobs", "parse-job", "read-job", "submit-job", "dispatch-job"}
+DEPLOYS = {
+    "cbs": {"list-jobs", "parse-job", "read-job", "submit-job", "dispatch-job"},
+    "cbs-base": {"read-job", "dispatch-job"},
+}
 
 
 def of_policy(path: str, text: str) -> Iterator[str]:
@@ -83,12 +89,12 @@ def of_policy(path: str, text: str) -> Iterator[str]:
     for kind in policy.keys() - {"namespace"}:
         yield f"{path}: it may touch {kind}"
     for name, namespace in labelled(policy.get("namespace", [])).items():
-        if name != "default":
+        if name not in DEPLOYS:
             yield f"{path}: it may touch other namespaces: {name}"
         for what in namespace.keys() - {"capabilities"}:
             yield f"{path}: it has {what} besides capabilities"
-        for each in sorted({*namespace.get("capabilities", ())} - DEPLOYS):
-            yield f"{path}: it may {each}"
+        for each in sorted({*namespace.get("capabilities", ())} - DEPLOYS.get(name, set())):
+            yield f"{path}: it may {each} in {name}"
 
 
 def groups(job: Block) -> Iterator[tuple[str, Block]]:

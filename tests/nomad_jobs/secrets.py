@@ -58,7 +58,7 @@ def of_vault(files: dict[str, str]) -> Iterator[str]:
     policy, role, writer = (read(files[f"nomad/vault/{name}.hcl"]) for name in FILES)
     if policy != {"path": [{"${prefix}/${job}": {"capabilities": ["read"]}}]}:
         yield "policy: a job may do more than read what is its own"
-    if role["bound_claims"] != {"nomad_namespace": "default", "nomad_job_id": "${job}"}:
+    if role["bound_claims"] != {"nomad_namespace": "${namespace}", "nomad_job_id": "${job}"}:
         yield "role: it is not bound to one job"
     if role["bound_claims_type"] != "string":
         yield "role: another job's name may match"

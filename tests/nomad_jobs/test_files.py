@@ -35,7 +35,8 @@ def test_who_deploys_may_deploy_and_look():
     ("change", "told"),
     [
         (('"dispatch-job"]', '"dispatch-job", "alloc-exec"]'), "may alloc-exec"),
-        (('namespace "default"', 'namespace "*"'), "other namespaces"),
+        (('namespace "cbs"', 'namespace "*"'), "other namespaces"),
+        (('["read-job", "dispatch-job"]', '["read-job", "submit-job"]'), "submit-job in cbs-base"),
         (("  capabilities", '  policy = "write"\n  capabilities'), "besides capabilities"),
         (("namespace", 'node {\n  policy = "write"\n}\n\nnamespace'), "may touch node"),
     ],
@@ -67,6 +68,7 @@ def test_a_canary_gets_some_of_the_requests_and_less_than_half():
 
 OFFENCES = {
     ("datacenters = var.datacenters", 'datacenters = ["dc1"]'): "datacenters are not",
+    ('namespace   = "cbs"', 'namespace = "default"'): "namespace is not cbs",
     ('priority    = var.service == "ledger" ? 80 : 70', ""): "no priority",
     ("auto_revert       = true", "auto_revert = false"): "not taken back",
     ('health_check      = "checks"', 'health_check = "task_states"'): "counts as well",

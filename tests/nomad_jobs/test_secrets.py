@@ -72,7 +72,7 @@ def test_a_secret_is_known_for_one_however_it_is_read(opened):
         ("policy", ("/${job}", "/*"), "read what is its own"),
         ("policy", ('["read"]', '["read", "list"]'), "read what is its own"),
         ("role", (', nomad_job_id = "${job}"', ""), "not bound to one job"),
-        ("role", ('nomad_namespace = "default", ', ""), "not bound to one job"),
+        ("role", ('nomad_namespace = "${namespace}", ', ""), "not bound to one job"),
         ("role", ('"string"', '"glob"'), "may match"),
         ("role", ('"vault.io"', '"consul.io"'), "for somebody else"),
         ("role", ('["${job}"]', '["cbs-writer"]'), "another's policy"),

@@ -169,6 +169,7 @@ def test_who_deploys_reads_no_secret_and_touches_no_rule(bank):
     nomad, consul = bank.api("nomad", "deployer"), bank.api("consul", "deployer")
     assert nomad.get("/v1/job/cbs-ledger")["ID"] == "cbs-ledger"
     allocation = nomad.get("/v1/job/cbs-ledger/allocations")[0]["ID"]
+    nats = nomad.get("/v1/job/cbs-nats")
     for refused in (
         lambda: nomad.get("/v1/var/nomad/jobs/cbs-ledger"),
         lambda: nomad.put("/v1/var/nomad/jobs/cbs-ledger", {"Items": {"token": "mine"}}),
@@ -177,6 +178,8 @@ def test_who_deploys_reads_no_secret_and_touches_no_rule(bank):
         lambda: nomad.get("/v1/acl/tokens"),
         lambda: nomad.get("/v1/nodes"),
         lambda: nomad.put("/v1/system/gc"),
+        lambda: nomad.ask("DELETE", "/v1/job/cbs-nats"),
+        lambda: nomad.post("/v1/jobs", {"Job": nats}),
         lambda: consul.put("/v1/acl/policy", {"Name": "mine", "Rules": 'acl = "write"'}),
         lambda: consul.put("/v1/kv/other", b"1"),
         lambda: consul.put("/v1/agent/service/register", {"Name": "cbs-ledger", "Port": 1}),

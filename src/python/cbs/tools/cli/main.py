@@ -25,6 +25,7 @@ WORDS = {
     "simulate": "lab.simulate:simulate",
     "cluster": "cluster.commands:app",
     "cluster run": "cluster.run_job:run",
+    "cluster values": "cluster.run_job:values",
     "contracts": "release.contracts:app",
     "contracts verify": "release.builds:verify",
     "contracts verify-at": "release.builds:verify_at",

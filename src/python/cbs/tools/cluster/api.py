@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import httpx
 
+from cbs.tools.cluster import namespaces
+
 ANSWER_SECONDS_MAX = 30
 TOKEN_HEADERS = {
     "consul": "X-Consul-Token",
@@ -92,7 +94,12 @@ class Api:
         return str(self.client.base_url).rstrip("/")
 
     def ask(self, method: str, path: str, body: object = None, **query: str | int) -> Any:
-        """The answer decoded, None if it is empty or 404 to a GET; raises NoCluster, Declined."""
+        """The answer decoded, None if it is empty or 404 to a GET; raises NoCluster, Declined.
+
+        Of Nomad a job of the bank is asked in its own namespace, unless another is named.
+        """
+        if self.name == "nomad":
+            query = {**namespaces.scope(method, path), **query}
         content = body if isinstance(body, bytes) else None if body is None else _encoded(body)
         try:
             answer = self.client.request(method, path, content=content, params=query)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,11 @@ from cbs.tools.cluster import deployer, environments, variables
 from cbs.tools.cluster.api import Api
 from cbs.tools.cluster.artifacts import Artifact
 from cbs.tools.cluster.environments import ENVIRONMENTS
-from cbs.tools.cluster.jobs import Jobs, NomadJob, assigned
+from cbs.tools.cluster.jobs import FOLDER, Jobs, NomadJob, assigned
+from cbs.tools.cluster.namespaces import FORMER
 from cbs.tools.cluster.periodic import Upkeep
 from cbs.tools.cluster.rules import ClusterChange, Rules
-from cbs.tools.cluster.running import running
+from cbs.tools.cluster.running import Running, left_behind, running
 from cbs.tools.cluster.vault import VaultServer
 from cbs.tools.local import databases, postgres, secrets
 from cbs.tools.local.folder import Folder
@@ -28,6 +30,8 @@ from cbs.tools.ops.backup import manifest
 
 UNREACHED = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 SERVERS = ("postgres", "nats")
+DECLARED = re.compile(r'^variable "(\w+)"', re.MULTILINE)
+MOVES, MOVE_SECONDS_MAX = f"stopped in namespace {FORMER}, to be started in the bank's own", 120
 
 
 class NotApplied(RuntimeError):
@@ -88,6 +92,8 @@ class ClusterApply:
         for change in self.changes():
             yield change.what, change.how
         jobs = self.jobs
+        for job_id in left_behind(self.nomad):
+            yield f"job {job_id}", MOVES
         parsed = list(self._parsed(jobs))
         for job in parsed:
             if how := jobs.plan(job)[0]:
@@ -111,6 +117,7 @@ class ClusterApply:
         jobs = self.jobs
         found = list(self._parsed(jobs))
         parsed = {job.id: job for job in found}
+        self._move(jobs, done)
         servers = [parsed[f"cbs-{name}"] for name in SERVERS if f"cbs-{name}" in parsed]
         self._registered(jobs, servers, done)
         self._registered(jobs, [parsed["cbs-migrate"]], done)
@@ -124,6 +131,16 @@ class ClusterApply:
         self._registered(jobs, upkeep, done)
         return done
 
+    def _move(self, jobs: Jobs, done: list[tuple[str, str]]) -> None:
+        """A bank of before there were namespaces ends where it was, and begins where it belongs:
+        two of NATS could not have the same ports."""
+        left = left_behind(self.nomad)
+        jobs.stop_in_order(left, MOVE_SECONDS_MAX, namespace=FORMER)
+        if left:
+            variables.forget_former(self.nomad)
+        for job_id in left:
+            self._note(done, f"job {job_id}", MOVES)
+
     def _note(self, done: list[tuple[str, str]], what: str, how: str) -> None:
         done.append((what, how))
         self.say(f"{what}: {how}")
@@ -136,9 +153,8 @@ class ClusterApply:
                 yield job
         for name in (*SERVICES, "gateway"):
             yield self._program(jobs, values, name)
-        url, sha256 = self._place(values, "cli")
         for each in Upkeep:
-            job = jobs.parse(each, artifact_url=url, artifact_sha256=sha256)
+            job = jobs.parse(each, **self._told(values, each))
             if job.wanted:
                 yield job
 
@@ -146,16 +162,32 @@ class ClusterApply:
         """With the package at hand, as of this commit. With what runs there if that has the same
         bytes, so that nothing is restarted for it; or if a release has put it there, which alone
         replaces it."""
-        file, more = ("service", {"service": name}) if name in SERVICES else (name, {})
-        (url, sha256), sha = self._place(values, name), self.sha
         there = running(self.nomad, f"cbs-{name}")
-        if there is not None and (there.marks or there.sha256 == sha256):
-            url, sha256, sha = there.url, there.sha256, there.sha
-        what = {"artifact_url": url, "artifact_sha256": sha256, "sha": sha, "version": VERSION}
-        job = jobs.parse(file, **more, **what)
+        job = jobs.parse(_file(name), **self._told(values, name, there))
         if there is not None and there.marks:
             job.body["Meta"] = {**(job.body["Meta"] or {}), **there.marks}
         return job
+
+    def _told(
+        self, values: Mapping[str, Any], name: str, there: Running | None = None
+    ) -> dict[str, str]:
+        """What only the moment knows of a job."""
+        if name in (*SERVERS, "migrate"):
+            return {}
+        (url, sha256), sha = self._place(values, "cli" if name in [*Upkeep] else name), self.sha
+        if there is not None and (there.marks or there.sha256 == sha256):
+            url, sha256, sha = there.url, there.sha256, there.sha
+        what = {"artifact_url": url, "artifact_sha256": sha256, "sha": sha, "version": VERSION}
+        return what | ({"service": name} if name in SERVICES else {})
+
+    def variables_of(self, name: str) -> str:
+        """All that a job's file declares, as `up` would tell it, in HCL."""
+        file = FOLDER / f"{_file(name)}.nomad.hcl"
+        there = running(self.nomad, f"cbs-{name}")
+        text = self.jobs.values + assigned(self._told(self.values, name, there))
+        declared = set(DECLARED.findall(file.read_text()))
+        lines = text.splitlines(keepends=True)
+        return "".join(line for line in lines if line.partition(" = ")[0] in declared)
 
     def _is_released(self, service: str) -> bool:
         there = running(self.nomad, f"cbs-{service}")
@@ -233,6 +265,10 @@ class ClusterApply:
         )
         for service in services:
             await databases.make_database(admin_url, service)
+
+
+def _file(name: str) -> str:
+    return "service" if name in SERVICES else name
 
 
 def admin_url_of(folder: Folder, environ: Mapping[str, str], place: str = "") -> str:

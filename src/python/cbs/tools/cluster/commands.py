@@ -179,7 +179,7 @@ def gather(
             typer.echo(f"{name:10} {each.file}")
 
 
-def _cluster_apply(
+def cluster_apply_of(
     environment: str, data: Path | None, place: Path | None, console: Console
 ) -> ClusterApply:
     folder = default_folder(data, ROOT)
@@ -225,7 +225,7 @@ def plan(
     """
     console = command_line.console(as_json=True)
     with said_plainly():
-        rows = list(_cluster_apply(environment, data, place, console).plan())
+        rows = list(cluster_apply_of(environment, data, place, console).plan())
         _told(rows, as_json, "nothing differs")
 
 
@@ -243,7 +243,7 @@ def up(
     """
     console = command_line.console(as_json=True)
     with said_plainly():
-        cluster_apply = _cluster_apply(environment, data, place, console)
+        cluster_apply = cluster_apply_of(environment, data, place, console)
         rows = list(cluster_apply.plan())
         for what, how in rows:
             console.print(f"{what}: {how}")

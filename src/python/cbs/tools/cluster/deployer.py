@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from cbs.tools.cluster import namespaces
 from cbs.tools.cluster.api import Api, NoCluster
 from cbs.tools.cluster.rules import ROOT, ClusterChange
 from cbs.tools.local.folder import Folder, write_whole
@@ -13,8 +14,16 @@ POLICY = ROOT / "nomad" / "policies" / f"{NAME}.hcl"
 
 
 def changes(consul: Api, nomad: Api, folder: Folder) -> Iterator[ClusterChange]:
-    """Nomad's policy, and a token of each; Consul's policy is one of consul/policies. A token that
-    works is left alone."""
+    """Nomad's namespaces and policy, and a token of each; Consul's policy is one of
+    consul/policies. A token that works is left alone."""
+    for name, description in namespaces.DESCRIPTIONS.items():
+        if nomad.get(f"/v1/namespace/{name}") is None:
+            space = {"Name": name, "Description": description}
+
+            def add(space: dict[str, str] = space) -> None:
+                nomad.put("/v1/namespace", space)
+
+            yield ClusterChange(f"nomad namespace {name}", "new", add)
     wanted = {"Name": NAME, "Description": "Who releases.", "Rules": POLICY.read_text()}
     found = nomad.get(f"/v1/acl/policy/{NAME}")
     if found is None or found["Rules"] != wanted["Rules"]:

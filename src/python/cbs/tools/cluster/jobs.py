@@ -10,6 +10,7 @@ from typing import Any
 
 from cbs.tools.cluster import periodic
 from cbs.tools.cluster.api import Api, Declined, NoCluster
+from cbs.tools.cluster.namespaces import namespace_of
 from cbs.tools.local.progress import now_and_then
 from cbs.tools.local.waiting import wait_until
 
@@ -154,8 +155,7 @@ class Jobs:
             "well": settled and len(ready) >= (1 if canary else wanted),
             "failed": status == "failed" or any(_keeps_failing(alloc) for alloc in allocs),
             "said": f"{len(ready)} of {wanted} well, deployment {status}"
-            + (": a canary waits to be promoted" if canary else "")
-            + (f": {why}" if why else ""),
+            f"{': a canary waits to be promoted' if canary else ''}{f': {why}' if why else ''}",
             "version": job["Version"],
         }
 
@@ -233,26 +233,29 @@ class Jobs:
     def ours(self, *, dispatched: bool = False) -> list[str]:
         """Every job of the bank that Nomad knows, with those dispatched from one or without."""
         rows = self.nomad.get("/v1/jobs", prefix="cbs-") or []
-        return [row["ID"] for row in rows if dispatched or "/" not in row["ID"]]
+        ids = [row["ID"] for row in rows if row["Namespace"] == namespace_of(row["ID"])]
+        return [each for each in ids if dispatched or "/" not in each]
 
-    def stop_in_order(self, job_ids: list[str], seconds: float) -> None:
+    def stop_in_order(self, job_ids: list[str], seconds: float, **where: str) -> None:
         """First nobody can come in any more, then the services drain, the servers last."""
         servers = [each for each in job_ids if each in SERVERS]
         edge = [each for each in job_ids if each == EDGE]
         rest = [each for each in job_ids if each not in (*SERVERS, EDGE)]
         for some in (edge, rest, servers):
-            self.stop(some, seconds)
+            self.stop(some, seconds, **where)
 
-    def stop(self, job_ids: list[str], seconds: float) -> None:
+    def stop(self, job_ids: list[str], seconds: float, **where: str) -> None:
         """End jobs, and return when none of their allocations runs; raises NotConverged."""
         for job_id in job_ids:
-            self.nomad.ask("DELETE", f"/v1/job/{job_id}")
-        if not wait_until(lambda: not any(map(self.runs, job_ids)), seconds=seconds):
-            left = filter(self.runs, job_ids)
-            raise NotConverged(f"still running: {', '.join(left)}")
+            self.nomad.ask("DELETE", f"/v1/job/{job_id}", **where)
+        if not wait_until(lambda: not self._left(job_ids, where), seconds=seconds):
+            raise NotConverged(f"still running: {', '.join(self._left(job_ids, where))}")
 
-    def runs(self, job_id: str) -> bool:
-        allocs = self.nomad.get(f"/v1/job/{job_id}/allocations") or []
+    def _left(self, job_ids: list[str], where: Mapping[str, str]) -> list[str]:
+        return [each for each in job_ids if self.runs(each, **where)]
+
+    def runs(self, job_id: str, **where: str) -> bool:
+        allocs = self.nomad.get(f"/v1/job/{job_id}/allocations", **where) or []
         return any(alloc["ClientStatus"] in ("running", "pending") for alloc in allocs)
 
 

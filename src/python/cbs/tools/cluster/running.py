@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cbs.tools.cluster.api import Api
+from cbs.tools.cluster.namespaces import FORMER
 
 # In a job's metadata: the release that put it there, and the commit that it was made of.
 RELEASE, SHA = "cbs_release", "cbs_sha"
@@ -23,9 +24,13 @@ class Running:
 
 
 def running(nomad: Api, job_id: str) -> Running | None:
-    """None where nothing runs, or an image."""
+    """None where nothing runs, or an image. What was stopped to be moved counts as running."""
     job = nomad.get(f"/v1/job/{job_id}")
-    if job is None or job["Stop"]:
+    if job is None:
+        job = nomad.get(f"/v1/job/{job_id}", namespace=FORMER)
+    elif job["Stop"]:
+        return None
+    if job is None:
         return None
     url, sha256 = package_of(job)
     marks = {name: value for name, value in (job["Meta"] or {}).items() if name in (RELEASE, SHA)}
@@ -52,3 +57,9 @@ def sha_of(job: Body) -> str:
         for service in group["Services"] or ()
     ]
     return str(noted or next(filter(None, told), ""))
+
+
+def left_behind(nomad: Api) -> list[str]:
+    """Jobs of the bank that go on where all of them were before it had its namespaces."""
+    rows = nomad.get("/v1/jobs", prefix="cbs-", namespace=FORMER) or []
+    return [row["ID"] for row in rows if not row["Stop"] and "/" not in row["ID"]]

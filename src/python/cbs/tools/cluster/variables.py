@@ -6,6 +6,7 @@ from secrets import token_hex
 
 from cbs.bank import SERVICES
 from cbs.tools.cluster.api import Api
+from cbs.tools.cluster.namespaces import FORMER
 from cbs.tools.cluster.rules import ClusterChange
 from cbs.tools.local import databases, nats_server, postgres, secrets
 from cbs.tools.local.folder import Folder, write_whole
@@ -70,3 +71,9 @@ def changes(nomad: Api, jobs: Mapping[str, Mapping[str, str]]) -> Iterator[Clust
         yield ClusterChange(
             f"nomad variable {path}", f"{'differs' if found else 'new'}: {said}", write
         )
+
+
+def forget_former(nomad: Api) -> None:
+    """Nobody reads them where the jobs were before the bank had its namespaces."""
+    for each in nomad.get("/v1/vars", prefix="nomad/jobs/cbs-", namespace=FORMER) or ():
+        nomad.ask("DELETE", f"/v1/var/{each['Path']}", namespace=FORMER)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cbs.tools.cluster import rules
 from cbs.tools.cluster.api import Api, NoCluster
+from cbs.tools.cluster.namespaces import namespace_of
 from cbs.tools.cluster.rules import ROOT, ClusterChange
 
 FOLDER = ROOT / "nomad" / "vault"
@@ -81,7 +82,7 @@ class VaultServer:
     def _roles(self, jobs: Mapping[str, object]) -> Iterator[ClusterChange]:
         for job in jobs:
             place = f"/v1/auth/{AUTH_METHOD}/role/{job}"
-            wanted = rules.read(FOLDER / "role.hcl", {"job": job})
+            wanted = rules.read(FOLDER / "role.hcl", {"job": job, "namespace": namespace_of(job)})
             yield from self._written(f"role {job}", place, wanted)
 
     def _written(self, what: str, place: str, wanted: Mapping[str, Any]) -> Iterator[ClusterChange]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cbs.bank import SERVICES
+from cbs.tools.cluster.namespaces import namespace_of
 from cbs.tools.cluster.running import RELEASE, SHA, package_of, sha_of
 from cbs.tools.local.waiting import wait_until
 from cbs.tools.release.deploy.nomad_api import (
@@ -111,7 +112,8 @@ class Nomad:
             states = {each["ClientStatus"] for each in allocs}
             if states & {"failed", "lost"}:
                 raise StepFailed(
-                    f"{job_id} failed: nomad alloc logs {allocs[0]['ID'][:8]} tells why"
+                    f"{job_id} failed: nomad alloc logs -namespace {namespace_of(job_id)}"
+                    f" {allocs[0]['ID'][:8]} tells why"
                 )
             return states == {"complete"}
 
@@ -133,6 +135,8 @@ class Nomad:
         job = self._as_it_was(release) if release.is_at_once else self._parsed(release)
         if job["ID"] != job_id:
             raise CannotGoOn(f"the job's file names {job['ID']}, and {job_id} is to be released")
+        # The file of an older commit says none.
+        job["Namespace"] = namespace_of(job_id)
         job["Meta"] = {**(job["Meta"] or {}), RELEASE: release.id, SHA: release.version}
         self.api.keep_good(job_id)
         there = self.api.ask("GET", f"/v1/job/{job_id}")
