@@ -270,14 +270,6 @@ def test_a_commit_is_published_with_every_application_whether_it_has_pacts_or_no
     assert fake.pacts.keys() == {("accounts", head, "ledger")}
 
 
-def test_publishing_to_no_broker_cannot_say(history, monkeypatch):
-    monkeypatch.delenv(BASE_URL, raising=False)
-
-    done = run("publish", "--repository", str(history.root))
-
-    assert done.exit_code == 3 and "PACT_BROKER_BASE_URL is not set" in done.output
-
-
 def test_record_tells_the_broker_and_an_explicit_store_wins(fake, history, monkeypatch, tmp_path):
     monkeypatch.setenv(BASE_URL, fake.url)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

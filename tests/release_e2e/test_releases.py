@@ -3,12 +3,10 @@
 import asyncio
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import tempfile
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from cbs.tools.cluster.artifacts import PROGRAMS
 from cbs.tools.ops.verify.verify import places_of
 from tests.cluster.conftest import found
 from tests.gate.clone import ROOT
+from tests.gate.workflows import steps_of
 from tests.release_e2e import pexes
 from tests.release_e2e.bank import PERCENT, TO, Bank, Told, made, note
 from tests.release_e2e.load import Load, Meter, opened
@@ -324,19 +323,6 @@ def test_the_way_back_is_at_once_to_the_very_bytes_that_ran(bank):
     verdicts = json.loads(bank.run(*bank.words("verdicts", "--json")).stdout)
     told_of = {each["signed"]["verdict"]["pex_sha256"] for each in verdicts[-4:]}
     assert told_of == {told.release["pex_sha256"]}
-
-
-def steps_of(workflow: str) -> list[tuple[str, str]]:
-    """Name and script of each step that runs one."""
-    text = (ROOT / ".github" / "workflows" / f"{workflow}.yml").read_text()
-    _, *parts = re.split(r"^      - ", text, flags=re.M)
-    found = []
-    for part in parts:
-        name = re.search(r"^(?:        )?name: (.*)$", part, re.M)
-        run = re.search(r"^        run: (?:\|\n((?:          .*\n|\n)+)|(.*)$)", part, re.M)
-        if name and run:
-            found.append((name[1], textwrap.dedent(run[1]) if run[1] else run[2]))
-    return found
 
 
 @BY_NIGHT

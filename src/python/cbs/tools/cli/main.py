@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 
 import typer
+from typer.main import get_command_name
 
 WORDS = {
     "up": "local.commands:up",
@@ -37,6 +38,7 @@ WORDS = {
     "release diff": "release.deploy.reports:diff",
     "release dora": "release.deploy.reports:metrics",
     "release publish": "release.publish:publish",
+    "release catch-up": "release.catch_up:catch_up",
     "images": "images.commands:app",
     "dead-letters": "ops.dead_letters:app",
 }
@@ -66,7 +68,19 @@ def app_of(*arguments: str) -> typer.Typer:
             groups[words] = found
         else:
             groups[group].command(word, hidden=words in HIDDEN)(found)
+    if len(asked) > 1 and not _knows(groups.get(asked[0]), asked[1]):
+        return app_of(asked[0])  # all that it has, of which one may be meant
     return app
+
+
+def _knows(group: typer.Typer | None, word: str) -> bool:
+    """Of what is no group every word is an argument of the command's."""
+    names = [
+        each.name or get_command_name(each.callback.__name__)
+        for each in (group.registered_commands if group else ())
+        if each.callback
+    ]
+    return group is None or word.startswith("-") or word in names
 
 
 def _can_mean(asked: tuple[str, ...], words: list[str]) -> bool:

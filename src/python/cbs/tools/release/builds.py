@@ -30,6 +30,10 @@ DeployedIn = Annotated[
     list[str] | None,
     typer.Option(help="The pacts of what is deployed in an environment, too: they bind."),
 ]
+Main = Annotated[
+    str | None,
+    typer.Option(help="The pacts of the branch that all others go into, too: they bind."),
+]
 FromPex = Annotated[
     Path | None, typer.Option("--from-pex", metavar="DIST", help="Verify the PEXes in DIST/cbs.")
 ]
@@ -46,6 +50,7 @@ Broker = Annotated[
 def verify(
     providers: Providers = None,
     branch: Branches = None,
+    main: Main = None,
     deployed_in: DeployedIn = None,
     from_pex: FromPex = None,
     store: StorePlace = None,
@@ -63,7 +68,7 @@ def verify(
         raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as name, cannot_say():
         folder, wanted = Path(name), set(providers or SERVICES)
-        there = _deployed(store, deployed_in or [], Folder.at(data))
+        there = _deployed(store, deployed_in or [], Folder.at(data)) + _of_branch(main)
         files, wished = _pact_files(folder, wanted, there, branch or [])
         selected = _selected(folder, wanted, files) if broker else Selection((), ())
         wishes = [*wished, *selected.added(files, wished=True)]
@@ -131,18 +136,22 @@ def _pact_files(
             file = folder / f"deployed-{len(known)}-{pact.consumer}-{pact.provider}.json"
             file.write_bytes(pact.body)
             files.append(file)
-    history, wished = GitHistory(ROOT), []
+    wished = []
     for branch in branches:
-        try:
-            others = history.pacts(history.sha(branch))
-        except NoSuchVersion as error:
-            raise typer.BadParameter(str(error)) from None
-        for pact in others:
+        for pact in _of_branch(branch):
             if pact.provider in providers and pact.body not in known:
                 file = folder / f"{branch.replace('/', '-')}-{pact.consumer}-{pact.provider}.json"
                 file.write_bytes(pact.body)
                 wished.append(file)
     return files, wished
+
+
+def _of_branch(branch: str | None) -> list[Pact]:
+    history = GitHistory(ROOT)
+    try:
+        return history.pacts(history.sha(branch)) if branch else []
+    except NoSuchVersion as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def banks(files: Iterable[Path]) -> list[list[Path]]:

@@ -266,4 +266,5 @@ def _line(signed: Signed, verdict: Verdict | None, how: Signing) -> str:
     what = f"{verdict.application}@{verdict.version[:SHORT]} to {verdict.environment}"
     what += f" ({verdict.step})" if verdict.step else ""
     told = "in the audit log" if signed.audited else "not yet audited"
-    return f"{verdict.answer:8} {what}, {verdict.at:%F %T}, by {verdict.by}, {told}"
+    read = f", {verdict.log}" if verdict.log else ""
+    return f"{verdict.answer:8} {what}, {verdict.at:%F %T}, by {verdict.by}, {told}{read}"

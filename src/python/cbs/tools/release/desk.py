@@ -31,6 +31,7 @@ from cbs.tools.release.gate.records import (
     Store,
     StoreUnreachable,
     Verdict,
+    log_link,
 )
 from cbs.tools.release.gate.runner import Runner
 
@@ -124,7 +125,8 @@ class ReleaseDesk:
         """Signed, and behind the last one."""
         kept = self.store.verdicts()
         after = kept[-1].id if kept else ""
-        signed = signatures.signed(msgspec.structs.replace(verdict, after=after), key)
+        said = msgspec.structs.replace(verdict, after=after, log=log_link())
+        signed = signatures.signed(said, key)
         self.store.keep_verdict(signed)
         return signed
 

@@ -10,6 +10,7 @@ import msgspec
 
 from cbs.tools.local.folder import write_whole
 from cbs.tools.release.gate.records import (
+    Build,
     Deployment,
     Opinion,
     Result,
@@ -19,7 +20,7 @@ from cbs.tools.release.gate.records import (
 )
 
 T = TypeVar("T")
-DEPLOYMENTS = "deployments/"
+DEPLOYMENTS, BUILDS = "deployments/", "builds/"
 
 
 class Blobs(Protocol):
@@ -61,7 +62,7 @@ class FolderBlobs:
 
 @dataclass(frozen=True, slots=True)
 class BlobStore:
-    """Results by content, deployments by environment and time, verdicts by time."""
+    """Results by content, deployments by environment and time, builds and verdicts by time."""
 
     blobs: Blobs
 
@@ -79,9 +80,7 @@ class BlobStore:
         """It is found by content, whatever the versions."""
 
     def record(self, deployment: Deployment) -> None:
-        body = msgspec.json.encode(deployment)
-        place = f"{deployment.at:%Y%m%dT%H%M%S.%f}-{hashlib.sha256(body).hexdigest()[:16]}"
-        self.blobs.put(f"{DEPLOYMENTS}{deployment.environment}/{place}.json", body)
+        self._put(f"{DEPLOYMENTS}{deployment.environment}/", deployment)
 
     @property
     def vouches(self) -> bool:
@@ -96,6 +95,12 @@ class BlobStore:
     def environments(self) -> list[str]:
         return sorted({name.split("/")[1] for name in self.blobs.names(DEPLOYMENTS)})
 
+    def note(self, build: Build) -> None:
+        self._put(BUILDS, build)
+
+    def builds(self) -> list[Build]:
+        return self._all(BUILDS, Build)
+
     def keep_verdict(self, signed: Signed) -> None:
         at = msgspec.json.decode(signed.verdict, type=_When).at
         self.blobs.put(f"verdicts/{at}-{signed.id}.json", msgspec.json.encode(signed))
@@ -105,6 +110,12 @@ class BlobStore:
 
     def opinion(self, application: str, version: str, environment: str) -> Opinion | None:
         return None
+
+    def _put(self, prefix: str, kept: Deployment | Build) -> None:
+        """Under a name by which all of its kind are in the order of time."""
+        body = msgspec.json.encode(kept)
+        name = f"{kept.at:%Y%m%dT%H%M%S.%f}-{hashlib.sha256(body).hexdigest()[:16]}"
+        self.blobs.put(f"{prefix}{name}.json", body)
 
     def _all(self, prefix: str, type_: type[T]) -> list[T]:
         read = (self._read(name, type_) for name in self.blobs.names(prefix))

@@ -12,6 +12,7 @@ from cbs.tools.release.gate.blobs import Blobs, BlobStore
 from cbs.tools.release.gate.history import Pact
 from cbs.tools.release.gate.pact_broker import PactBroker
 from cbs.tools.release.gate.records import (
+    Build,
     Deployment,
     GateAnswer,
     Opinion,
@@ -160,6 +161,21 @@ class BrokerStore:
 
     def environments(self) -> list[str]:
         return sorted(self.broker.environments())
+
+    # --- builds ----------------------------------------------------------------------------------
+
+    def note(self, build: Build) -> None:
+        """The broker hears of every application: a version that it does not know makes its every
+        answer about it unknown."""
+        pacts = self.pacts(build.version)
+        for application in self.applications:
+            own = [pact for pact in pacts if pact.consumer == application]
+            branch = build.branch or None
+            self.broker.publish(application, build.version, branch=branch, pacts=own)
+        self.own.note(build)
+
+    def builds(self) -> list[Build]:
+        return self.own.builds()
 
     # --- verdicts --------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """A release may go out if nobody it talks to in that environment breaks; the gate says why."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ from cbs.tools.release.gate.needs import (
     GATEWAY,
     Need,
     behind,
-    broken,
+    held,
     in_the_dark,
     never_told,
     not_deployed,
@@ -31,6 +30,7 @@ from cbs.tools.release.gate.records import (
     Result,
     Store,
     Verdict,
+    log_link,
     now,
     operator,
     unknown,
@@ -68,11 +68,7 @@ class Gate:
         self, application: str, sha: str, environment: Environment, *, pex_sha256: str = ""
     ) -> Verdict:
         reasons, notes = [], list(environment.findings)
-        self._candidate = sha
-        self._promoted = frozenset(each.version for each in environment.there)
-        self._environment = environment.name
-        self._policy = policy.policy_of(self.history, environment.promoted)
-        self._verifier = policy.verifier(self.history, self._policy, environment.promoted)
+        self._look_at(environment, sha)
         reasons += self._stranger()
         if application in OWN and sha not in self._promoted and not self._verifier:
             why = policy.why(environment.name, environment.promoted)
@@ -109,6 +105,23 @@ class Gate:
             at=now(),
             by=operator(),
         )
+
+    def _look_at(self, environment: Environment, candidate: str) -> None:
+        self._candidate = candidate
+        self._promoted = frozenset(each.version for each in environment.there)
+        self._environment = environment.name
+        self._policy = policy.policy_of(self.history, environment.promoted)
+        self._verifier = policy.verifier(self.history, self._policy, environment.promoted)
+
+    def results(
+        self, needs: Sequence[Need], environment: Environment
+    ) -> list[tuple[Need, Result | None]]:
+        """What is kept of each, whichever program held it; what nobody has verified is verified."""
+        at = now()
+        kept = [(need, self.store.result(*self._key(need))) for need in needs]
+        self._look_at(environment, "")
+        self.verify([need for need, found in kept if found is None or found.is_stale(at)])
+        return [(need, self._found.get(self._key(need), found)) for need, found in kept]
 
     def _other_opinion(self, application: str, sha: str, to: str, answer: GateAnswer) -> list[str]:
         other = self.store.opinion(application, sha, to)
@@ -175,7 +188,7 @@ class Gate:
         missing: dict[tuple[str, str], Need] = {}
         at = now()
         for need in needs:
-            if self._is_empty(need):
+            if need.is_empty:
                 continue
             key = self._key(need)
             kept = self.store.result(*key)
@@ -241,6 +254,7 @@ class Gate:
                 verifier=self.history.verification(self._verifier_of(need.provider.version)),
                 at=now(),
                 by=operator(),
+                log=log_link(),
             )
             if self.key is not None:
                 signatures.sign(result, self.key)
@@ -265,9 +279,6 @@ class Gate:
     def _key(self, need: Need) -> tuple[str, str]:
         return need.pact.id, self.history.content(need.pact.provider, need.provider.version)
 
-    def _is_empty(self, need: Need) -> bool:
-        return not json.loads(need.pact.body).get("interactions")
-
     def _held(
         self, needs: Sequence[Need], application: str, environment: Environment
     ) -> list[Reason]:
@@ -285,16 +296,4 @@ class Gate:
         return reasons
 
     def _reasons(self, need: Need, application: str) -> list[Reason]:
-        pair = f"{need.consumer} with {need.provider}"
-        if self._is_empty(need):
-            why = f"the pact of {pair} has no interactions: it promises nothing"
-            todo = "write what the consumer reads, and ./cbs contracts write"
-            return [unknown(why, todo)]
-        result = self._found.get(self._key(need))
-        if result is None:
-            why = f"the pact of {pair} was never verified"
-            return [unknown(why, "ask again without --no-run")]
-        if result.held:
-            why = f"the pact of {pair} holds ({len(result.outcomes)} interactions)"
-            return [yes(why)]
-        return broken(need, result, application)
+        return held(need, self._found.get(self._key(need)), application)

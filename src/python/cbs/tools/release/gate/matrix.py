@@ -1,5 +1,6 @@
 """Who was verified with whom, in which versions, with what result, and what is deployed where."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -27,6 +28,7 @@ class Cell(msgspec.Struct, kw_only=True):
     broken: list[str] = []
     at: datetime | None = None
     by: str = ""
+    log: str = ""
     consumer_in: list[str] = []
     provider_in: list[str] = []
 
@@ -38,13 +40,15 @@ class Deployed(msgspec.Struct, kw_only=True):
 
 
 class Matrix(msgspec.Struct, kw_only=True):
-    """`version` is the commit that is looked at beside what is deployed."""
+    """`version` is the commit that is looked at beside what is deployed. `branches` are those of
+    which a version was built."""
 
     version: str
     at: datetime
     cells: list[Cell]
     deployed: list[Deployed]
     findings: list[str]
+    branches: dict[str, list[str]] = {}
 
 
 def matrix_of(
@@ -80,7 +84,17 @@ def matrix_of(
             for name in names
         ],
         findings=[finding for each in environments for finding in each.findings],
+        branches=_branches(store, versions),
     )
+
+
+def _branches(store: Store, versions: Collection[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for build in store.builds():
+        known = found.setdefault(build.version, [])
+        if build.version in versions and build.branch and build.branch not in known:
+            known.append(build.branch)
+    return {version: branches for version, branches in found.items() if branches}
 
 
 def only(matrix: Matrix, *, consumer: str, provider: str, environment: str) -> Matrix:
@@ -116,6 +130,7 @@ def _cell(
         broken=_broken(found),
         at=found.at if found else None,
         by=found.by if found else "",
+        log=found.log if found else "",
     )
 
 
@@ -134,20 +149,27 @@ def _broken(result: Result | None) -> list[str]:
 
 
 def show(matrix: Matrix) -> None:
-    table = Table("consumer", "in", "provider", "in", "result", "when", "by")
+    table = Table("consumer", "in", "provider", "in", "result", "when", "by", "log")
     for cell in matrix.cells:
         table.add_row(
-            f"{cell.consumer}@{cell.consumer_version[:SHORT]}",
+            named(matrix, cell.consumer, cell.consumer_version),
             ", ".join(cell.consumer_in),
-            f"{cell.provider}@{cell.provider_version[:SHORT]}",
+            named(matrix, cell.provider, cell.provider_version),
             ", ".join(cell.provider_in),
             _coloured(cell),
             f"{cell.at:%F %H:%M}" if cell.at else "",
             cell.by,
+            cell.log,
         )
     print_table(table)
     for finding in matrix.findings:
         typer.echo(f"finding: {finding}")
+
+
+def named(matrix: Matrix, application: str, version: str) -> str:
+    """With the branches of which it was built, where that was recorded."""
+    branches = ", ".join(matrix.branches.get(version, ()))
+    return f"{application}@{version[:SHORT]}" + (f" of {branches}" if branches else "")
 
 
 def _coloured(cell: Cell) -> str:

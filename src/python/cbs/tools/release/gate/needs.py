@@ -1,11 +1,12 @@
 """What must hold between two versions, and what is said of it, with what would change it."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
-from cbs.tools.release.gate.records import Reason, Result, no, unknown
+from cbs.tools.release.gate.records import Reason, Result, no, unknown, yes
 from cbs.tools.release.gate.runner import NotDerived, Run
 
 # A verdict has to fit into the audit log.
@@ -23,6 +24,14 @@ class Need:
     pact: Pact
     consumer: There
     provider: There
+
+    @property
+    def is_empty(self) -> bool:
+        return not json.loads(self.pact.body).get("interactions")
+
+    @property
+    def pair(self) -> str:
+        return f"{self.consumer} with {self.provider}"
 
 
 def behind(history: GitHistory, new: There, environment: Environment) -> list[Need]:
@@ -107,7 +116,21 @@ def not_deployed(new: There, provider: str, environment: str) -> Reason:
     return no(why, todo)
 
 
-def broken(need: Need, result: Result, application: str) -> list[Reason]:
+def held(need: Need, result: Result | None, application: str) -> list[Reason]:
+    """What a result says of it, if there is one."""
+    if need.is_empty:
+        why = f"the pact of {need.pair} has no interactions: it promises nothing"
+        return [unknown(why, "write what the consumer reads, and ./cbs contracts write")]
+    if result is None:
+        why = f"the pact of {need.pair} was never verified"
+        return [unknown(why, "ask again without --no-run")]
+    if result.held:
+        why = f"the pact of {need.pair} holds ({len(result.outcomes)} interactions)"
+        return [yes(why)]
+    return _broken(need, result, application)
+
+
+def _broken(need: Need, result: Result, application: str) -> list[Reason]:
     """What does not hold of a pact; what many interactions have in common is told once."""
     shared: dict[str, list[str]] = {}
     for each in result.broken:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from html import escape
 
 from cbs.tools.release.gate.history import SHORT
-from cbs.tools.release.gate.matrix import BROKEN, FORGED, HOLDS, UNKNOWN, Cell, Matrix
+from cbs.tools.release.gate.matrix import BROKEN, FORGED, HOLDS, UNKNOWN, Cell, Matrix, named
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #667085; --paper: #fff; --line: #e4e7ec;
@@ -62,7 +62,7 @@ def html(matrix: Matrix) -> str:
         "<h2>What is where</h2>",
         _places(matrix),
         "<h2>Every pair of versions</h2>",
-        *(_details(n, cell) for n, cell in enumerate(matrix.cells)),
+        *(_details(matrix, n, cell) for n, cell in enumerate(matrix.cells)),
     ]
     body = "\n".join(parts)
     return (
@@ -124,7 +124,7 @@ def _places(matrix: Matrix) -> str:
     return f'<table class="places"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
-def _details(n: int, cell: Cell) -> str:
+def _details(matrix: Matrix, n: int, cell: Cell) -> str:
     chips = "".join(
         f' <span class="chip">{escape(what)} in {escape(place)}</span>'
         for what, places in (
@@ -134,10 +134,12 @@ def _details(n: int, cell: Cell) -> str:
         for place in places
     )
     when = f"{cell.at:%F %T} UTC, by {escape(cell.by)}" if cell.at else "never"
+    if cell.log:
+        when += f', <a href="{escape(cell.log)}">its log</a>'
     why = "".join(f"<li>{escape(each)}</li>" for each in cell.broken)
     return (
         f'<details id="pair-{n}"><summary><span class="chip {CLASS[cell.result]}">'
-        f"{_short(cell)}</span> {escape(cell.consumer)}@{cell.consumer_version[:SHORT]} with"
-        f" {escape(cell.provider)}@{cell.provider_version[:SHORT]}{chips}</summary>"
+        f"{_short(cell)}</span> {escape(named(matrix, cell.consumer, cell.consumer_version))} with"
+        f" {escape(named(matrix, cell.provider, cell.provider_version))}{chips}</summary>"
         f"<p>Verified: {when}.</p><ul>{why}</ul></details>"
     )

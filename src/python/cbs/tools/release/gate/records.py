@@ -2,7 +2,8 @@
 
 import os
 import pwd
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
@@ -13,13 +14,15 @@ from cbs.tools.release.gate.history import SHORT
 from cbs.tools.release.provider_verification.report import InteractionOutcome
 
 RESULT_DAYS_MAX, SHORT_KEY = 90, 40
+LOG, LINK = "CBS_RELEASE_LOG", re.compile(r"https?://[\w.:/?&=%~+#@-]{1,400}")
+OF_RUN = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
 
 
 class Result(msgspec.Struct, kw_only=True):
     """A pact held against a provider. Found again by the content of both, whatever the commits.
 
     `verifier` is git's name for the program that held it; "" for that of the provider's own commit.
-    `signature` is of all the rest, by `key` (Ed25519, in hex).
+    `log` is where the run can be read. `signature` is of all the rest, by `key` (Ed25519, in hex).
     """
 
     pact: str
@@ -35,6 +38,7 @@ class Result(msgspec.Struct, kw_only=True):
     by: str
     key: str = ""
     signature: str = ""
+    log: str = ""
 
     @property
     def held(self) -> bool:
@@ -71,6 +75,18 @@ class Deployment(msgspec.Struct, kw_only=True):
     pex_sha256: str = ""
     key: str = ""
     signature: str = ""
+
+
+class Build(msgspec.Struct, kw_only=True):
+    """A commit that was built, whether its contracts changed or not. `branch` is empty where nobody
+    said it; `pexes` has the SHA-256 of each package that was made of it."""
+
+    version: str
+    branch: str
+    pexes: dict[str, str] = {}
+    at: datetime
+    by: str
+    log: str = ""
 
 
 class GateAnswer(StrEnum):
@@ -127,6 +143,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     release: str = ""
     step: str = ""
     after: str = ""
+    log: str = ""
 
 
 class Signed(msgspec.Struct, kw_only=True):
@@ -177,6 +194,11 @@ class Store(Protocol):
         ...
 
     def environments(self) -> list[str]: ...
+    def note(self, build: Build) -> None: ...
+    def builds(self) -> list[Build]:
+        """Oldest first."""
+        ...
+
     def keep_verdict(self, signed: Signed) -> None: ...
     def verdicts(self) -> list[Signed]:
         """Oldest first."""
@@ -237,6 +259,16 @@ def operator() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"user {os.getuid()}"
+
+
+def log_link(environ: Mapping[str, str] = os.environ) -> str:
+    """Where what this process does can be read: CBS_RELEASE_LOG, or what a forge says of its run.
+    Empty for what is no http(s) URL: a page makes a link of it."""
+    named = environ.get(LOG, "")
+    if not named and {*OF_RUN} <= environ.keys():
+        server, repository, run = (environ[each] for each in OF_RUN)
+        named = f"{server}/{repository}/actions/runs/{run}"
+    return named if LINK.fullmatch(named) else ""
 
 
 def now() -> datetime:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cbs.tools.release.gate.broker import BrokerStore
 from cbs.tools.release.gate.history import PACTS, SHORT, GitHistory, NoSuchVersion
 from cbs.tools.release.gate.pact_broker import Selected
-from cbs.tools.release.gate.records import Result, StoreUnreachable, now, operator
+from cbs.tools.release.gate.records import Result, StoreUnreachable, log_link, now, operator
 from cbs.tools.release.gate.signatures import sign
 from cbs.tools.release.layout import LOCK, SOURCES
 from cbs.tools.release.provider_verification.report import Verified
@@ -91,6 +91,7 @@ def _result(history: GitHistory, sha: str, pact: Selected, found: Verified) -> R
         outcomes=found.outcomes,
         at=now(),
         by=operator(),
+        log=log_link(),
     )
 
 

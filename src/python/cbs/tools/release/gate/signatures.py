@@ -58,13 +58,20 @@ def public_half(key: Ed25519PrivateKey) -> str:
 
 def sign(kept: Result | Deployment, key: Ed25519PrivateKey) -> None:
     kept.key, kept.signature = public_half(key), ""
-    kept.signature = key.sign(msgspec.json.encode(kept)).hex()
+    kept.signature = key.sign(_signed_part(kept)).hex()
 
 
 def is_as_signed(kept: Result | Deployment) -> bool:
     """By the key that it names; whether that one may, the policy says."""
-    body = msgspec.json.encode(msgspec.structs.replace(kept, signature=""))
-    return _holds(kept.key, kept.signature, body)
+    return _holds(kept.key, kept.signature, _signed_part(kept))
+
+
+def _signed_part(kept: Result | Deployment) -> bytes:
+    """All but the signature; and of what results were once kept without, only what there is."""
+    fields = msgspec.to_builtins(msgspec.structs.replace(kept, signature=""))
+    if not fields.get("log"):
+        fields.pop("log", None)
+    return msgspec.json.encode(fields)
 
 
 def _holds(key: str, signature: str, body: bytes) -> bool:
