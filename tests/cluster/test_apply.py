@@ -250,7 +250,7 @@ def test_a_plan_says_what_would_change_and_nothing_when_nothing_would(real, jobs
 PROGRAM = {"artifact_url", "artifact_sha256", "sha", "version", "service"}
 
 
-def at_hand(real: Any, digest: str, sha: str) -> ClusterApply:
+def at_hand(real: Any, digest: str, sha: str, *, replaces: bool = True) -> ClusterApply:
     """What `cbs cluster up` would apply, with the same PEX for every program."""
     own = {name: value for name, value in OWN.items() if name not in PROGRAM}
     return ClusterApply(
@@ -262,6 +262,7 @@ def at_hand(real: Any, digest: str, sha: str) -> ClusterApply:
         admin_url="",
         sha=sha,
         own=own,
+        replaces=replaces,
     )
 
 
@@ -278,6 +279,23 @@ def test_the_same_bytes_of_a_later_commit_restart_nothing(real):
     _, other, how, _ = change_of(at_hand(real, "b" * 64, "2" * 40))
     assert "edited" in how
     assert (package_of(other.body)[1], sha_of(other.body)) == ("b" * 64, "2" * 40)
+
+
+def test_what_runs_is_replaced_by_a_release_alone_but_on_ones_own_machine(real):
+    jobs, job, _, index = change_of(at_hand(real, "8" * 64, "8" * 40))
+    jobs.register(job, index)
+    other = at_hand(real, "9" * 64, "9" * 40, replaces=False)
+
+    _, same, how, _ = change_of(other)
+
+    assert how == ""
+    assert (package_of(same.body)[1], sha_of(same.body)) == ("8" * 64, "8" * 40)
+    assert other.held_back()["payments"] == "8" * 40
+    assert "payments" not in at_hand(real, "8" * 64, "8" * 40, replaces=False).held_back()
+    real.nomad.ask("DELETE", "/v1/job/cbs-payments")
+    assert package_of(change_of(other)[1].body)[1] == "8" * 64
+    assert package_of(change_of(at_hand(real, "9" * 64, "9" * 40))[1].body)[1] == "9" * 64
+    assert "edited" in change_of(at_hand(real, "9" * 64, "9" * 40))[2]
 
 
 def test_what_a_release_has_put_there_only_a_release_replaces(real):

@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cbs.bank import SERVICES
+from cbs.platform.declaration import declaration_of
 from cbs.tools.release.gate.history import PACTS
 from cbs.tools.release.layout import SOURCES
 from tests.gate.clone import Clone
@@ -197,6 +199,23 @@ ROWS = [
             "store/customers.py",
         ),
     ),
+    *(
+        Row(
+            what=f"columns and a table more of {service}",
+            application=service,
+            at="expanded",
+            gets=YES,
+            says=(f"with {service}@{{base}} over the schema of {{expanded}} holds",),
+        )
+        for service in SERVICES
+    ),
+    Row(
+        what="a migration that trips the version that still runs",
+        application="customers",
+        at="tripped",
+        gets=NO,
+        says=("customers@{base} over the schema of {tripped} breaks accounts@{base}",),
+    ),
 ]
 
 
@@ -270,6 +289,44 @@ def _contracts_too_early(clone: Clone) -> None:
     clone.edit("customers/tables.py", "    risk_reason = Text(null=True)\n", "")
     folder = clone.root / SOURCES / "customers" / "migrations"
     (folder / "customers_0002_less.py").write_text(MIGRATION)
+
+
+EXPANDS = "ALTER TABLE {table} ADD COLUMN planted text, ADD COLUMN planted_no int DEFAULT 7;\n"
+TABLE = "CREATE TABLE planted (one bigint PRIMARY KEY);"
+# Somebody is sure that the rows of the version that runs would do, too.
+TRIPS = """
+ALTER TABLE customer ADD COLUMN planted text;
+CREATE FUNCTION planted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.planted IS NULL THEN
+        RAISE EXCEPTION 'nobody said what was planted';
+    END IF;
+    RETURN NEW;
+END $$;
+-- expand: it only looks
+CREATE TRIGGER planted BEFORE INSERT ON customer FOR EACH ROW EXECUTE FUNCTION planted();
+"""
+
+
+def _migrates(clone: Clone, service: str, script: str) -> None:
+    folder = clone.root / SOURCES / service / "migrations"
+    name = f"{service}_0009_planted"
+    text = MIGRATION.replace("customers_0002_less", name).replace('"customers"', f'"{service}"')
+    script = script.replace('"', "'")
+    (folder / f"{name}.py").write_text(
+        text.replace('"ALTER TABLE customer DROP COLUMN risk_reason"', f'"""{script}"""')
+    )
+
+
+def expanded(clone: Clone) -> None:
+    """Every table that a service keeps has columns more, and each service a table more."""
+    for service in SERVICES:
+        tables = declaration_of(service).keeps
+        _migrates(clone, service, "".join(EXPANDS.format(table=each) for each in tables) + TABLE)
+
+
+def tripped(clone: Clone) -> None:
+    _migrates(clone, "customers", TRIPS)
 
 
 def three(clone: Clone) -> None:
@@ -360,5 +417,17 @@ def empty(clone: Clone) -> None:
 
 CHANGES: dict[str, Callable[[Clone], None]] = {
     change.__name__: change
-    for change in (consumers, one, two, three, tolerant, liar, edge, forged, empty)
+    for change in (
+        consumers,
+        one,
+        two,
+        three,
+        tolerant,
+        liar,
+        edge,
+        forged,
+        empty,
+        expanded,
+        tripped,
+    )
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from cbs.bank import SERVICES
 from cbs.tools.release.gate.blobs import BlobStore, FolderBlobs
 from cbs.tools.release.gate.environments import APPLICATIONS, There
 from cbs.tools.release.gate.gate import Gate
@@ -49,11 +50,11 @@ def needs(history: GitHistory, made: Mapping[str, str]) -> Iterator[Need]:
     """What all questions of this file come to, but the one whose state fails."""
     base = made["base"]
 
-    def of(consumer_at: str, provider_at: str, *providers: str) -> Iterator[Need]:
+    def of(consumer_at: str, provider_at: str, *providers: str, over: str = "") -> Iterator[Need]:
         for pact in history.pacts(consumer_at):
             if pact.provider in providers:
                 consumer = There(pact.consumer, consumer_at)
-                yield Need(pact, consumer, There(pact.provider, provider_at))
+                yield Need(pact, consumer, There(pact.provider, provider_at), over)
 
     yield from of(base, base, *APPLICATIONS)
     yield from (n for n in of(made["consumers"], base, "payments"))
@@ -61,6 +62,11 @@ def needs(history: GitHistory, made: Mapping[str, str]) -> Iterator[Need]:
     yield from of(base, made["two"], "accounts", "payments", "ledger", "customers")
     yield from of(base, made["three"], "ledger", "customers")
     yield from of(made["tolerant"], made["three"], "ledger")
+    for service in SERVICES:
+        yield from of(base, made["expanded"], service)
+        yield from of(base, base, service, over=made["expanded"])
+    yield from of(base, made["tripped"], "customers")
+    yield from of(base, base, "customers", over=made["tripped"])
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what.replace(" ", "-"))

@@ -35,6 +35,7 @@ class Bank:
 
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
     verifiers: list[str] = field(default_factory=list)
+    overs: list[str] = field(default_factory=list)
     breaks: tuple[str, ...] = ()
     breaks_at: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unready: bool = False
@@ -43,9 +44,10 @@ class Bank:
     many: int = 1
 
     def __call__(
-        self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str
+        self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str, over: str = ""
     ) -> VerificationReport:
         self.verifiers.append(verifier)
+        self.overs.append(over)
         self.breaks = self.breaks_at.get(sha, self.breaks)
         self.asked.append((sha, [f"{pact.consumer}-{pact.provider}" for pact in pacts]))
         if self.error:

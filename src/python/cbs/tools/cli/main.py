@@ -25,6 +25,8 @@ WORDS = {
     "chaos": "lab.chaos.chaos:chaos",
     "simulate": "lab.simulate:simulate",
     "cluster": "cluster.commands:app",
+    "cluster tools": "cluster.programs:tools",
+    "cluster artifacts": "cluster.programs:gather",
     "cluster run": "cluster.run_job:run",
     "cluster values": "cluster.run_job:values",
     "contracts": "release.contracts:app",

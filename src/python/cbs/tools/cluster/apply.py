@@ -5,7 +5,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from secrets import token_bytes
 from typing import Any
 
@@ -40,7 +39,8 @@ class NotApplied(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterApply:
-    """`own` are values beside the environment's file; `folder` is the bank that gives secrets."""
+    """`own` are values beside the environment's file; `folder` is the bank that gives secrets. One
+    that `replaces` does what else a release does, which the gate lets: other bytes of what runs."""
 
     consul: Api
     nomad: Api
@@ -50,6 +50,7 @@ class ClusterApply:
     admin_url: str
     sha: str
     own: Mapping[str, Any] = field(default_factory=dict)
+    replaces: bool = False
     say: Callable[[str], None] = print
 
     @property
@@ -160,13 +161,17 @@ class ClusterApply:
 
     def _program(self, jobs: Jobs, values: Mapping[str, Any], name: str) -> NomadJob:
         """With the package at hand, as of this commit. With what runs there if that has the same
-        bytes, so that nothing is restarted for it; or if a release has put it there, which alone
-        replaces it."""
-        there = running(self.nomad, f"cbs-{name}")
+        bytes, so that nothing is restarted for it; or if a release alone may replace it."""
+        there = self._there(name)
         job = jobs.parse(_file(name), **self._told(values, name, there))
         if there is not None and there.marks:
             job.body["Meta"] = {**(job.body["Meta"] or {}), **there.marks}
         return job
+
+    def _there(self, name: str) -> Running | None:
+        """What was stopped comes back as it was, but on one's own machine."""
+        there = running(self.nomad, f"cbs-{name}")
+        return None if there is not None and there.stopped and self.replaces else there
 
     def _told(
         self, values: Mapping[str, Any], name: str, there: Running | None = None
@@ -175,7 +180,7 @@ class ClusterApply:
         if name in (*SERVERS, "migrate"):
             return {}
         (url, sha256), sha = self._place(values, "cli" if name in [*Upkeep] else name), self.sha
-        if there is not None and (there.marks or there.sha256 == sha256):
+        if there is not None and (there.sha256 == sha256 or self._only_a_release(there)):
             url, sha256, sha = there.url, there.sha256, there.sha
         what = {"artifact_url": url, "artifact_sha256": sha256, "sha": sha, "version": VERSION}
         return what | ({"service": name} if name in SERVICES else {})
@@ -183,15 +188,26 @@ class ClusterApply:
     def variables_of(self, name: str) -> str:
         """All that a job's file declares, as `up` would tell it, in HCL."""
         file = FOLDER / f"{_file(name)}.nomad.hcl"
-        there = running(self.nomad, f"cbs-{name}")
+        there = self._there(name)
         text = self.jobs.values + assigned(self._told(self.values, name, there))
         declared = set(DECLARED.findall(file.read_text()))
         lines = text.splitlines(keepends=True)
         return "".join(line for line in lines if line.partition(" = ")[0] in declared)
 
-    def _is_released(self, service: str) -> bool:
-        there = running(self.nomad, f"cbs-{service}")
-        return there is not None and bool(there.marks)
+    def _only_a_release(self, there: Running) -> bool:
+        return bool(there.marks) or not self.replaces
+
+    def held_back(self) -> dict[str, str]:
+        """Programs that run with other bytes than those at hand, which a release has to bring, and
+        the commit of what runs."""
+        found = {}
+        for name in (*SERVICES, "gateway"):
+            there = self._there(name)
+            if there is None or not self._only_a_release(there):
+                continue
+            if there.sha256 != self.artifacts[name].sha256:
+                found[name] = there.sha
+        return found
 
     def _place(self, values: Mapping[str, Any], name: str) -> tuple[str, str]:
         artifact = self.artifacts[name]
@@ -243,11 +259,12 @@ class ClusterApply:
 
     async def _unmigrated(self) -> list[str]:
         """A release migrates what it brings."""
+        held = await asyncio.to_thread(self.held_back)
         return [
             service
             for service in SERVICES
             if await databases.program_of(self.admin_url, service) != self._fingerprint(service)
-            and not await asyncio.to_thread(self._is_released, service)
+            and service not in held
         ]
 
     async def _made(self, services: list[str]) -> None:
@@ -279,8 +296,3 @@ def admin_url_of(folder: Folder, environ: Mapping[str, str], place: str = "") ->
         raise NotApplied("name an administrator's URL of the bank's PostgreSQL in CBS_POSTGRES_URL")
     password = secrets.password(folder, postgres.ADMIN)
     return f"postgresql://{postgres.ADMIN}:{password}@{place}/postgres"
-
-
-def default_folder(data: Path | None, root: Path) -> Folder:
-    """A cluster's folder is not the one of `cbs up`: `.cbs-cluster` in the clone."""
-    return Folder.at(data or root / ".cbs-cluster")

@@ -10,18 +10,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cbs.tools.cluster import artifacts, binaries, environments, laptop
+from cbs.tools.cluster import artifacts, environments, laptop
 from cbs.tools.cluster.api import Api, Declined, NoCluster
 from cbs.tools.cluster.apply import (
     UNREACHED,
     ClusterApply,
     NotApplied,
     admin_url_of,
-    default_folder,
 )
 from cbs.tools.cluster.binaries import NoBinary
 from cbs.tools.cluster.dev_cluster import CannotHere, DevCluster
 from cbs.tools.cluster.jobs import NotConverged
+from cbs.tools.cluster.laptop import default_folder
 from cbs.tools.cluster.rules import ROOT
 from cbs.tools.local import command_line, state
 from cbs.tools.local.command_line import CANNOT_SAY, DONE, NO, AsJson, ends_with, print_json
@@ -76,7 +76,7 @@ def said_plainly() -> Iterator[None]:
         yield
 
 
-def _own(path: Path) -> Path:
+def own_path(path: Path) -> Path:
     return path if path.is_absolute() or path.exists() else ROOT / path
 
 
@@ -112,8 +112,8 @@ def dev(
         if state.read(folder.state) is None:
             folder.found()
             if values is not None:
-                environments.keep(folder, _own(values))
-            place = _own(dist).resolve()
+                environments.keep(folder, own_path(values))
+            place = own_path(dist).resolve()
             if detach:
                 words = ["--dist", str(place), "--clients", str(clients)]
                 words += ["--mesh"] if mesh else []
@@ -148,35 +148,6 @@ def _in_foreground(cluster: DevCluster) -> None:
         finally:
             cluster.release_ports()
             sweep(folder)
-
-
-@app.command("tools")
-def tools(as_json: AsJson = False) -> None:
-    """Show which nomad and consul are used here; what is missing is built once, where Go is.
-
-    Exit 3: one is missing and cannot be built; where to get it is said.
-    """
-    with said_plainly():
-        found = {
-            tool.name: str(binaries.find(tool, say=lambda text: typer.echo(text, err=True)))
-            for tool in (binaries.CONSUL, binaries.NOMAD)
-        }
-    if as_json:
-        print_json(found)
-    else:
-        typer.echo("\n".join(f"{name:7} {path}" for name, path in found.items()))
-
-
-@app.command("artifacts")
-def gather(
-    folder: Annotated[Path, typer.Argument(help="Where to; upload it whole.")],
-    dist: Dist = Path("dist"),
-) -> None:
-    """Gather what the nodes fetch, each file named after its SHA-256, and an index of it."""
-    with said_plainly():
-        found = artifacts.gather(_own(dist), folder, servers=True)
-        for name, each in sorted(found.items()):
-            typer.echo(f"{name:10} {each.file}")
 
 
 def cluster_apply_of(
@@ -225,8 +196,10 @@ def plan(
     """
     console = command_line.console(as_json=True)
     with said_plainly():
-        rows = list(cluster_apply_of(environment, data, place, console).plan())
+        found = cluster_apply_of(environment, data, place, console)
+        rows = list(found.plan())
         _told(rows, as_json, "nothing differs")
+        _hold_back(found)
 
 
 @app.command("up")
@@ -239,6 +212,7 @@ def up(
 ) -> None:
     """Bring a cluster to what consul/ and nomad/ say, the plan shown first; again changes nothing.
 
+    A service that runs is replaced by other bytes only on `cluster dev`: else a release does it.
     Exit 1: a job did not converge, and what is wrong with it is said.
     """
     console = command_line.console(as_json=True)
@@ -250,6 +224,17 @@ def up(
         if rows and not yes and not typer.confirm(f"Make these {len(rows)} changes?", err=True):
             raise typer.Exit(NO)
         _told(cluster_apply.run(), as_json, "nothing differs")
+        _hold_back(cluster_apply)
+
+
+def _hold_back(found: ClusterApply) -> None:
+    """Tell of what does not go out this way."""
+    for name, sha in found.held_back().items():
+        typer.echo(
+            f"{name} stays at {sha[:10]}: what runs is replaced by a release, which the gate lets:"
+            f" ./cbs release deploy {name} --to …",
+            err=True,
+        )
 
 
 @app.command("status")

@@ -141,6 +141,7 @@ class DevCluster:
             admin_url=admin_url_of(self.folder, {}, place),
             sha=os.environ.get("CBS_SHA") or version_of(SOURCE),
             own=self._own(place),
+            replaces=True,
             say=say,
         )
 

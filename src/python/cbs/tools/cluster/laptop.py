@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cbs.tools.cluster import deployer
@@ -18,6 +19,11 @@ PORTS, VALUES = "cluster-ports.json", "cluster-values.json"
 
 class NotUp(RuntimeError):
     """No `cbs cluster dev` is up in the folder; the message says how to have one."""
+
+
+def default_folder(data: Path | None, root: Path) -> Folder:
+    """A cluster's folder is not the one of `cbs up`: `.cbs-cluster` in the clone."""
+    return Folder.at(data or root / ".cbs-cluster")
 
 
 def ports_of(folder: Folder) -> dict[str, int]:

@@ -6,7 +6,6 @@ import typer
 
 from cbs.bank import SERVICES
 from cbs.tools.cluster import laptop, periodic
-from cbs.tools.cluster.apply import default_folder
 from cbs.tools.cluster.commands import (
     Artifacts,
     Data,
@@ -15,6 +14,7 @@ from cbs.tools.cluster.commands import (
     said_plainly,
 )
 from cbs.tools.cluster.jobs import FOLDER
+from cbs.tools.cluster.laptop import default_folder
 from cbs.tools.cluster.periodic import NotStarted, Upkeep
 from cbs.tools.cluster.rules import ROOT
 from cbs.tools.local import command_line

@@ -15,26 +15,30 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """`marks` are a release's own; none where `cbs cluster up` has put it there."""
+    """`marks` are a release's own; none where `cbs cluster up` has put it there. `stopped` is not
+    what was stopped to be moved."""
 
     url: str
     sha256: str
     sha: str
     marks: Mapping[str, str]
+    stopped: bool
 
 
 def running(nomad: Api, job_id: str) -> Running | None:
-    """None where nothing runs, or an image. What was stopped to be moved counts as running."""
+    """None of what was never there, or runs from an image; also of what was stopped."""
     job = nomad.get(f"/v1/job/{job_id}")
-    if job is None:
+    moved = job is None
+    if moved:
         job = nomad.get(f"/v1/job/{job_id}", namespace=FORMER)
-    elif job["Stop"]:
-        return None
     if job is None:
         return None
     url, sha256 = package_of(job)
     marks = {name: value for name, value in (job["Meta"] or {}).items() if name in (RELEASE, SHA)}
-    return Running(url=url, sha256=sha256, sha=sha_of(job), marks=marks) if sha256 else None
+    if not sha256:
+        return None
+    stopped = job["Stop"] and not moved
+    return Running(url=url, sha256=sha256, sha=sha_of(job), marks=marks, stopped=stopped)
 
 
 def package_of(job: Body) -> tuple[str, str]:

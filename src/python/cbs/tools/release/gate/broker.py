@@ -56,7 +56,9 @@ class BrokerStore:
         return self.own.result(pact, provider_content)
 
     def keep(self, result: Result) -> None:
-        self._publish(result)
+        # A broker knows two versions and no third one's schema.
+        if not result.over:
+            self._publish(result)
         self.own.keep(result)
 
     def results(self) -> list[Result]:

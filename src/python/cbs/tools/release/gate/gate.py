@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -11,15 +12,14 @@ from cbs.tools.release.gate.environments import OWN, Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory
 from cbs.tools.release.gate.migrations import lock_notes, migrations
 from cbs.tools.release.gate.needs import (
-    GATEWAY,
     Need,
-    behind,
     held,
     in_the_dark,
+    needs_of,
     never_told,
-    not_deployed,
     not_verified,
     otherwise_written,
+    over_newer_schemas,
     together,
     without_pacts,
 )
@@ -68,6 +68,7 @@ class Gate:
         self, application: str, sha: str, environment: Environment, *, pex_sha256: str = ""
     ) -> Verdict:
         reasons, notes = [], list(environment.findings)
+        new = There(application, sha)
         self._look_at(environment, sha)
         reasons += self._stranger()
         if application in OWN and sha not in self._promoted and not self._verifier:
@@ -76,12 +77,14 @@ class Gate:
         if not environment.seen:
             notes.append(f"{environment.name} was not looked at: this goes by what was recorded")
         if not self.history.pacts(sha):
-            reasons.append(without_pacts(There(application, sha)))
-        reasons += in_the_dark(self.history, There(application, sha), environment)
-        reasons += never_told(self.history, There(application, sha), environment)
+            reasons.append(without_pacts(new))
+        reasons += in_the_dark(self.history, new, environment)
+        reasons += never_told(self.history, new, environment)
         if self.run is not None and sha not in self._promoted:
-            reasons += otherwise_written(There(application, sha), self.run)
-        needs = self._needs(application, sha, environment, reasons)
+            reasons += otherwise_written(new, self.run)
+        needs = needs_of(self.history, new, environment, reasons)
+        if application in SERVICES:
+            needs += over_newer_schemas(self.history, new, environment, notes)
         self.verify(needs)
         reasons += self._held(needs, application, environment)
         replaced = environment.versions(application) if application in SERVICES else []
@@ -134,55 +137,6 @@ class Gate:
             " does it know all versions (./cbs release publish) and deployments (record)?"
         ]
 
-    # --- what must hold --------------------------------------------------------------------------
-
-    def _needs(
-        self, application: str, sha: str, environment: Environment, reasons: list[Reason]
-    ) -> list[Need]:
-        new = There(application, sha)
-        needs = []
-        own = [pact for pact in self.history.pacts(sha) if pact.consumer == application]
-        for pact in own:
-            versions = environment.versions(pact.provider)
-            needs += [Need(pact, new, There(pact.provider, version)) for version in versions]
-            if not versions and pact.provider not in environment.unknown:
-                reasons.append(not_deployed(new, pact.provider, environment.name))
-        for there in environment.there:
-            if there.application != application:
-                needs += self._needs_of(there, new, reasons)
-        if application == GATEWAY:
-            needs += behind(self.history, new, environment)
-        return needs
-
-    def _needs_of(self, consumer: There, new: There, reasons: list[Reason]) -> list[Need]:
-        """What a deployed consumer needs of the new version."""
-        pacts = self.history.pacts(consumer.version)
-        between = [
-            pact
-            for pact in pacts
-            if (pact.consumer, pact.provider) == (consumer.application, new.application)
-        ]
-        if not pacts:
-            reasons += self._by_schemas(consumer, new)
-        return [Need(pact, consumer, new) for pact in between]
-
-    def _by_schemas(self, consumer: There, new: There) -> list[Reason]:
-        """For a consumer of a commit without pacts: whether what it was made for was taken away."""
-        talk = [
-            pact
-            for pact in self.history.pacts(new.version)
-            if (pact.consumer, pact.provider) == (consumer.application, new.application)
-        ]
-        if not talk:
-            return []
-        broken = breaking_between(self.history, new.application, consumer.version, new.version)
-        if not broken:
-            why = f"{consumer} has no pacts, but nothing it can have been made for has changed"
-            return [yes(why)]
-        why = f"{consumer} has no pacts, and {new.application} has since changed: {broken[0]}"
-        todo = f"deploy a {consumer.application} that has pacts, then this"
-        return [unknown(why, todo)]
-
     def verify(self, needs: Sequence[Need]) -> None:
         """Find what was verified before, and verify the rest, once for each version."""
         missing: dict[tuple[str, str], Need] = {}
@@ -194,18 +148,19 @@ class Gate:
             kept = self.store.result(*key)
             if kept is not None and not kept.is_stale(at) and self._believes(need, kept):
                 self._found[key] = kept
-                self.store.stands_for(
-                    kept,
-                    consumer_version=need.consumer.version,
-                    provider_version=need.provider.version,
-                )
+                if not need.over:
+                    self.store.stands_for(
+                        kept,
+                        consumer_version=need.consumer.version,
+                        provider_version=need.provider.version,
+                    )
             elif key not in self._found:
                 missing.setdefault(key, need)
         if self.run is None:
             return
-        for version, needed in together(missing.values()):
+        for version, over, needed in together(missing.values()):
             pacts = [need.pact for need in needed]
-            report = self.run(version, pacts, self._verifier_of(version), self._candidate)
+            report = self.run(version, pacts, self._verifier_of(version), self._candidate, over)
             self._keep(needed, report)
 
     def _verifier_of(self, version: str) -> str:
@@ -255,6 +210,7 @@ class Gate:
                 at=now(),
                 by=operator(),
                 log=log_link(),
+                over=need.over,
             )
             if self.key is not None:
                 signatures.sign(result, self.key)
@@ -266,6 +222,8 @@ class Gate:
         """What its examples cannot show; before a candidate is the version that it replaces."""
         provider = need.provider
         before: list[Documents] = []
+        if need.over:
+            return []
         if provider.version == self._candidate:
             versions = environment.versions(provider.application)
             before = [self._documents(provider.application, v) for v in versions]
@@ -277,7 +235,11 @@ class Gate:
         return self._read[provider, version]
 
     def _key(self, need: Need) -> tuple[str, str]:
-        return need.pact.id, self.history.content(need.pact.provider, need.provider.version)
+        content = self.history.content(need.pact.provider, need.provider.version)
+        if need.over:
+            schema = self.history.migrations(need.over, need.pact.provider)
+            content = sha256(f"{content} {sorted(schema.items())}".encode()).hexdigest()
+        return need.pact.id, content
 
     def _held(
         self, needs: Sequence[Need], application: str, environment: Environment

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cbs.tools.release.gate.environments import Environment, There
 from cbs.tools.release.gate.history import SHORT, GitHistory, Pact
 from cbs.tools.release.gate.records import Reason, Result, no, unknown, yes
 from cbs.tools.release.gate.runner import NotDerived, Run
+from cbs.tools.release.gate.schemas import breaking_between
+from cbs.tools.release.layout import LOCK
 
 # A verdict has to fit into the audit log.
 WHY_SHOWN_MAX, WHY_CHARACTERS_MAX, ALIKE_MAX, ERROR_LINES_MAX = 3, 300, 3, 12
@@ -19,22 +21,103 @@ GATEWAY, OVER_HTTP = "gateway", '"Synchronous/HTTP"'
 @dataclass(frozen=True, slots=True)
 class Need:
     """A pact that must hold: of a consumer as it is (to be) deployed, with a provider likewise. The
-    gateway provides what is behind it, too."""
+    gateway provides what is behind it, too. `over` is the commit with whose migrations the provider
+    must do, where they are more than its own."""
 
     pact: Pact
     consumer: There
     provider: There
+    over: str = ""
 
     @property
     def is_empty(self) -> bool:
         return not json.loads(self.pact.body).get("interactions")
 
     @property
+    def named(self) -> str:
+        over = f" over the schema of {self.over[:SHORT]}" if self.over else ""
+        return f"{self.provider}{over}"
+
+    @property
     def pair(self) -> str:
-        return f"{self.consumer} with {self.provider}"
+        return f"{self.consumer} with {self.named}"
 
 
-def behind(history: GitHistory, new: There, environment: Environment) -> list[Need]:
+def needs_of(
+    history: GitHistory, new: There, environment: Environment, reasons: list[Reason]
+) -> list[Need]:
+    """Of a new version: what it asks of those that are there, and what they ask of it. What stands
+    in its way already is one of the `reasons`."""
+    needs = []
+    own = [pact for pact in history.pacts(new.version) if pact.consumer == new.application]
+    for pact in own:
+        versions = environment.versions(pact.provider)
+        needs += [Need(pact, new, There(pact.provider, version)) for version in versions]
+        if not versions and pact.provider not in environment.unknown:
+            reasons.append(_not_deployed(new, pact.provider, environment.name))
+    for there in environment.there:
+        if there.application != new.application:
+            needs += _asked_by(history, there, new)
+            if not history.pacts(there.version):
+                reasons += _by_schemas(history, there, new)
+    if new.application == GATEWAY:
+        needs += _behind(history, new, environment)
+    return needs
+
+
+def over_newer_schemas(
+    history: GitHistory, new: There, environment: Environment, notes: list[str]
+) -> list[Need]:
+    """Where a version that is there, or the new one, lacks migrations that the other brings, it has
+    to do with them: while the new one goes out, or after somebody has gone back."""
+    needs = []
+    for version in environment.versions(new.application):
+        before = history.migrations(version, new.application).keys()
+        after = history.migrations(new.version, new.application).keys()
+        older, newer = (version, new.version) if after > before else (new.version, version)
+        if not (after > before or before > after):
+            continue
+        if history.file(older, LOCK) != history.file(newer, LOCK):
+            notes.append(
+                f"{There(new.application, older)} was not tried over the newer schema:"
+                " the two have other packages"
+            )
+            continue
+        for there in environment.there:
+            if there.application != new.application:
+                asked = _asked_by(history, there, There(new.application, older))
+                needs += [replace(need, over=newer) for need in asked]
+    return needs
+
+
+def _asked_by(history: GitHistory, consumer: There, provider: There) -> list[Need]:
+    pair = (consumer.application, provider.application)
+    return [
+        Need(pact, consumer, provider)
+        for pact in history.pacts(consumer.version)
+        if (pact.consumer, pact.provider) == pair
+    ]
+
+
+def _by_schemas(history: GitHistory, consumer: There, new: There) -> list[Reason]:
+    """For a consumer of a commit without pacts: whether what it was made for was taken away."""
+    talk = [
+        pact
+        for pact in history.pacts(new.version)
+        if (pact.consumer, pact.provider) == (consumer.application, new.application)
+    ]
+    if not talk:
+        return []
+    broken = breaking_between(history, new.application, consumer.version, new.version)
+    if not broken:
+        why = f"{consumer} has no pacts, but nothing it can have been made for has changed"
+        return [yes(why)]
+    why = f"{consumer} has no pacts, and {new.application} has since changed: {broken[0]}"
+    todo = f"deploy a {consumer.application} that has pacts, then this"
+    return [unknown(why, todo)]
+
+
+def _behind(history: GitHistory, new: There, environment: Environment) -> list[Need]:
     """What clients ask of the services through a new gateway; those are as its commit has them."""
     return [
         Need(pact, there, new)
@@ -45,17 +128,17 @@ def behind(history: GitHistory, new: There, environment: Environment) -> list[Ne
     ]
 
 
-def together(missing: Iterable[Need]) -> Iterator[tuple[str, list[Need]]]:
-    """What one bank verifies, by version. Two versions of a consumer need two: they ask under the
-    same keys and for the same people, so what one leaves behind would fail the other."""
+def together(missing: Iterable[Need]) -> Iterator[tuple[str, str, list[Need]]]:
+    """What one bank verifies, by version and schema. Two versions of a consumer need two: they ask
+    under the same keys and for the same people, so what one leaves behind would fail the other."""
     waiting = list(missing)
     while waiting:
-        version = waiting[0].provider.version
+        version, over = waiting[0].provider.version, waiting[0].over
         bank: dict[tuple[str, str], Need] = {}
         for need in waiting:
-            if need.provider.version == version:
+            if (need.provider.version, need.over) == (version, over):
                 bank.setdefault((need.pact.consumer, need.pact.provider), need)
-        yield version, list(bank.values())
+        yield version, over, list(bank.values())
         waiting = [need for need in waiting if need not in bank.values()]
 
 
@@ -110,7 +193,7 @@ def otherwise_written(new: There, run: Run) -> list[Reason]:
     return [no(why, "./cbs contracts write, and release that")] if stale else []
 
 
-def not_deployed(new: There, provider: str, environment: str) -> Reason:
+def _not_deployed(new: There, provider: str, environment: str) -> Reason:
     why = f"{new} asks {provider}, and no {provider} is deployed to {environment}"
     todo = f"deploy {provider} first; if it is there: ./cbs release record {provider} …"
     return no(why, todo)
@@ -137,7 +220,7 @@ def _broken(need: Need, result: Result, application: str) -> list[Reason]:
         told = "; ".join(why[:WHY_CHARACTERS_MAX] for why in each.why[:WHY_SHOWN_MAX])
         shared.setdefault(told, []).append(each.description)
     return [
-        no(f"{need.provider} breaks {need.consumer}, {what}: {told}", _todo(need, application))
+        no(f"{need.named} breaks {need.consumer}, {what}: {told}", _todo(need, application))
         for told, descriptions in shared.items()
         for what in alike(descriptions)
     ]
@@ -164,6 +247,8 @@ def not_verified(needs: Sequence[Need], application: str, error: str) -> Reason:
 
 def _todo(need: Need, application: str) -> str:
     consumer, provider = need.consumer.application, need.provider.application
+    if need.over:
+        return "let the migration only add, so that the older version works with it (expand)"
     if application == provider:
         return (
             f"keep what {consumer}@{need.consumer.version[:SHORT]} reads beside the new (expand);"

@@ -22,7 +22,8 @@ class Result(msgspec.Struct, kw_only=True):
     """A pact held against a provider. Found again by the content of both, whatever the commits.
 
     `verifier` is git's name for the program that held it; "" for that of the provider's own commit.
-    `log` is where the run can be read. `signature` is of all the rest, by `key` (Ed25519, in hex).
+    `log` is where the run can be read. `over` is the commit whose migrations had run, too, where
+    that is not the provider's own. `signature` is of all the rest, by `key` (Ed25519, in hex).
     """
 
     pact: str
@@ -39,6 +40,7 @@ class Result(msgspec.Struct, kw_only=True):
     key: str = ""
     signature: str = ""
     log: str = ""
+    over: str = ""
 
     @property
     def held(self) -> bool:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +37,10 @@ class Run(Protocol):
     """What is found out by running a commit's own programs."""
 
     def __call__(
-        self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str
+        self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str, over: str = ""
     ) -> VerificationReport:
         """Of a version and pacts; by the program of a commit, with the states that are new in
-        another."""
+        another; once the migrations that a third one has for their provider have run, too."""
         ...
 
     def derived(self, sha: str, application: str) -> list[str]:
@@ -58,12 +58,13 @@ class Runner:
     kept: Path
 
     def __call__(
-        self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str
+        self, sha: str, pacts: Sequence[Pact], verifier: str, candidate: str, over: str = ""
     ) -> VerificationReport:
         """Hold pacts against the provider as it is in a commit, by the program of `verifier`; of
         provider states it takes from `candidate` what it does not know."""
         names = ", ".join(f"{pact.consumer}-{pact.provider}" for pact in pacts)
-        self.say(f"verifying at {sha[:SHORT]}: {names}")
+        where = f" with the migrations of {over[:SHORT]}" if over else ""
+        self.say(f"verifying at {sha[:SHORT]}{where}: {names}")
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             tree = stack.enter_context(self._tree(sha))
@@ -73,10 +74,15 @@ class Runner:
                 file = Path(folder) / f"{pact.consumer}-{pact.provider}-{pact.id[:SHORT]}.json"
                 file.write_bytes(pact.body)
                 files.append(file)
-            states = None
+            more: dict[str, Path] = {}
             if candidate not in (verifier, ""):
-                states = tree if candidate == sha else stack.enter_context(self._tree(candidate))
-            return self._run(judge, tree, states, Path(folder) / "report.json", files)
+                here = candidate == sha
+                more["--states"] = tree if here else stack.enter_context(self._tree(candidate))
+            if over:
+                here = over == candidate and "--states" in more
+                newer = more["--states"] if here else stack.enter_context(self._tree(over))
+                more["--migrations"] = newer
+            return self._run(judge, tree, more, Path(folder) / "report.json", files)
 
     def derived(self, sha: str, application: str) -> list[str]:
         place = self.kept / f"{application}-{self.history.code(sha)}.json"
@@ -105,7 +111,7 @@ class Runner:
                 yield tree
 
     def _run(
-        self, judge: Path, tree: Path, states: Path | None, out: Path, files: list[Path]
+        self, judge: Path, tree: Path, more: Mapping[str, Path], out: Path, files: list[Path]
     ) -> VerificationReport:
         layout = layout_of(lambda path: (judge / path).exists())
         program = judge / SOURCES / layout.verification / "program.py"
@@ -116,9 +122,12 @@ class Runner:
         environment["PYTHONPATH"] = str(judge / "src" / "python" if has_program else SOURCE)
         if not has_program or judge != tree:
             argv += ["--tree", str(tree)]
-        # An older program knows no such option.
-        if states is not None and has_program and "--states" in program.read_text():
-            argv += ["--states", str(states)]
+        for option, place in more.items():
+            # An older program does not know every option.
+            if has_program and option in program.read_text():
+                argv += [option, str(place)]
+            elif option == "--migrations":
+                return VerificationReport(error="its verifier is of before this could be tried")
         try:
             done = subprocess.run(
                 argv, env=environment, cwd=judge, timeout=VERIFY_SECONDS_MAX, check=False

@@ -69,8 +69,9 @@ def is_as_signed(kept: Result | Deployment) -> bool:
 def _signed_part(kept: Result | Deployment) -> bytes:
     """All but the signature; and of what results were once kept without, only what there is."""
     fields = msgspec.to_builtins(msgspec.structs.replace(kept, signature=""))
-    if not fields.get("log"):
-        fields.pop("log", None)
+    for later in ("log", "over"):
+        if not fields.get(later):
+            fields.pop(later, None)
     return msgspec.json.encode(fields)
 
 

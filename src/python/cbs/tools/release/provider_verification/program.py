@@ -1,11 +1,12 @@
 """Verifies pacts against the bank of this tree, as a process of its own.
 
     python -m cbs.tools.release.provider_verification.program OUT PACT...
-        [--from-pex DIST] [--tree FOLDER] [--states FOLDER]
+        [--from-pex DIST] [--tree FOLDER] [--states FOLDER] [--migrations FOLDER]
 
 Another commit's gate runs this commit's program, so its words and what it writes to OUT are an
 interface: a Report in JSON. With --tree the bank is another commit's, and with --states what this
-program knows no state for comes from there.
+program knows no state for comes from there. With --migrations those of a newer commit have run for
+the pacts' providers, too, while the bank was up.
 Progress goes to standard error, pact's own words into OUT's log.
 """
 
@@ -20,7 +21,11 @@ import msgspec
 
 from cbs.tools.local.process import CannotStart
 from cbs.tools.release.provider_verification.report import VerificationReport
-from cbs.tools.release.provider_verification.verification import NothingToVerify, verify
+from cbs.tools.release.provider_verification.verification import (
+    NothingToVerify,
+    provider_of,
+    verify,
+)
 from cbs.tools.release.provider_verification.world import world
 
 DONE, USAGE = 0, 2
@@ -29,7 +34,7 @@ DONE, USAGE = 0, 2
 def main() -> int:
     words = sys.argv[1:]
     dist, tree = _taken_out(words, "--from-pex"), _taken_out(words, "--tree")
-    candidate = _taken_out(words, "--states")
+    candidate, newer = _taken_out(words, "--states"), _taken_out(words, "--migrations")
     if len(words) < 2:
         print(__doc__, file=sys.stderr)
         return USAGE
@@ -39,6 +44,10 @@ def main() -> int:
         try:
             say("bringing up the bank of this version")
             with world(dist, tree, candidate) as bank:
+                if newer is not None:
+                    for service in sorted({*map(provider_of, pacts)}):
+                        say(f"the migrations of {service} that are newer")
+                        bank.migrate(service, newer)
                 for n, pact in enumerate(pacts, 1):
                     say(f"{n} of {len(pacts)}: {pact.stem}")
                     report.verified.append(verify(bank, pact))

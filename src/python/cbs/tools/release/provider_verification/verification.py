@@ -49,6 +49,10 @@ class NothingToVerify(Exception):
     """A pact without interactions: a verification of it would say yes to anything."""
 
 
+def provider_of(pact: Path) -> str:
+    return str(json.loads(pact.read_text())["provider"]["name"])
+
+
 def verify(world: BankUnderTest, pact: Path) -> Verified:
     """Raises NothingToVerify."""
     document = json.loads(pact.read_text())

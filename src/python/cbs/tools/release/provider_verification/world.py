@@ -26,7 +26,7 @@ from cbs.tools.local.bank import clear_up
 from cbs.tools.local.databases import connected
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.plan import SOURCE
-from cbs.tools.local.process import CannotStart
+from cbs.tools.local.process import CannotStart, output_of
 from cbs.tools.local.public_api import ApiReply, PublicApi
 from cbs.tools.local.scratch_bank import bank_up, scratch_folder
 from cbs.tools.local.tokens import SERVICE, SigningKey
@@ -35,7 +35,7 @@ from cbs.tools.release.layout import LOCK, NOW, layout_of
 
 T = TypeVar("T")
 ANSWER_SECONDS_MAX, FACT_SECONDS_MAX = 8.0, 8.0
-POLL_SECONDS = 0.02
+POLL_SECONDS, MIGRATE_SECONDS_MAX = 0.02, 120
 EDGE = "gateway"
 # Who may do all that a user of the bank may.
 USER, WITHOUT = "importer", "teller"
@@ -184,6 +184,23 @@ class BankUnderTest:
                 await connection.execute(statement, *values)
 
         self.within(run())
+
+    def migrate(self, service: str, tree: Path) -> None:
+        """As another commit has it, while this one's services run; raises CannotStart."""
+        role = databases.owner_of(service)
+        place = postgres.with_database(self.state.postgres_url, databases.runtime_of(service), role)
+        environment = {
+            "PYTHONPATH": str(tree / "src" / "python"),
+            "CBS_POSTGRES_URL": place,
+            "CBS_NATS_URL": self.state.nats_url,
+            "PGPASSFILE": str(secrets.pgpass(self.folder, role)),
+            **secrets.files_of(self.folder, service, nkey=True),
+        }
+        argv = [sys.executable, "-P", "-m", f"cbs.{service}.main", "migrate"]
+        try:
+            output_of(argv, env=environment, seconds_max=MIGRATE_SECONDS_MAX)
+        except OSError as error:
+            raise CannotStart(f"{service} is not migrated beside what runs: {error}") from None
 
     def serial(self) -> int:
         return next(self._serial)
