@@ -21,7 +21,7 @@ from tests.conftest import Database
 from tests.signing import Signer
 
 # What may come instead of any refusal, and what only a bug or a wrong method is answered with.
-ANYWHERE = ("unavailable", "internal-error", "method-not-allowed", "too-large")
+ANYWHERE = ("unavailable", "internal-error", "method-not-allowed", "too-large", "not-json")
 
 
 @dataclass(frozen=True)

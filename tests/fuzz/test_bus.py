@@ -198,6 +198,31 @@ async def test_any_message_is_answered_in_kind(line, operation):
             await asyncio.sleep(0.05)
 
 
+def with_each_number(data: Any, huge: int) -> list[Any]:
+    """The data with one number after the other put in place of those that it has."""
+    if isinstance(data, dict):
+        return [
+            data | {name: other}
+            for name, value in data.items()
+            for other in with_each_number(value, huge)
+        ]
+    if isinstance(data, list):
+        return [
+            [*data[:place], other, *data[place + 1 :]]
+            for place, value in enumerate(data)
+            for other in with_each_number(value, huge)
+        ]
+    return [huge] if isinstance(data, int) else []
+
+
+@pytest.mark.parametrize("operation", SEEDS)
+async def test_a_number_that_a_reader_would_lose_is_refused(line, operation):
+    for huge in (2**53, -(2**53), 10**40):
+        for data in with_each_number(SEEDS[operation], huge):
+            reply = await line.ask(operation, msgspec.json.encode(line.call(operation, data=data)))
+            assert reply.refused and reply.refused.code == "malformed", (data, reply)
+
+
 async def test_a_deadline_that_no_clock_knows_is_one_all_the_same(line):
     for milliseconds, detail in ((10**400, None), (-(10**400), "the deadline had passed")):
         call = line.call("ledger.accounts") | {"milliseconds_left": 0}

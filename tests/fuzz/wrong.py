@@ -36,6 +36,10 @@ def posting(body: bytes, *headers: str | bytes, directly=(400,), envoy=(), **mor
     return Case(parts=parts, directly=set(directly), envoy=set(envoy or directly), **more)
 
 
+def called(body: bytes, name: str) -> Case:
+    return posting(body, f"Content-Type: {name}", directly=(415,))
+
+
 def asking(
     method: str, path: str | bytes, *headers: str | bytes, directly=(400,), envoy=(), version="1.1"
 ) -> Case:
@@ -105,10 +109,13 @@ BODIES = {
     "a line feed at the end of a postal code": posting(
         changed(address={**person()["address"], "postal_code": "411001\n"})
     ),
-    "XML": posting(b"<a/>", "Content-Type: application/xml"),
-    "a form": posting(b"a=b", "Content-Type: application/x-www-form-urlencoded"),
-    "a broken multipart": posting(b"--x\r\n\r\n", "Content-Type: multipart/form-data; boundary=x"),
-    "MessagePack": posting(b"\x81\xa1a\x01", "Content-Type: application/x-msgpack"),
+    "XML": called(b"<a/>", "application/xml"),
+    "a form": called(b"a=b", "application/x-www-form-urlencoded"),
+    "a broken multipart": called(b"--x\r\n\r\n", "multipart/form-data; boundary=x"),
+    "MessagePack": called(b"\x81\xa1a\x01", "application/x-msgpack"),
+    "JSON by another name": called(GOOD, "text/plain"),
+    "JSON in another encoding": called(GOOD, "application/json; charset=utf-16"),
+    "JSON in no encoding": called(GOOD, "application/json; charset=nonsense"),
     "compressed": posting(b"\x1f\x8b\x08\0\0\0\0\0", "Content-Encoding: gzip"),
 }
 HEADS = {

@@ -210,9 +210,119 @@ ROWS = [
         for service in SERVICES
     ),
     Row(
+        what="amounts in major units, where minor ones were",
+        application="payments",
+        at="three",
+        gets=NO,
+        says=("payments@{three} breaks partner@{base}", "amount_minor"),
+    ),
+    Row(
+        what="a fact that is told and not declared",
+        application="accounts",
+        at="undeclared",
+        runs=True,
+        gets=NO,
+        says=("accounts@{undeclared} was not verified", "publishes", "account-made"),
+    ),
+    Row(
+        what="a value that a deployed reader does not know",
+        application="ledger",
+        at="unseen",
+        gets=NO,
+        says=("SGD can come to payments@{base}",),
+    ),
+    Row(
+        what="a query parameter with another name",
+        application="payments",
+        at="unseen",
+        gets=NO,
+        says=("partner@{base}", "sends account"),
+    ),
+    Row(
+        what="a column that is used, and somebody says that it is not",
+        application="customers",
+        at="contracting",
+        gets=NO,
+        says=("customers_0009_planted.py", "customer.risk_reason"),
+    ),
+    Row(
+        what="what an ON CONFLICT needs is not unique any more",
+        application="ledger",
+        at="contracting",
+        gets=NO,
+        says=("ledger_0009_planted.py", "posting_of_transaction was unique"),
+    ),
+    Row(
+        what="a new column with a check on another",
+        application="audit",
+        at="contracting",
+        gets=NO,
+        says=("audit_0009_planted.py", "audit_entry"),
+    ),
+    Row(
+        what="a new column that must be filled",
+        application="payments",
+        at="contracting",
+        gets=NO,
+        says=("payments_0009_planted.py", "transfer.planted"),
+    ),
+    Row(
+        what="a column with another name",
+        application="accounts",
+        at="contracting",
+        gets=NO,
+        says=("accounts_0009_planted.py", "product.name"),
+    ),
+    Row(
+        what="a migration that was rewritten after it had run",
+        application="customers",
+        at="rewritten",
+        gets=NO,
+        says=("customers_0001_first.py is not as customers@{base} has it",),
+    ),
+    Row(
+        what="a migration that was taken away after it had run",
+        application="accounts",
+        at="rewritten",
+        gets=NO,
+        says=("accounts_0002_saga.py", "was taken away in"),
+    ),
+    Row(
+        what="a column of another type",
+        application="ledger",
+        at="rewritten",
+        gets=NO,
+        says=("ledger_0009_planted.py", "account.number"),
+    ),
+    Row(
+        what="a right that the running version needs",
+        application="payments",
+        at="rewritten",
+        gets=NO,
+        says=("payments_0009_planted.py", "transfer"),
+    ),
+    Row(
+        what="rows that are gone",
+        application="audit",
+        at="rewritten",
+        gets=NO,
+        says=("audit_0009_planted.py", "audit_entry"),
+    ),
+    *(
+        Row(
+            what=f"a comment more in {service}",
+            application=service,
+            at="commented",
+            gets=YES,
+            says=(f"the pact of cbs-cli@{{base}} with {service}@{{commented}} holds",),
+        )
+        for service in SERVICES
+    ),
+    Row(
         what="a migration that trips the version that still runs",
         application="customers",
         at="tripped",
+        runs=True,
         gets=NO,
         says=("customers@{base} over the schema of {tripped} breaks accounts@{base}",),
     ),
@@ -293,19 +403,27 @@ def _contracts_too_early(clone: Clone) -> None:
 
 EXPANDS = "ALTER TABLE {table} ADD COLUMN planted text, ADD COLUMN planted_no int DEFAULT 7;\n"
 TABLE = "CREATE TABLE planted (one bigint PRIMARY KEY);"
-# Somebody is sure that the rows of the version that runs would do, too.
+# Somebody is sure that what the version that runs writes would do, too.
 TRIPS = """
-ALTER TABLE customer ADD COLUMN planted text;
 CREATE FUNCTION planted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.planted IS NULL THEN
-        RAISE EXCEPTION 'nobody said what was planted';
+    IF NEW.search_name <> upper(NEW.search_name) THEN
+        RAISE EXCEPTION 'not in capitals';
     END IF;
     RETURN NEW;
 END $$;
 -- expand: it only looks
 CREATE TRIGGER planted BEFORE INSERT ON customer FOR EACH ROW EXECUTE FUNCTION planted();
 """
+
+
+CONTRACTS = {
+    "customers": "-- expand: nobody reads it\nALTER TABLE customer DROP COLUMN risk_reason;",
+    "accounts": "ALTER TABLE product RENAME COLUMN name TO title;",
+    "ledger": "DROP INDEX posting_of_transaction;",
+    "payments": "ALTER TABLE transfer ADD COLUMN planted text NOT NULL;",
+    "audit": "ALTER TABLE audit_entry ADD COLUMN planted text CHECK (length(actor) < 20);",
+}
 
 
 def _migrates(clone: Clone, service: str, script: str) -> None:
@@ -325,7 +443,43 @@ def expanded(clone: Clone) -> None:
         _migrates(clone, service, "".join(EXPANDS.format(table=each) for each in tables) + TABLE)
 
 
+def undeclared(clone: Clone) -> None:
+    clone.edit("accounts/domain/facts.py", '"account-opened"', '"account-made"')
+
+
+def contracting(clone: Clone) -> None:
+    for service, script in CONTRACTS.items():
+        _migrates(clone, service, script)
+
+
+def rewritten(clone: Clone) -> None:
+    first = "customers/migrations/customers_0001_first.py"
+    clone.edit(first, "date_of_birth date NOT", "born date NOT")
+    (clone.root / SOURCES / "accounts" / "migrations" / "accounts_0002_saga.py").unlink()
+    narrower = "ALTER TABLE account ALTER COLUMN number TYPE varchar(10);"
+    _migrates(clone, "ledger", narrower)
+    _migrates(clone, "payments", "REVOKE INSERT ON transfer FROM cbs_payments;")
+    _migrates(clone, "audit", "DELETE FROM audit_entry;")
+
+
+def unseen(clone: Clone) -> None:
+    """No example of a pact shows it; documents and pacts are as the code writes them."""
+    clone.edit("kernel/money.py", '    USD = "USD"\n', '    USD = "USD"\n    SGD = "SGD"\n')
+    clone.edit("payments/http.py", 'name="account",', 'name="number",')
+    done = clone.cbs("contracts", "write")
+    assert done.returncode == 0, done.stderr
+
+
+def commented(clone: Clone) -> None:
+    for service in SERVICES:
+        main = clone.root / SOURCES / service / "main.py"
+        main.write_text("# Nobody reads this.\n" + main.read_text())
+
+
 def tripped(clone: Clone) -> None:
+    store = "customers/store/customers.py"
+    for each in ("_literally(name.{})", "person.name.{},"):
+        clone.edit(store, each.format("casefold()"), each.format("upper()"))
     _migrates(clone, "customers", TRIPS)
 
 
@@ -335,6 +489,14 @@ def three(clone: Clone) -> None:
     clone.edit(ledger, f"            narrative=self.narrative,\n{legs}", legs)
     legs = "    legs: Sequence[PostedLeg]\n\n\ndef"
     clone.edit(ledger, f"    narrative: str\n{legs}", legs)
+    # Of what it answers alone: what it asks of the ledger is in minor units.
+    clone.edit(
+        "payments/http.py",
+        "return _encode(transfer)",
+        "return _encode(replace(transfer, amount_minor=transfer.amount_minor // 100))",
+    )
+    uuid = "from uuid import UUID\n"
+    clone.edit("payments/http.py", uuid, f"from dataclasses import replace\n{uuid}")
     clone.edit(
         "customers/bus.py",
         "    customer_id: UUID\n\n\nclass Standing(",
@@ -428,6 +590,11 @@ CHANGES: dict[str, Callable[[Clone], None]] = {
         forged,
         empty,
         expanded,
+        undeclared,
+        contracting,
+        rewritten,
+        unseen,
+        commented,
         tripped,
     )
 }

@@ -60,10 +60,10 @@ LIMITS = (
     rule(LimitPerDay, limit_per_day_minor=AMOUNT_MINOR - 1),
 )
 OF_THE_ACCOUNTS = (
+    rule(CurrencyMismatch, payer_currency=EUROS, payer_known=True),
+    rule(CurrencyMismatch, payee_currency=EUROS, payee_known=True),
     rule(NoSuchAccount, payer_known=False),
     rule(NoSuchAccount, payee_known=False),
-    rule(CurrencyMismatch, payer_currency=EUROS),
-    rule(CurrencyMismatch, payee_currency=EUROS),
     rule(AccountClosed, payer_closed=True),
     rule(AccountClosed, payee_closed=True),
     rule(AccountBlocked, payer_blocked=True),

@@ -148,6 +148,18 @@ def test_an_account_is_paid_to_the_last_unit_below_its_ceiling():
         holding(10, ceiling_minor=100).check(91, limited=True, on=TODAY)
 
 
+@pytest.mark.parametrize(("sign", "refusal"), [(1, CeilingPassed), (-1, InsufficientFunds)])
+def test_no_balance_passes_what_a_reader_of_json_has_exactly(sign, refusal):
+    most = sign * (2**53 - 1)
+    account = holding(most - sign, kind=AccountKind.INTERNAL, floor_minor=None)
+
+    account.check(sign, limited=False, on=TODAY)
+    with pytest.raises(refusal):
+        account.check(2 * sign, limited=False, on=TODAY)
+    # One that an older release let pass comes back.
+    replace(account, balance_minor=sign * 2**60).check(-sign, limited=False, on=TODAY)
+
+
 @pytest.mark.parametrize("amount_minor", [1, -1])
 def test_a_block_stops_one_direction(amount_minor):
     debits, credits = holding(1, debit_blocked=True), holding(1, credit_blocked=True)

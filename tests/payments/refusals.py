@@ -107,16 +107,16 @@ async def listed(both: Both, asked: Asked) -> str:
 
 
 DEPOSIT = (
+    rule(CurrencyMismatch, payee_currency=EUROS, payee_known=True),
     rule(NoSuchAccount, payee_known=False),
-    rule(CurrencyMismatch, payee_currency=EUROS),
     rule(AccountClosed, payee_closed=True),
     rule(AccountBlocked, payee_blocked=True),
     rule(InsufficientFunds, till_full=True),
     rule(CeilingPassed, ceiling_minor=AMOUNT_MINOR - 1),
 )
 WITHDRAWAL = (
+    rule(CurrencyMismatch, payer_currency=EUROS, payer_known=True),
     rule(NoSuchAccount, payer_known=False),
-    rule(CurrencyMismatch, payer_currency=EUROS),
     rule(AccountClosed, payer_closed=True),
     rule(AccountBlocked, payer_blocked=True),
     *LIMITS,

@@ -60,6 +60,16 @@ async def test_cash_goes_through_the_till(bank: Bank):
     assert await bank.balances(asha, till) == [700, -700]
 
 
+@pytest.mark.parametrize("way", ["deposits", "withdrawals"])
+async def test_cash_that_no_till_has_is_of_another_currency_than_the_account(bank: Bank, way):
+    asha = await bank.account()
+
+    answer = await bank.teller.post(f"/v1/payments/{way}", json=cash(asha, 9) | {"currency": "EUR"})
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:cbs:currency-mismatch")
+    assert "EUR-CASH" not in answer.text
+
+
 async def test_one_key_has_one_effect_and_one_answer_byte_for_byte(bank: Bank):
     asha, ravi = await bank.account(1_000), await bank.account()
 

@@ -138,6 +138,33 @@ async def test_every_no_is_a_problem(served):
         assert problem(await olga.post("/v1/ledger/transactions", json=unknown))[0] == 400
 
 
+@pytest.mark.parametrize(
+    "types",
+    [
+        (),
+        ("text/plain",),
+        ("application/x-www-form-urlencoded",),
+        ("application/json; charset=utf-16",),
+    ],
+)
+async def test_what_does_not_say_that_it_is_json_is_not_read(served, types):
+    headers = [("content-type", each) for each in types]
+    async with served.client("olga", "ledger.post") as olga:
+        request = olga.build_request("POST", "/v1/ledger/transactions", content=b"{}")
+        request.headers = httpx.Headers([*request.headers.multi_items(), *headers])
+
+        assert problem(await olga.send(request)) == (415, "not-json")
+
+
+@pytest.mark.parametrize("type_", ["application/json;charset=UTF-8", "Application/JSON"])
+async def test_json_is_json_however_it_is_written(served, type_):
+    async with served.client("olga", "ledger.post") as olga:
+        headers = {"content-type": type_}
+        answer = await olga.post("/v1/ledger/transactions", content=b"{}", headers=headers)
+
+    assert problem(answer) == (400, "malformed")
+
+
 async def test_a_bug_says_nothing_of_itself(served):
     async with served.client("tara") as tara:
         response = await tara.get("/v1/ledger/broken")
@@ -152,8 +179,10 @@ async def test_only_reading_a_body_makes_an_error_of_python_the_callers(served, 
     url = f"/v1/ledger/{path}"
     async with served.client("tara") as tara:
         assert problem(await tara.post(url, json={})) == (500, "internal-error")
+        headers = {"content-type": "application/json"}
         for body in (b'{"a": "\xff"}', b'{"a": ' + b"[" * 30_000):
-            assert problem(await tara.post(url, content=body)) == (400, "malformed")
+            answer = await tara.post(url, content=body, headers=headers)
+            assert problem(answer) == (400, "malformed")
 
 
 async def test_what_takes_too_long_is_ended(served, monkeypatch):

@@ -61,7 +61,7 @@ OfAccount = Annotated[
 ]
 
 # In the order of the ledger, which has the last word.
-OF_THE_ACCOUNTS = (NoSuchAccount, CurrencyMismatch, AccountClosed, AccountBlocked)
+OF_THE_ACCOUNTS = (CurrencyMismatch, NoSuchAccount, AccountClosed, AccountBlocked)
 LIMITS = (LimitPerTransaction, LimitPerDay)
 OF_THE_BALANCES = (InsufficientFunds, CeilingPassed)
 

@@ -5,6 +5,7 @@ too much is refused before anything is done for it (docs/decisions/0007-excess-i
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +13,27 @@ from typing import Any
 import msgspec
 import structlog
 
-from cbs.kernel.refusal import Busy, NotSignedIn, Refusal, Unavailable
+from cbs.kernel.refusal import Busy, Malformed, NotSignedIn, Refusal, Unavailable
 from cbs.platform import telemetry
 from cbs.platform.auth import Tokens, bearer
 from cbs.platform.context import Context, within
-from cbs.platform.problem import MEDIA_TYPE, RETRY_AFTER_SECONDS, problem_of
+from cbs.platform.problem import MEDIA_TYPE, RETRY_AFTER_SECONDS, NoSuchResource, problem_of
 
 REQUEST_SECONDS_MAX = 10.0
 IN_FLIGHT_MAX = 128
 # Who is refused is told so late, or those who ask again at once would be most of the work.
 HELD_MAX, HELD_SECONDS = 1_024, 1.0
 CORRELATION_CHARACTERS_MAX = 64
+
+OPEN = re.compile(r"/health/(live|ready)|/metrics|/schema(/[\w.-]+)?")
+DOTS = re.compile(r"/\.\.?(/|$)")
+READ = {
+    b"authorization",
+    b"content-type",
+    b"idempotency-key",
+    b"traceparent",
+    b"x-correlation-id",
+}
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,7 +46,10 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, kw_only=True)
 class Admission:
-    """Everything under /v1 needs a token; health, metrics and schema do not leave loopback."""
+    """Whatever is not OPEN needs a token; health, metrics and schema do not leave loopback.
+
+    A HEAD is a GET whose body nobody sends (RFC 9110, 9.3.2): uvicorn leaves it out.
+    """
 
     app: App
     tokens: Tokens
@@ -43,7 +57,12 @@ class Admission:
     held: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        if OPEN.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
         if self.in_flight >= IN_FLIGHT_MAX:
@@ -84,11 +103,10 @@ class Admission:
         await _refuse(Busy(), send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {
-            name: value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name in (b"authorization", b"x-correlation-id", b"traceparent")
-        }
+        if "//" in scope["path"] or DOTS.search(scope["path"]):
+            # Whoever stands before us may have read another path.
+            raise NoSuchResource("a path is written without empty parts and dots")
+        headers = _once(scope["headers"])
         token = bearer(headers.get(b"authorization"))
         if not token:
             raise NotSignedIn
@@ -105,6 +123,18 @@ class Admission:
         ):
             async with asyncio.timeout(REQUEST_SECONDS_MAX):
                 await self.app(scope, receive, send)
+
+
+def _once(sent: list[tuple[bytes, bytes]]) -> dict[bytes, str]:
+    """Those that mean something here. Raises Malformed of one that is there twice: what stands
+    between us and the caller may have read the other."""
+    headers: dict[bytes, str] = {}
+    for name, value in sent:
+        if name in READ:
+            if name in headers:
+                raise Malformed(f"the header {name.decode()} is there more than once")
+            headers[name] = value.decode("latin-1")
+    return headers
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:

@@ -6,10 +6,11 @@ and hands it what to do and how to show it.
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 from litestar import Litestar, Request, Response
@@ -38,7 +39,8 @@ from cbs.platform.problem import MEDIA_TYPE, failed, http_error, refused
 from cbs.platform.saga import Sagas
 
 BODY_BYTES_MAX = 64 * 1024
-PERMISSION = "permission"
+INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+PERMISSION, JSON = "permission", "application/json"
 VERSION = "1.0.0"
 
 T = TypeVar("T")
@@ -150,23 +152,51 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class StrictRequest(Request[Any, Any, Any]):
-    """Litestar's request, but that every body msgspec cannot read is Malformed: two of its errors
-    are Python's own, and would be called ours. Only here: anywhere else they are ours.
-
-    So is one that can be read in two ways, also where no key is kept here, as of a payment."""
+    """Litestar's request, but that a body is what the contract says, or is refused: JSON by its
+    name, each field once and of its own type. Litestar takes "7.0" for the number 7."""
 
     __slots__ = ()
 
     async def json(self) -> Any:
+        """The body as the handler wants it. Raises Malformed, and HTTPException of what is not
+        JSON by its name."""
+        if not _is_json(self.headers.getall("content-type", [])):
+            raise HTTPException(f"a body is {JSON}, and says so", status_code=415)
+        body = await self.body()
         try:
-            read = await super().json()
+            wanted = _decoder(self.route_handler).decode(body)
+            read = msgspec.json.decode(body)
         except UnicodeDecodeError:
             raise Malformed("the body is not UTF-8") from None
         except RecursionError:
             raise Malformed("nested too deeply") from None
-        if body := await self.body():
-            _refuse_doubled(body, read)
-        return read
+        except msgspec.ValidationError as error:
+            raise Malformed(_placed(error)) from None
+        except msgspec.DecodeError as error:
+            raise Malformed(f"the body is not JSON: {error}") from None
+        _refuse_doubled(body, read)
+        return wanted
+
+
+@cache
+def _decoder(handler: BaseRouteHandler) -> msgspec.json.Decoder[Any]:
+    field = handler.parsed_data_field
+    assert field is not None, handler
+    return msgspec.json.Decoder(field.annotation)
+
+
+def _is_json(types: Sequence[str]) -> bool:
+    """One content type, and that is JSON in UTF-8 (RFC 8259, 8.1)."""
+    name, _, parameters = (types[0] if len(types) == 1 else "").partition(";")
+    said = parameters.replace(" ", "").lower()
+    return name.strip().lower() == JSON and said in ("", "charset=utf-8", 'charset="utf-8"')
+
+
+def _placed(error: msgspec.ValidationError) -> str:
+    """What is wrong, after the field in which it is."""
+    what, _, place = str(error).rpartition(" - at `$")
+    field = place.removesuffix("`").removeprefix(".")
+    return f"{field or 'body'}: {what}" if what else f"body: {error}"
 
 
 def needs(permission: str) -> dict[str, str]:
@@ -185,6 +215,12 @@ async def _admit(request: Request[Any, Any, Any]) -> None:
             raise Malformed(f"query: there is no {', '.join(sorted(unknown))} here"[:200])
         if len(asked) > len(set(asked)):
             raise Malformed("query: a parameter is there more than once")
+        for name in asked:
+            value = request.query_params[name]
+            if name in _numbers(request.route_handler) and not INTEGER.fullmatch(value):
+                raise Malformed(f"{name}: Expected `int`, got {value[:40]!r}")
+    if request.path_params:
+        _check_path(request)
 
 
 @cache
@@ -194,6 +230,26 @@ def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
     return frozenset(
         kind.name or name for name, kind in kinds.items() if isinstance(kind, QueryParameter)
     )
+
+
+@cache
+def _numbers(handler: BaseRouteHandler) -> frozenset[str]:
+    """Parameters that are numbers: Litestar takes 7.0, 1e3 and 0.99999999999999999999 for one."""
+    fields = handler.parsed_fn_signature.parameters.items()
+    return frozenset(
+        field.kwarg_definition.name or name
+        for name, field in fields
+        if isinstance(field.kwarg_definition, QueryParameter)
+        and int in (field.annotation, *get_args(field.annotation))
+    )
+
+
+def _check_path(request: Request[Any, Any, Any]) -> None:
+    """A number or an id in a path is written in one way."""
+    parts = request.url.path.lower().split("/")
+    for name, value in request.path_params.items():
+        if not isinstance(value, str) and str(value) not in parts:
+            raise Malformed(f"{name}: not as it is written")
 
 
 async def _check_permission(request: Request[Any, Any, Any]) -> None:

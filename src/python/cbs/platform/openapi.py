@@ -22,8 +22,8 @@ X_REFUSALS_MEAN = (
 
 
 class ClosedStructs(StructSchemaPlugin):
-    """Litestar 2.25 leaves out `additionalProperties`, and a least value of an optional field that
-    is zero, whatever the struct says."""
+    """Litestar 2.25 leaves out `additionalProperties`, and the bounds of an optional number,
+    whatever the struct says."""
 
     def to_openapi_schema(
         self, field_definition: FieldDefinition, schema_creator: SchemaCreator
@@ -31,21 +31,22 @@ class ClosedStructs(StructSchemaPlugin):
         schema = super().to_openapi_schema(field_definition, schema_creator)
         if field_definition.type_.__struct_config__.forbid_unknown_fields:
             schema.additional_properties = False
-        for name in _at_least_zero(field_definition.type_):
+        for name, number in _optional_numbers(field_definition.type_):
             field = (schema.properties or {})[name]
             if isinstance(field, Schema):
-                field.minimum = 0
+                field.minimum, field.maximum = number.ge, number.le
         return schema
 
 
-def _at_least_zero(struct: type[Any]) -> list[str]:
+def _optional_numbers(struct: type[Any]) -> list[tuple[str, msgspec.inspect.IntType]]:
     info = msgspec.inspect.type_info(struct)
     assert isinstance(info, msgspec.inspect.StructType), struct
     return [
-        field.encode_name
+        (field.encode_name, option)
         for field in info.fields
         if isinstance(field.type, msgspec.inspect.UnionType)
-        and any(getattr(option, "ge", None) == 0 for option in field.type.types)
+        for option in field.type.types
+        if isinstance(option, msgspec.inspect.IntType)
     ]
 
 

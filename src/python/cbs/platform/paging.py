@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable
+from datetime import date
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ from litestar.params import QueryParameter
 
 from cbs.kernel.refusal import Malformed
 
+NOT_OURS = "cursor: not one that a page of this list ended with"
 PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, CURSOR_CHARACTERS_MAX = 50, 200, 256
 
 T = TypeVar("T")
@@ -32,13 +34,27 @@ def page_of(items: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
 
 
 def cursor_of(*place: Any) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+    return _written(place)
 
 
 def place_of(cursor: str, as_type: type[C]) -> C:
     """The place that `cursor_of` wrote; Malformed for anything else."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=as_type)
+        place = msgspec.json.decode(raw, type=as_type)
     except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise Malformed("cursor: not one that a page of this list ended with") from None
+        raise Malformed(NOT_OURS) from None
+    # Ours is written in one way, and holds what PostgreSQL can have kept: no U+0000.
+    if b"\\u0000" in raw or cursor != _written(place):
+        raise Malformed(NOT_OURS)
+    return place
+
+
+def _written(place: object) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def check_order(since: date | None, until: date | None) -> None:
+    """Of a period that `from` and `to` bound, each by itself; raises Malformed."""
+    if since is not None and until is not None and since > until:
+        raise Malformed("from: it is after `to`, so nothing can be between them")

@@ -32,6 +32,8 @@ STATUS = {
     RefusalKind.UNAVAILABLE: 503,
 }
 KIND = {status: kind for kind, status in STATUS.items()}
+# What is refused before it is known what is asked for.
+CODES = {404: "no-such-resource", 405: "method-not-allowed", 413: "too-large", 415: "not-json"}
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 # Litestar 2.25 calls it a 500 of its own, and has no other name for it.
@@ -65,6 +67,13 @@ def answer_of(refusal: Refusal) -> Answer:
     return Answer(status=problem.status, body=msgspec.json.encode(problem))
 
 
+class NoSuchResource(Refusal):
+    """There is nothing at this path."""
+
+    code = CODES[404]
+    kind = RefusalKind.NOT_FOUND
+
+
 class KeptRefusal(Refusal):
     """A refusal that was given before under the same key, and is given again."""
 
@@ -93,9 +102,7 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
         return _response(problem_of(Malformed("the body did not wholly arrive")))
     if error.status_code >= 500:
         return failed(request, error)
-    code = {404: "no-such-resource", 405: "method-not-allowed", 413: "too-large"}.get(
-        error.status_code, "malformed"
-    )
+    code = CODES.get(error.status_code, "malformed")
     detail = error.detail
     if isinstance(error.extra, list):
         detail = "; ".join(

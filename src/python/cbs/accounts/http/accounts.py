@@ -43,6 +43,7 @@ from cbs.platform.paging import (
     Cursor,
     Limit,
     Page,
+    check_order,
     cursor_of,
     page_of,
     place_of,
@@ -260,6 +261,7 @@ async def statement(
     cursor: Cursor = "",
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[PostingView]:
+    check_order(since, until)
     found = await accounts.statement(
         account_id=account_id,
         period=Period(since=since, until=until, by_value=by is By.VALUE),

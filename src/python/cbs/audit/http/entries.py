@@ -26,6 +26,7 @@ from cbs.platform.paging import (
     Cursor,
     Limit,
     Page,
+    check_order,
     cursor_of,
     page_of,
     place_of,
@@ -182,6 +183,7 @@ async def entries(
         since=_moment(since, "from"),
         until=_moment(until, "to"),
     )
+    check_order(sought.since, sought.until)
     place = place_of(cursor, Place) if cursor else None
     after = (_in_utc(place.at, "cursor"), place.index) if place else None
     found = await log.store.entries(sought, after=after, limit=limit)

@@ -27,7 +27,14 @@ from cbs.customers.http.answers import (
     view_of,
 )
 from cbs.customers.http.documents import DOCUMENT_ROUTES
-from cbs.customers.http.shapes import AmendBody, CustomerView, ReasonBody, RegisterBody, RiskBody
+from cbs.customers.http.shapes import (
+    MOBILE_FORM,
+    AmendBody,
+    CustomerView,
+    ReasonBody,
+    RegisterBody,
+    RiskBody,
+)
 from cbs.kernel.refusal import KeyReused, Refusal
 from cbs.platform.bus import NotPermittedHook
 from cbs.platform.context import current
@@ -52,7 +59,12 @@ NameBegins = Annotated[
     str | None, QueryParameter(name="name", max_length=NAME_CHARACTERS_MAX, pattern=WRITABLE)
 ]
 OfMobile = Annotated[
-    str | None, QueryParameter(name="mobile", max_length=NAME_CHARACTERS_MAX, pattern=WRITABLE)
+    str | None,
+    QueryParameter(
+        name="mobile",
+        pattern=MOBILE_FORM,
+        description="With its +, which a query says as %2B: a plain one is a space.",
+    ),
 ]
 
 

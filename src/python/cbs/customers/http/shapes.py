@@ -29,13 +29,15 @@ from cbs.customers.domain.person import (
 )
 from cbs.kernel.published import published_as
 
+MOBILE_FORM = r"^\+[1-9][0-9]{6,14}$(?!\n)"
+
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 Line = Annotated[str, Meta(min_length=1, max_length=LINE_CHARACTERS_MAX)]
 Email = Annotated[str, Meta(min_length=3, max_length=EMAIL_CHARACTERS_MAX)]
 Mobile = Annotated[
     str,
     Meta(
-        pattern=r"^\+[1-9][0-9]{6,14}$(?!\n)",
+        pattern=MOBILE_FORM,
         description="As in E.164",
         examples=["+919876543210"],
     ),

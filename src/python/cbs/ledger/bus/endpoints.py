@@ -48,6 +48,8 @@ ACCOUNTS_MAX, HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, 200, 140
 
 NUMBER_CHARACTERS_MAX, NUMBER_FORM = 34, r"^[A-Z0-9-]+$(?!\n)"
 
+# What every reader of JSON has exactly.
+EXACT_MAX = 2**53 - 1
 AmountMinor = Annotated[int, msgspec.Meta(ge=-MINOR_UNITS_MAX, le=MINOR_UNITS_MAX)]
 Number = Annotated[
     str, msgspec.Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX, pattern=NUMBER_FORM)
@@ -71,8 +73,8 @@ POST_REFUSALS: tuple[type[Refusal], ...] = (
     AccountsNotDistinct,
     KeyReused,
     ValueDateInFuture,
-    NoSuchAccount,
     CurrencyMismatch,
+    NoSuchAccount,
     *POSTING_REFUSALS,
 )
 OPENING_REFUSALS = (NumberTaken, FloorAboveBalance, CeilingBelowBalance)
@@ -100,7 +102,7 @@ class Post(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class TermsWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Whoever owns the account raises the version with each change of its terms."""
 
-    version: Annotated[int, msgspec.Meta(ge=1)]
+    version: Annotated[int, msgspec.Meta(ge=1, le=EXACT_MAX)]
     floor_minor: AmountMinor | None = 0
     ceiling_minor: AmountMinor | None = None
     limit_per_transaction_minor: AmountMinor | None = None
@@ -149,7 +151,7 @@ class History(msgspec.Struct, kw_only=True):
     """The postings of an account before `before`, newest first."""
 
     number: Number
-    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    before: Annotated[int, msgspec.Meta(ge=1, le=EXACT_MAX)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=HISTORY_MAX)] = 50
 
 

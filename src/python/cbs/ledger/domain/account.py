@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from cbs.kernel.event import Event
-from cbs.kernel.money import Currency
+from cbs.kernel.money import BALANCE_MINOR_UNITS_MAX, Currency
 from cbs.kernel.refusal import Refusal, RefusalKind
 
 
@@ -21,7 +21,8 @@ class AccountKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What may happen on an account. Amounts are minor units; None is without limit.
+    """What may happen on an account. Amounts are minor units; None is without limit, but for
+    BALANCE_MINOR_UNITS_MAX, which no balance passes either way.
 
     Whoever owns the account raises `version` by one with each change, so that an old change
     that arrives late does nothing.
@@ -62,11 +63,11 @@ class Account:
             self._check_debit(-amount_minor, limited=limited, on=on)
         elif self.terms.credit_blocked:
             raise AccountBlocked
-        elif (
-            self.terms.ceiling_minor is not None
-            and self.balance_minor + amount_minor > self.terms.ceiling_minor
-        ):
-            raise CeilingPassed
+        else:
+            ceiling = self.terms.ceiling_minor
+            most = BALANCE_MINOR_UNITS_MAX if ceiling is None else ceiling
+            if self.balance_minor + amount_minor > most:
+                raise CeilingPassed
 
     def _check_debit(self, minor: int, *, limited: bool, on: date) -> None:
         terms = self.terms
@@ -78,7 +79,8 @@ class Account:
                 raise LimitPerTransaction
             if per_day is not None and self.debited_minor_on(on) + minor > per_day:
                 raise LimitPerDay
-        if terms.floor_minor is not None and self.balance_minor - minor < terms.floor_minor:
+        floor = terms.floor_minor
+        if self.balance_minor - minor < (-BALANCE_MINOR_UNITS_MAX if floor is None else floor):
             raise InsufficientFunds
 
     def posted(self, amount_minor: int, *, limited: bool, on: date) -> "Account":

@@ -134,15 +134,16 @@ def decide(
     if value_on < booked_on and not order.may_backdate:
         raise NotPermitted("a value date in the past needs the permission ledger.backdate")
     limited = wanted.kind in LIMITED
+    found = [accounts.get(leg.account) for leg in wanted.legs]
+    # First: of cash in a currency that no till is kept in, the customer's account tells more.
+    for account in found:
+        if account is not None and account.currency is not wanted.currency:
+            raise CurrencyMismatch(f"{account.number} is kept in {account.currency}")
     touched = []
-    for leg in wanted.legs:
-        account = accounts.get(leg.account)
+    for leg, account in zip(wanted.legs, found, strict=True):
         if account is None:
             raise NoSuchAccount(leg.account)
         touched.append(account)
-    for account in touched:
-        if account.currency is not wanted.currency:
-            raise CurrencyMismatch(f"{account.number} is kept in {account.currency}")
     _check(touched, wanted.legs, limited=limited, on=booked_on)
     after = {
         leg.account: account.posted(leg.amount_minor, limited=limited, on=booked_on)
