@@ -104,8 +104,8 @@ DECISIONS = [
             Edit(
                 Account,
                 "_check_debit",
-                "self.balance_minor - minor < terms.floor_minor",
-                "self.balance_minor < terms.floor_minor",
+                "self.balance_minor - minor < least",
+                "self.balance_minor < least",
             ),
         ),
     ),
@@ -139,8 +139,8 @@ DECISIONS = [
             Edit(
                 Account,
                 "_check_debit",
-                "self.balance_minor - minor < terms.floor_minor",
-                "self.balance_minor < terms.floor_minor",
+                "self.balance_minor - minor < least",
+                "self.balance_minor < least",
             ),
         ),
         BatchAborted,

@@ -113,7 +113,7 @@ RULES = [
         Edit(
             Account,
             "check",
-            "self.balance_minor + amount_minor > self.terms.ceiling_minor",
+            "self.balance_minor + amount_minor > most",
             "False",
         ),
         **POSTING,

@@ -5,22 +5,18 @@ and hands it what to do and how to show it.
 """
 
 import hashlib
-import json
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import HeaderParameter
 
 from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, Unavailable
@@ -37,10 +33,10 @@ from cbs.platform.idempotency import (
 from cbs.platform.openapi import X_REFUSALS_MEAN, ClosedStructs, RefusalsInOrder
 from cbs.platform.problem import MEDIA_TYPE, failed, http_error, refused
 from cbs.platform.saga import Sagas
+from cbs.platform.strict import StrictRequest, check_parameters, refuse_doubled
 
 BODY_BYTES_MAX = 64 * 1024
-INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
-PERMISSION, JSON = "permission", "application/json"
+PERMISSION = "permission"
 VERSION = "1.0.0"
 
 T = TypeVar("T")
@@ -120,83 +116,8 @@ def fingerprint(method: str, path: str, body: bytes) -> bytes:
         same = msgspec.json.encode(read, order="sorted") if body else b""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(str(error)) from None
-    _refuse_doubled(body, read)
+    refuse_doubled(body, read)
     return hashlib.sha256(b"\n".join([method.encode(), path.encode(), same])).digest()
-
-
-def _refuse_doubled(body: bytes, read: object) -> None:
-    """`read` is the body as msgspec read it, which takes the last of two fields in silence.
-
-    Without a field there is a colon less; the slow look is for those, and for escaped colons.
-    """
-    if body.count(b":") != _colons(read) or b"\\u003" in body:
-        json.loads(body, object_pairs_hook=_each_once, parse_int=str, parse_float=str)
-
-
-def _colons(read: object) -> int:
-    """How many a JSON text of it has: one a field, and those in texts."""
-    if isinstance(read, dict):
-        return sum(1 + name.count(":") + _colons(value) for name, value in read.items())
-    if isinstance(read, list):
-        return sum(map(_colons, read))
-    return read.count(":") if isinstance(read, str) else 0
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Malformed(f"the field {twice[:40]!r} is there more than once")
-    return fields
-
-
-class StrictRequest(Request[Any, Any, Any]):
-    """Litestar's request, but that a body is what the contract says, or is refused: JSON by its
-    name, each field once and of its own type. Litestar takes "7.0" for the number 7."""
-
-    __slots__ = ()
-
-    async def json(self) -> Any:
-        """The body as the handler wants it. Raises Malformed, and HTTPException of what is not
-        JSON by its name."""
-        if not _is_json(self.headers.getall("content-type", [])):
-            raise HTTPException(f"a body is {JSON}, and says so", status_code=415)
-        body = await self.body()
-        try:
-            wanted = _decoder(self.route_handler).decode(body)
-            read = msgspec.json.decode(body)
-        except UnicodeDecodeError:
-            raise Malformed("the body is not UTF-8") from None
-        except RecursionError:
-            raise Malformed("nested too deeply") from None
-        except msgspec.ValidationError as error:
-            raise Malformed(_placed(error)) from None
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the body is not JSON: {error}") from None
-        _refuse_doubled(body, read)
-        return wanted
-
-
-@cache
-def _decoder(handler: BaseRouteHandler) -> msgspec.json.Decoder[Any]:
-    field = handler.parsed_data_field
-    assert field is not None, handler
-    return msgspec.json.Decoder(field.annotation)
-
-
-def _is_json(types: Sequence[str]) -> bool:
-    """One content type, and that is JSON in UTF-8 (RFC 8259, 8.1)."""
-    name, _, parameters = (types[0] if len(types) == 1 else "").partition(";")
-    said = parameters.replace(" ", "").lower()
-    return name.strip().lower() == JSON and said in ("", "charset=utf-8", 'charset="utf-8"')
-
-
-def _placed(error: msgspec.ValidationError) -> str:
-    """What is wrong, after the field in which it is."""
-    what, _, place = str(error).rpartition(" - at `$")
-    field = place.removesuffix("`").removeprefix(".")
-    return f"{field or 'body'}: {what}" if what else f"body: {error}"
 
 
 def needs(permission: str) -> dict[str, str]:
@@ -207,49 +128,7 @@ def needs(permission: str) -> dict[str, str]:
 async def _admit(request: Request[Any, Any, Any]) -> None:
     """Before the handler: the permission, and no question that nobody would answer."""
     await _check_permission(request)
-    if request.scope["query_string"]:
-        asked = [name for name, _ in request.query_params.multi_items()]
-        unknown = set(asked) - _query_names(request.route_handler)
-        if unknown:
-            # A filter that is misspelt must not show everything.
-            raise Malformed(f"query: there is no {', '.join(sorted(unknown))} here"[:200])
-        if len(asked) > len(set(asked)):
-            raise Malformed("query: a parameter is there more than once")
-        for name in asked:
-            value = request.query_params[name]
-            if name in _numbers(request.route_handler) and not INTEGER.fullmatch(value):
-                raise Malformed(f"{name}: Expected `int`, got {value[:40]!r}")
-    if request.path_params:
-        _check_path(request)
-
-
-@cache
-def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
-    parameters = handler.parsed_fn_signature.parameters
-    kinds = {name: field.kwarg_definition for name, field in parameters.items()}
-    return frozenset(
-        kind.name or name for name, kind in kinds.items() if isinstance(kind, QueryParameter)
-    )
-
-
-@cache
-def _numbers(handler: BaseRouteHandler) -> frozenset[str]:
-    """Parameters that are numbers: Litestar takes 7.0, 1e3 and 0.99999999999999999999 for one."""
-    fields = handler.parsed_fn_signature.parameters.items()
-    return frozenset(
-        field.kwarg_definition.name or name
-        for name, field in fields
-        if isinstance(field.kwarg_definition, QueryParameter)
-        and int in (field.annotation, *get_args(field.annotation))
-    )
-
-
-def _check_path(request: Request[Any, Any, Any]) -> None:
-    """A number or an id in a path is written in one way."""
-    parts = request.url.path.lower().split("/")
-    for name, value in request.path_params.items():
-        if not isinstance(value, str) and str(value) not in parts:
-            raise Malformed(f"{name}: not as it is written")
+    check_parameters(request)
 
 
 async def _check_permission(request: Request[Any, Any, Any]) -> None:

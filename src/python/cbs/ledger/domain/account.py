@@ -80,7 +80,8 @@ class Account:
             if per_day is not None and self.debited_minor_on(on) + minor > per_day:
                 raise LimitPerDay
         floor = terms.floor_minor
-        if self.balance_minor - minor < (-BALANCE_MINOR_UNITS_MAX if floor is None else floor):
+        least = -BALANCE_MINOR_UNITS_MAX if floor is None else floor
+        if self.balance_minor - minor < least:
             raise InsufficientFunds
 
     def posted(self, amount_minor: int, *, limited: bool, on: date) -> "Account":
