@@ -22,6 +22,7 @@ def order(
     currency: Currency = Currency.INR,
     value_on: date | None = None,
     may_backdate: bool = False,
+    may_import: bool = False,
     narrative: str = "",
 ) -> Order:
     return order_of(
@@ -32,6 +33,7 @@ def order(
         currency=currency,
         value_on=value_on,
         may_backdate=may_backdate,
+        may_import=may_import,
         narrative=narrative,
     )
 
@@ -45,6 +47,7 @@ def order_of(
     currency: Currency = Currency.INR,
     value_on: date | None = None,
     may_backdate: bool = False,
+    may_import: bool = False,
     narrative: str = "",
 ) -> Order:
     """Legs are accounts and amounts."""
@@ -61,5 +64,6 @@ def order_of(
         fingerprint=hashlib.sha256(repr(wanted).encode()).digest(),
         wanted=wanted,
         may_backdate=may_backdate,
+        may_import=may_import,
         origin=Origin(actor=principal, correlation_id="c1"),
     )

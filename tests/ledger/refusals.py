@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from cbs.kernel.account_number import account_number
-from cbs.kernel.calendar import business_date
+from cbs.kernel.calendar import EARLIEST_BUSINESS_DATE, business_date
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import NotPermitted
 from cbs.ledger.domain.account import (
@@ -30,6 +30,7 @@ from cbs.ledger.domain.transaction import (
     NoSuchTransaction,
     NotBalanced,
     ValueDateInFuture,
+    ValueDateTooEarly,
 )
 from cbs.platform.context import now
 from cbs.platform.operations import NoSuchRequest
@@ -54,6 +55,7 @@ from tests.serving import Served
 
 AMOUNT_MINOR, CASH, EUROS = 100, "INR-CASH", Currency.EUR
 SERIALS = count(1)
+LONG_AGO = (EARLIEST_BUSINESS_DATE - business_date(now())).days - 1
 
 LIMITS = (
     rule(LimitPerTransaction, limit_per_transaction_minor=AMOUNT_MINOR - 1),
@@ -77,7 +79,11 @@ OF_THE_FORM = (
     rule(NotBalanced, balanced=False),
     rule(AccountsNotDistinct, distinct=False),
 )
-OF_THE_DATE = (rule(ValueDateInFuture, value_in_days=1), rule(NotPermitted, value_in_days=-1))
+OF_THE_DATE = (
+    rule(ValueDateInFuture, value_in_days=1),
+    rule(NotPermitted, value_in_days=-1),
+    rule(ValueDateTooEarly, value_in_days=LONG_AGO, may_import=True),
+)
 POSTING = (
     rule(NotPermitted, kind_permitted=False),
     *OF_THE_FORM,
@@ -96,6 +102,7 @@ class Posting(Asked):
     balanced: bool = True
     distinct: bool = True
     value_in_days: int = 0
+    may_import: bool = False
     payer_known: bool = True
     payee_known: bool = True
     payer_currency: Currency = Currency.INR
@@ -108,6 +115,11 @@ class Posting(Asked):
     limit_per_day_minor: int = AMOUNT_MINOR
     holding_minor: int = AMOUNT_MINOR
     ceiling_minor: int = AMOUNT_MINOR
+
+    @property
+    def permissions(self) -> list[str]:
+        own = ["payments.transfer"] if self.kind_permitted else []
+        return [*own, *(["ledger.import"] if self.may_import else [])]
 
     @property
     def payer_terms(self) -> dict[str, Any]:
@@ -195,13 +207,13 @@ async def body_of(posting: Posting, ledger: Served) -> dict[str, Any]:
 
 
 async def post_over_http(ledger: Served, posting: Posting) -> str:
-    permissions = ["payments.transfer"] if posting.kind_permitted else []
+    permissions = posting.permissions
     body = await body_of(posting, ledger)
     return await over_http(ledger, "ledger.post", posting, body=body, permissions=permissions)
 
 
 async def post_on_the_bus(ledger: Served, posting: Posting) -> str:
-    permissions = ["payments.transfer"] if posting.kind_permitted else []
+    permissions = posting.permissions
     body = await body_of(posting, ledger)
     return await on_the_bus(ledger, "post", posting, body, permissions=permissions)
 

@@ -157,7 +157,7 @@ async def test_a_value_date_is_never_in_the_future(book: Opened):
 
 async def test_history_is_told_backwards_and_balances_by_value_date(book: Opened):
     long_ago = date(2020, 1, 1)
-    await book.post(order(ALICE, BOB, 40, value_on=long_ago, may_backdate=True))
+    await book.post(order(ALICE, BOB, 40, value_on=long_ago, may_import=True))
     await book.post(order(ALICE, BOB, 5))
 
     lines = await book.book.history(ALICE, before=2**62, limit=10)

@@ -45,7 +45,8 @@ UNLIMITED = tuple(each for each in OF_THE_ACCOUNTS if each not in LIMITS)
 
 def ordered(posting: Posting, payer: str, payee: str, *, kind: str, at: datetime) -> Order:
     day = business_date(at) + timedelta(days=posting.value_in_days)
-    return order_of(posting.legs(payer, payee), kind=kind, value_on=day)
+    legs, may_import = posting.legs(payer, payee), posting.may_import
+    return order_of(legs, kind=kind, value_on=day, may_import=may_import)
 
 
 def decided(posting: Posting, *, kind: str = TRANSFER, backwards: bool = False) -> str:
@@ -65,6 +66,7 @@ def decided(posting: Posting, *, kind: str = TRANSFER, backwards: bool = False) 
                 [(leg.account, leg.amount_minor) for leg in reversed(order.wanted.legs)],
                 kind=kind,
                 value_on=order.wanted.value_on,
+                may_import=posting.may_import,
             )
         decide(order, accounts, id=new_id(), at=NOON)
     except Refusal as refusal:

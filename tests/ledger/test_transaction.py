@@ -1,12 +1,13 @@
 """What an order must be, and what is written down of one that is posted."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from cbs.kernel.calendar import EARLIEST_BUSINESS_DATE
 from cbs.kernel.event import Origin
 from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Malformed, NotPermitted
@@ -21,6 +22,7 @@ from cbs.ledger.domain.transaction import (
     Transaction,
     TransactionPosted,
     ValueDateInFuture,
+    ValueDateTooEarly,
     decide,
 )
 from tests import published
@@ -116,6 +118,18 @@ def test_a_value_date_in_the_past_needs_a_permission_and_one_in_the_future_is_no
         posted(order(value_on=TOMORROW, may_backdate=True))
 
 
+def test_how_far_back_a_value_date_lies_depends_on_who_names_it():
+    a_year, longer = (TODAY - timedelta(days=days) for days in (366, 367))
+    assert posted(order(value_on=a_year, may_backdate=True)).value_on == a_year
+    with pytest.raises(NotPermitted, match=r"ledger\.import"):
+        posted(order(value_on=longer, may_backdate=True))
+    for each in (longer, EARLIEST_BUSINESS_DATE):
+        assert posted(order(value_on=each, may_import=True)).value_on == each
+    for each in (EARLIEST_BUSINESS_DATE - timedelta(days=1), date.min):
+        with pytest.raises(ValueDateTooEarly):
+            posted(order(value_on=each, may_import=True))
+
+
 @pytest.mark.parametrize("count", [2, 20])
 def test_a_transaction_has_2_to_20_legs(count):
     assert order(*legs(count))
@@ -164,5 +178,6 @@ def test_names_that_are_kept_or_published_do_not_change():
         "accounts-not-distinct": "conflict",
         "currency-mismatch": "conflict",
         "value-date-in-future": "conflict",
+        "value-date-too-early": "conflict",
         "no-such-transaction": "not-found",
     }

@@ -13,7 +13,7 @@ from cbs.kernel.answer import Answer
 from cbs.kernel.refusal import Unavailable
 from cbs.ledger.application.book import BatchAborted, OutcomeUnknown
 from cbs.ledger.store.write_path import TRIES_MAX, WritePath
-from cbs.platform.context import now
+from cbs.platform.context import SOURCES, now
 from cbs.platform.database import Database, Transaction
 from tests.conftest import Database as Place
 from tests.ledger.orders import order
@@ -194,3 +194,26 @@ async def test_without_its_database_nothing_is_said_of_a_key(writes, monkeypatch
 async def test_a_batch_has_orders(writes):
     with pytest.raises(AssertionError):
         await writes.post([])
+
+
+@pytest.mark.parametrize("days", [365, -1])
+async def test_a_clock_that_is_not_the_databases_books_nothing(book, monkeypatch, days):
+    """One transfer of a year ahead would count to a limit until then, and be dated so."""
+    real = SOURCES.time_ns
+    monkeypatch.setattr(SOURCES, "time_ns", lambda: real() + days * 86_400 * 10**9)
+    with pytest.raises(Unavailable, match="the clock here is"):
+        await book.post(order(ZOE, ADA, 10))
+    monkeypatch.setattr(SOURCES, "time_ns", real)
+
+    assert await book.balance(ZOE) == 100
+    (done,) = await book.post(order(ZOE, ADA, 10))
+    assert isinstance(done, Answer) and done.status == 201
+
+
+async def test_a_clock_that_is_a_little_off_does(book, monkeypatch):
+    real = SOURCES.time_ns
+    monkeypatch.setattr(SOURCES, "time_ns", lambda: real() + 30 * 10**9)
+
+    (done,) = await book.post(order(ZOE, ADA, 10))
+
+    assert isinstance(done, Answer) and done.status == 201

@@ -16,6 +16,8 @@ from tests.serving import handed_to_run
 
 PERMISSION = re.compile(r"[a-z]+\.[a-z]+")
 
+LEDGERS = ("ledger.accounts", "ledger.post", "ledger.backdate", "ledger.import")
+
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_is_built_as_it_is_declared_and_its_entrance_asks_who_comes(service):
@@ -35,7 +37,7 @@ async def test_a_service_is_built_as_it_is_declared_and_its_entrance_asks_who_co
         ("ledger", {"serves": ("post",)}),
         ("ledger", {"publishes": ("transaction-posted",)}),
         ("ledger", {"publishes": ("transaction-posted", "account-set", "account-gone")}),
-        ("ledger", {"permits": ("ledger.accounts", "ledger.post", "ledger.backdate")}),
+        ("ledger", {"permits": LEDGERS}),
         ("ledger", {"entrance": "/v1/ledger/nothing"}),
         ("ledger", {"entrance": "/v1/payments/transfers"}),
         ("ledger", {"entrance": ""}),

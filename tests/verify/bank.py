@@ -38,7 +38,7 @@ BUILDS: Mapping[str, Any] = {
 ANN, BOB, EVA = (account_number(branch=1, serial=serial) for serial in (1, 2, 3))
 NOBODY = UUID(int=404)
 OPERATOR = (
-    *("ledger.read", "ledger.post", "ledger.backdate", "payments.transfer", "payments.cash"),
+    *("ledger.read", "ledger.post", "ledger.import", "payments.transfer", "payments.cash"),
     *("accounts.read", "accounts.write", "accounts.freeze"),
 )
 CATCH_UP_SECONDS_MAX = 60

@@ -4,6 +4,8 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 BANK_ZONE = ZoneInfo("Asia/Kolkata")
+# No book that was ever brought in begins before it.
+EARLIEST_BUSINESS_DATE = date(1950, 1, 1)
 
 
 def business_date(at: datetime) -> date:

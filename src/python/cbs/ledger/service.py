@@ -18,6 +18,6 @@ DECLARATION = Declaration(
     ),
     publishes=("transaction-posted", "account-set"),
     keeps=("account", "transaction", "posting"),
-    permits=("ledger.read", "ledger.accounts", "ledger.post", "ledger.backdate"),
+    permits=("ledger.read", "ledger.accounts", "ledger.post", "ledger.backdate", "ledger.import"),
     needs=Needs(cpu_mhz=200),
 )

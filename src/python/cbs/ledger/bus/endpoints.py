@@ -34,6 +34,7 @@ from cbs.ledger.domain.transaction import (
     Order,
     Transaction,
     ValueDateInFuture,
+    ValueDateTooEarly,
 )
 from cbs.platform.bus import Endpoint
 from cbs.platform.context import current
@@ -64,7 +65,8 @@ PERMISSION = {
     CASH_DEPOSIT: "payments.cash",
     CASH_WITHDRAWAL: "payments.cash",
 }
-OTHER_PERMISSION, BACKDATE_PERMISSION = "ledger.post", "ledger.backdate"
+OTHER_PERMISSION = "ledger.post"
+BACKDATE_PERMISSION, IMPORT_PERMISSION = "ledger.backdate", "ledger.import"
 
 POST_REFUSALS: tuple[type[Refusal], ...] = (
     NotPermitted,
@@ -73,6 +75,7 @@ POST_REFUSALS: tuple[type[Refusal], ...] = (
     AccountsNotDistinct,
     KeyReused,
     ValueDateInFuture,
+    ValueDateTooEarly,
     CurrencyMismatch,
     NoSuchAccount,
     *POSTING_REFUSALS,
@@ -184,6 +187,7 @@ def order_of(wanted: Post, *, key: str) -> Order:
         fingerprint=hashlib.sha256(msgspec.json.encode(wanted)).digest(),
         wanted=wanted,
         may_backdate=context.principal.may(BACKDATE_PERMISSION),
+        may_import=context.principal.may(IMPORT_PERMISSION),
         origin=context.origin,
     )
 

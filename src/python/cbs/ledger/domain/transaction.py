@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import ClassVar, Protocol
 from uuid import UUID
 
-from cbs.kernel.calendar import business_date
+from cbs.kernel.calendar import EARLIEST_BUSINESS_DATE, business_date
 from cbs.kernel.event import Event, Origin
 from cbs.kernel.money import Currency
 from cbs.kernel.published import published_as
@@ -14,6 +14,7 @@ from cbs.kernel.refusal import Malformed, NotPermitted, Refusal, RefusalKind
 from cbs.ledger.domain.account import POSTING_REFUSALS, Account, NoSuchAccount
 
 LEGS_MIN, LEGS_MAX = 2, 20
+BACKDATED_DAYS_MAX = 366
 TRANSFER, CASH_DEPOSIT, CASH_WITHDRAWAL = "transfer", "cash-deposit", "cash-withdrawal"
 LIMITED = frozenset({TRANSFER, CASH_WITHDRAWAL})
 
@@ -41,7 +42,8 @@ class Wanted(Protocol):
 class Order:
     """What one caller wants posted, under which key, and on whose authority.
 
-    Only those who `may_backdate` name a value date before the booking date.
+    Only those who `may_backdate` name a value date before the booking date, of BACKDATED_DAYS_MAX
+    at most; those who `may_import` bring in an older book.
     """
 
     principal: str
@@ -49,6 +51,7 @@ class Order:
     fingerprint: bytes
     wanted: Wanted
     may_backdate: bool
+    may_import: bool = False
     origin: Origin
 
     def __post_init__(self) -> None:
@@ -131,8 +134,9 @@ def decide(
     value_on = wanted.value_on or booked_on
     if value_on > booked_on:
         raise ValueDateInFuture
-    if value_on < booked_on and not order.may_backdate:
-        raise NotPermitted("a value date in the past needs the permission ledger.backdate")
+    _check_permitted((booked_on - value_on).days, order)
+    if value_on < EARLIEST_BUSINESS_DATE:
+        raise ValueDateTooEarly(f"{EARLIEST_BUSINESS_DATE} is the earliest")
     limited = wanted.kind in LIMITED
     found = [accounts.get(leg.account) for leg in wanted.legs]
     # First: of cash in a currency that no till is kept in, the customer's account tells more.
@@ -171,6 +175,16 @@ def decide(
     return transaction, after
 
 
+def _check_permitted(days: int, order: Order) -> None:
+    """Of a value date so many days before the booking date."""
+    if days > 0 and not (order.may_backdate or order.may_import):
+        raise NotPermitted("a value date in the past needs the permission ledger.backdate")
+    if days > BACKDATED_DAYS_MAX and not order.may_import:
+        raise NotPermitted(
+            f"a value date of more than {BACKDATED_DAYS_MAX} days ago needs ledger.import"
+        )
+
+
 def _check(accounts: Sequence[Account], legs: Sequence[Leg], *, limited: bool, on: date) -> None:
     """Raises the first refusal in the order of refusals, not of legs."""
     refused = []
@@ -205,6 +219,12 @@ class CurrencyMismatch(Refusal):
     """The account is kept in another currency."""
 
     code = "currency-mismatch"
+
+
+class ValueDateTooEarly(Refusal):
+    """No book begins so early."""
+
+    code = "value-date-too-early"
 
 
 class ValueDateInFuture(Refusal):

@@ -5,20 +5,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from cbs.kernel.answer import Answer
+from cbs.kernel.refusal import Unavailable
 from cbs.ledger.domain.account import Account
 from cbs.ledger.domain.transaction import Order, Transaction
 from cbs.ledger.store.rows import ACCOUNT_COLUMNS, account_of
 from cbs.ledger.store.write_path import Name
+from cbs.platform.context import now
 from cbs.platform.database import Database
+
+# A lock may be waited for as long as a request may take, and the database is asked before.
+CLOCK_SECONDS_MAX = 60
+
+log = structlog.get_logger()
 
 KEPT = """
     SELECT principal, key, fingerprint, status, body
     FROM request JOIN unnest($1::text[], $2::text[]) AS asked (principal, key)
     USING (principal, key)"""
 LOCK = f"""
-    SELECT {ACCOUNT_COLUMNS} FROM account WHERE number = ANY($1::text[])
-    ORDER BY number FOR NO KEY UPDATE"""
+    SELECT {ACCOUNT_COLUMNS}, clock_timestamp() AS database_at
+    FROM account WHERE number = ANY($1::text[]) ORDER BY number FOR NO KEY UPDATE"""
 TRANSACTIONS = """
     INSERT INTO transaction (id, kind, currency, booked_on, value_on, booked_at, narrative, actor)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::date[], $5::date[],
@@ -55,6 +64,8 @@ class PostgresBatches:
 
     async def lock(self, numbers: Sequence[str]) -> dict[str, Account]:
         rows = await self.database.connection.fetch(LOCK, numbers)
+        if rows:
+            _check_clock(rows[0]["database_at"], now())
         return {row["number"]: account_of(row) for row in rows}
 
     async def post(self, transactions: Sequence[Transaction]) -> None:
@@ -73,6 +84,18 @@ class PostgresBatches:
             [at] * len(decided),
         )
         return bool(done == f"INSERT 0 {len(decided)}")
+
+
+def _check_clock(database_at: datetime, at: datetime) -> None:
+    """What is booked has the date of this service's clock, and a limit of a day counts on until
+    then: one that is not the database's books nothing. Raises Unavailable."""
+    ahead = (at - database_at).total_seconds()
+    if abs(ahead) > CLOCK_SECONDS_MAX:
+        log.error("clock-not-plausible", seconds_ahead=round(ahead))
+        raise Unavailable(
+            f"the clock here is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} that of"
+            " the database, so nothing is posted: set the one that is wrong"
+        )
 
 
 def _transaction_columns(each: Sequence[Transaction]) -> list[list[Any]]:
