@@ -131,6 +131,16 @@ class Contracted:
             if "items" in each:
                 yield from (["[]", *place] for place in self.integers(each["items"]))
 
+    def texts(self, schema: TREE, name: str = "") -> Iterator[tuple[str, TREE]]:
+        """Each, by the name of its field."""
+        for each in self.options(schema):
+            if "string" in listed(each.get("type", "")):
+                yield name, schema if "pattern" in schema else each
+            for inner, value in each.get("properties", {}).items():
+                yield from self.texts(value, inner)
+            if "items" in each:
+                yield from self.texts(each["items"], name)
+
 
 def listed(types: Any) -> list[str]:
     return types if isinstance(types, list) else [types]
@@ -221,6 +231,19 @@ async def test_a_number_that_a_reader_would_lose_is_refused(asking, served):
                 assert refused(answer) == (400, "malformed"), (each.template, body, answer.text)
                 detail = answer.json()["detail"]
                 assert detail.startswith(where(place)), (each.template, body, detail)
+
+
+# Their domain has the rule, and a refusal of its own for it: tests/customers/test_person.py.
+OF_CUSTOMERS = {"given_name", "family_name", "email", "lines", "city", "state", "issuer", "number"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_text_has_a_form_or_is_a_line_that_can_be_read(service):
+    for each in operations(service):
+        for name, schema in each.texts(each.body) if each.body else ():
+            formed = {"enum", "format", "pattern", "const"} & schema.keys()
+            own = service == "customers" and name in {*OF_CUSTOMERS, "reason"}
+            assert formed or own, (each.template, name, schema)
 
 
 async def test_what_is_there_twice_is_refused(asking, served):

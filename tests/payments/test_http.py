@@ -70,6 +70,21 @@ async def test_cash_that_no_till_has_is_of_another_currency_than_the_account(ban
     assert "EUR-CASH" not in answer.text
 
 
+async def test_a_narrative_is_kept_in_one_form_and_can_be_read(bank: Bank):
+    asha = await bank.account()
+
+    async def paid(narrative: str):
+        body = cash(asha, 900) | {"narrative": narrative}
+        return await bank.teller.post("/v1/payments/deposits", json=body)
+
+    assert (await paid("cafe\u0301")).json()["narrative"] == "caf\u00e9"
+    for unreadable in ("\u202etner", "a\u2028b", "a\u0085b", "\u3164", " "):
+        answer = await paid(unreadable)
+        assert (answer.status_code, answer.json()["type"]) == (400, "urn:cbs:malformed"), (
+            answer.text
+        )
+
+
 async def test_one_key_has_one_effect_and_one_answer_byte_for_byte(bank: Bank):
     asha, ravi = await bank.account(1_000), await bank.account()
 

@@ -14,6 +14,7 @@ from cbs.customers.domain.document import Document, DocumentState
 from cbs.customers.domain.kyc import Kyc, verified_until
 from cbs.customers.main import CustomersSettings
 from cbs.kernel.event import Event
+from cbs.kernel.text import searchable
 from cbs.platform.memory.database import MemoryDatabase, Table, memory_of
 from cbs.platform.outbox import Outbox
 from cbs.platform.service import Runtime
@@ -66,7 +67,7 @@ class MemoryCustomers:
             each
             for each in self.customers.values()
             if each.id > after
-            and (name is None or each.person.name.casefold().startswith(name.casefold()))
+            and (name is None or searchable(each.person.name).startswith(searchable(name)))
             and (mobile is None or each.person.mobile == mobile)
         ]
         return sorted(found, key=lambda each: each.id)[:limit]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from unicodedata import normalize
 from uuid import UUID
 
 import msgspec
@@ -136,6 +137,8 @@ class LedgerClient:
         narrative: str,
         key: str,
     ) -> Transfer:
+        # As the book keeps every text.
+        narrative = normalize("NFC", narrative)
         wanted = {
             "kind": kind,
             "currency": currency,

@@ -12,6 +12,7 @@ from litestar.response import Response
 from cbs.kernel.account_number import DIGITS, is_account_number
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 from cbs.kernel.refusal import KeyReused, Malformed
+from cbs.kernel.text import LINE_OR_NOTHING
 from cbs.payments.application.payments import Payments
 from cbs.payments.domain.transfer import (
     AccountBlocked,
@@ -46,7 +47,7 @@ AccountNumber = Annotated[
 AmountMinor = Annotated[int, msgspec.Meta(ge=1, le=MINOR_UNITS_MAX)]
 # A statement has it on one line.
 Narrative = Annotated[
-    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")
+    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=LINE_OR_NOTHING)
 ]
 OfAccount = Annotated[
     str | None,

@@ -1,11 +1,11 @@
 """A customer is a person of full age whom the bank can reach."""
 
 import re
-import unicodedata
 from dataclasses import dataclass, fields
 from datetime import date
 
 from cbs.kernel.refusal import Refusal
+from cbs.kernel.text import in_one_form, is_line
 
 NAME_CHARACTERS_MAX, LINE_CHARACTERS_MAX, ADDRESS_LINES_MAX = 100, 100, 3
 EMAIL_CHARACTERS_MAX, REASON_CHARACTERS_MAX = 254, 200
@@ -13,8 +13,6 @@ FULL_AGE_YEARS = 18
 BORN_AFTER = date(1899, 12, 31)
 HOME = "IN"
 
-# Format characters (Cf) stay: the joiners of Indic scripts are among them.
-UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}
 MOBILE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 POSTAL_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{1,9}", re.ASCII)
@@ -23,7 +21,7 @@ COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 
 
 class NotALine(Refusal):
-    """A text is one line without control characters, neither empty nor too long."""
+    """A text is one line that can be read, without control characters, and not too long."""
 
     code = "not-a-line"
 
@@ -59,11 +57,9 @@ class NotOfAge(Refusal):
 
 
 def line(text: str, *, characters_max: int = LINE_CHARACTERS_MAX) -> str:
-    """The text without white space around it; raises NotALine."""
-    text = text.strip()
-    if not 0 < len(text) <= characters_max:
-        raise NotALine
-    if any(unicodedata.category(character) in UNWRITABLE for character in text):
+    """The text in one form, without white space around it; raises NotALine."""
+    text = in_one_form(text)
+    if len(text) > characters_max or not is_line(text):
         raise NotALine
     return text
 

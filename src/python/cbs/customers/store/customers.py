@@ -16,6 +16,7 @@ from cbs.customers.domain.person import Address, Person
 from cbs.customers.store.vault import Vault
 from cbs.customers.tables import CustomerRow, DocumentRow
 from cbs.kernel.event import Event
+from cbs.kernel.text import searchable
 from cbs.platform.database import Database
 from cbs.platform.outbox import Outbox
 
@@ -64,7 +65,7 @@ class PostgresCustomers:
     ) -> list[Customer]:
         query = CustomerRow.objects().where(CustomerRow.id > after)
         if name is not None:
-            beginning = _literally(name.casefold())
+            beginning = _literally(searchable(name))
             query = query.where(CustomerRow.search_name.like(f"{beginning}%"))
         if mobile is not None:
             query = query.where(CustomerRow.mobile == mobile)
@@ -162,7 +163,7 @@ def _to_row(customer: Customer) -> CustomerRow:
         id=customer.id,
         given_name=person.given_name,
         family_name=person.family_name,
-        search_name=person.name.casefold(),
+        search_name=searchable(person.name),
         date_of_birth=person.date_of_birth,
         email=person.email,
         mobile=person.mobile,

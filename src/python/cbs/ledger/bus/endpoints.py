@@ -4,12 +4,14 @@ import hashlib
 from dataclasses import fields
 from datetime import date
 from typing import Annotated, Any
+from unicodedata import is_normalized
 from uuid import UUID
 
 import msgspec
 
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 from cbs.kernel.refusal import KeyReused, Malformed, NotPermitted, Refusal
+from cbs.kernel.text import LINE_OR_NOTHING
 from cbs.ledger.application.book import Ledger, Posting
 from cbs.ledger.bus.messages import AccountView
 from cbs.ledger.domain.account import (
@@ -57,7 +59,7 @@ Number = Annotated[
 ]
 # A statement has it on one line, and PostgreSQL keeps no U+0000.
 Narrative = Annotated[
-    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")
+    str, msgspec.Meta(max_length=NARRATIVE_CHARACTERS_MAX, pattern=LINE_OR_NOTHING)
 ]
 
 PERMISSION = {
@@ -179,6 +181,8 @@ def order_of(wanted: Post, *, key: str) -> Order:
     """The order of the principal in hand; raises NotPermitted and Malformed."""
     if not key:
         raise Malformed("a posting needs a key")
+    if not is_normalized("NFC", wanted.narrative):
+        raise Malformed("narrative: not in Unicode's normal form C")
     context = current()
     context.principal.must(PERMISSION.get(wanted.kind, OTHER_PERMISSION))
     return Order(
