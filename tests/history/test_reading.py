@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cbs.tools.lab.demo.csv_lines import Unusable
 from cbs.tools.lab.demo.history import (
     CASH,
     CLEARING,
@@ -16,7 +17,6 @@ from cbs.tools.lab.demo.history import (
     INTEREST,
     SUSPENSE,
     BadLine,
-    Unusable,
     birth_of,
     day_of,
     purpose_of,
@@ -148,3 +148,55 @@ def test_quotes_spaces_and_windows_line_ends_say_the_same(tmp_path_factory, on, 
     assert (entry.on, entry.amount_minor, entry.balance_minor) == (on, minor, minor)
     assert entry.purpose == ("cash-deposit", CASH)
     assert entry.narrative == "VKLAD"
+
+
+def written(folder, text, encoding="utf-8"):
+    shutil.copytree(SMALL, folder, dirs_exist_ok=True)
+    (folder / "trans.csv").write_bytes(text.encode(encoding))
+    return folder
+
+
+HEAD = "trans_id;account_id;date;type;operation;amount;balance;k_symbol;bank;account"
+ONE = "7;101;950324;credit;credit in cash;1.00;1.00;\u017eivot;;"
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_delimiters_line_ends_and_marks_of_the_byte_order_say_the_same(
+    tmp_path, delimiter, ends, encoding
+):
+    text = ends.join([HEAD, ONE, ""]).replace(";", delimiter)
+
+    (entry,) = read_history(written(tmp_path, text, encoding)).accounts[101].entries
+
+    assert (entry.id, entry.narrative) == (7, "credit in cash, \u017eivot")
+
+
+def test_what_is_quoted_may_hold_a_delimiter_a_quote_and_an_end_of_line(tmp_path):
+    quoted = ONE.replace("\u017eivot", '"a;b ""c"" d"')
+
+    (entry,) = read_history(written(tmp_path, f"{HEAD}\n{quoted}\n")).accounts[101].entries
+
+    assert entry.narrative == 'credit in cash, a;b "c" d'
+
+
+def test_a_quote_that_nobody_closes_is_told_and_swallows_nothing_in_silence(tmp_path):
+    broken = ONE.replace("\u017eivot", '"never')
+
+    history = read_history(written(tmp_path, f"{HEAD}\n{broken}\n{ONE}\n"))
+
+    assert [bad.reason for bad in history.bad if bad.file == "trans.csv"] == [
+        "not CSV: unexpected end of data"
+    ]
+
+
+def test_an_encoding_is_told_and_never_guessed(tmp_path):
+    folder = written(tmp_path, f"{HEAD}\n{ONE}\n", "cp1250")
+
+    with pytest.raises(Unusable, match=r"trans\.csv is not utf-8 .*--encoding"):
+        read_history(folder)
+    (entry,) = read_history(folder, "cp1250").accounts[101].entries
+    assert entry.narrative.endswith("\u017eivot")
+    with pytest.raises(Unusable, match="no such encoding"):
+        read_history(folder, "nonsense")

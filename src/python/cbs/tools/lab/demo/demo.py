@@ -12,7 +12,8 @@ from rich.console import Console
 
 from cbs.kernel.money import Currency, Money
 from cbs.tools.lab.demo import trade
-from cbs.tools.lab.demo.history import BankHistory, Unusable, read_history
+from cbs.tools.lab.demo.csv_lines import Unusable
+from cbs.tools.lab.demo.history import BankHistory, read_history
 from cbs.tools.lab.demo.replay import Difference, Replay, ReplayReport
 from cbs.tools.local import command_line
 from cbs.tools.local.command_line import (
@@ -53,13 +54,17 @@ def demo(
         str,
         typer.Option(help="The old bank; histories that use the same numbers need two names."),
     ] = BANK,
+    encoding: Annotated[
+        str, typer.Option(help="That of the history's files, as Python calls it.")
+    ] = "utf-8",
     as_json: AsJson = False,
 ) -> None:
     """Make up new customers who pay each other, and verify; or replay an old bank's history.
 
     Each run makes customers of its own, unless the last one was interrupted: that is gone on with.
-    A history is posted once, however often it is replayed. Exit 0: done, and all agrees. 1: it
-    does not. 2: that is no history. 3: no bank answers.
+    A history is posted once, however often it is replayed, also one that has grown. Its years of
+    two digits are of the 1900s. Exit 0: done, and all agrees. 1: it does not, or a line was left
+    out. 2: that is no history. 3: no bank answers.
     """
     console, folder = command_line.console(as_json=as_json), Folder.at(data)
     with (
@@ -70,7 +75,9 @@ def demo(
         if history is None:
             code = _traded(folder, console, customers, transfers, seed, as_json)
         else:
-            code = _replayed(folder, console, history, bank, as_json)
+            _check_name(bank)
+            found = read_history(history, encoding)
+            code = _replayed(folder, console, found, bank, as_json)
     raise typer.Exit(code)
 
 
@@ -127,16 +134,20 @@ def _counts(refused: dict[str, int]) -> str:
     return f"; refused: {said}" if said else ""
 
 
-def _replayed(folder: Folder, console: Console, path: Path, bank: str, as_json: bool) -> int:
+def _check_name(bank: str) -> None:
     if not BANK_NAME.fullmatch(bank):
         raise Unusable(f"--bank {bank}: 2 to 20 capital letters, digits and hyphens")
-    history = read_history(path)
+
+
+def _replayed(
+    folder: Folder, console: Console, history: BankHistory, bank: str, as_json: bool
+) -> int:
     api = PublicApi.of(folder, "importer")
     report = uvloop.run(_replay(api, history, bank, console))
     if as_json:
         print_json(report)
     console.print("\n".join(replayed_lines(report)))
-    return NO if report.differences else DONE
+    return NO if report.differences or report.bad else DONE
 
 
 async def _replay(

@@ -3,7 +3,7 @@
 The data set is published in two wordings of the same codes, English and Czech; both are read.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import NamedTuple
 import msgspec
 
 from cbs.kernel.money import Currency, minor_units
+from cbs.tools.lab.demo.csv_lines import lines
 
 CENTURY = 1900
 WOMENS_MONTHS_FROM = 50
-LINES_MAX = 5_000_000
 CASH, CLEARING, INTEREST = "CZK-CASH", "CZK-CLEARING", "CZK-INTEREST"
 FEES, SUSPENSE = "CZK-FEES", "CZK-SUSPENSE"
 
@@ -32,10 +32,6 @@ COLUMNS = {
         *("k_symbol", "bank", "account"),
     ),
 }
-
-
-class Unusable(Exception):
-    """The folder does not hold such a history."""
 
 
 class BadLine(Exception):
@@ -167,7 +163,7 @@ class _Reader:
         self.history.accounts[entry.account_id].entries.append(entry)
 
 
-def read_history(folder: Path) -> BankHistory:
+def read_history(folder: Path, encoding: str = "utf-8") -> BankHistory:
     """Raises Unusable; a line that cannot be used is in `bad`, and the others count."""
     reader = _Reader()
     take: dict[str, Callable[[dict[str, str]], None]] = {
@@ -177,7 +173,7 @@ def read_history(folder: Path) -> BankHistory:
         "trans.csv": reader.transaction,
     }
     for name, taken in take.items():
-        for number, line in _lines(folder / name, COLUMNS[name]):
+        for number, line in lines(folder / name, COLUMNS[name], encoding):
             try:
                 if isinstance(line, str):
                     raise BadLine(line)
@@ -185,31 +181,6 @@ def read_history(folder: Path) -> BankHistory:
             except BadLine as error:
                 reader.history.bad.append(Bad(name, number, str(error)))
     return reader.history
-
-
-def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """Line number and the needed fields by name, or why they are not there."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            names = _fields(file.readline())
-            if missing := [name for name in needed if name not in names]:
-                raise Unusable(f"{path.name} has no column {', '.join(missing)}")
-            for number, text in enumerate(file, 2):
-                if number > LINES_MAX:
-                    raise Unusable(f"{path.name} has more than {LINES_MAX} lines")
-                fields = _fields(text)
-                if fields == [""]:
-                    continue
-                if len(fields) == len(names):
-                    yield number, dict(zip(names, fields, strict=True))
-                else:
-                    yield number, f"{len(fields)} columns instead of {len(names)}"
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror}") from None
-
-
-def _fields(text: str) -> list[str]:
-    return [field.strip().strip('"').strip() for field in text.rstrip("\r\n").split(";")]
 
 
 def _id(line: dict[str, str], name: str) -> int:

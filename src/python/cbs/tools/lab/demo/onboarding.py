@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from cbs.tools.local.public_api import PublicApi
+from cbs.tools.local.public_api import PublicApi, RefusedByBank
 
 
 class RegisteredDocument(msgspec.Struct):
@@ -18,7 +18,17 @@ class RegisteredCustomer(msgspec.Struct):
 
 
 class OpenedAccount(msgspec.Struct):
+    id: UUID
     number: str
+    customer_id: UUID
+    product: str
+    overdraft_minor: int
+    limit_per_transaction_minor: int | None = None
+    limit_per_day_minor: int | None = None
+
+
+class KeptOpening(msgspec.Struct):
+    answer: OpenedAccount
 
 
 async def account_of(
@@ -29,7 +39,8 @@ async def account_of(
     key: str,
     overdraft_minor: int | None = None,
 ) -> str:
-    """The number of the account; with the same `key`, of the same account. Raises Refused.
+    """The number of the account; with the same `key`, of the same account, though the overdraft
+    may have grown. Raises RefusedByBank.
 
     The keys of the steps are `key` and a few characters more.
     """
@@ -40,4 +51,25 @@ async def account_of(
     wanted: dict[str, Any] = {"customer_id": customer.id, "product": product}
     if overdraft_minor is not None:
         wanted["overdraft_minor"] = overdraft_minor
-    return (await api.post("/v1/accounts", wanted, OpenedAccount, key=f"{key}-o")).number
+    try:
+        opened = await api.post("/v1/accounts", wanted, OpenedAccount, key=f"{key}-o")
+    except RefusedByBank as refusal:
+        if refusal.code != "key-reused" or overdraft_minor is None:
+            raise
+        kept = await api.get(f"/v1/accounts/requests/{key}-o", KeptOpening)
+        opened = kept.answer
+        if (opened.customer_id, opened.product) != (customer.id, product):
+            raise
+        await _raised(api, opened, overdraft_minor, key=f"{key}-l{overdraft_minor}")
+    return opened.number
+
+
+async def _raised(api: PublicApi, opened: OpenedAccount, minor: int, *, key: str) -> None:
+    """An account that was opened for less than is wanted of it by now."""
+    if minor > opened.overdraft_minor:
+        wanted = {
+            "limit_per_transaction_minor": opened.limit_per_transaction_minor,
+            "limit_per_day_minor": opened.limit_per_day_minor,
+            "overdraft_minor": minor,
+        }
+        await api.post(f"/v1/accounts/{opened.id}/limits", wanted, msgspec.Raw, key=key)
