@@ -72,14 +72,14 @@ class Bank:
             body = {"reason": "court order 7/2026", **body}
         return await self.teller.post(f"/v1/accounts/{account['id']}/{what}", json=body)
 
-    async def pay(self, account: dict[str, Any], amount_minor: int) -> httpx.Response:
+    async def pay(self, account: dict[str, Any], amount_minor: int, **more: Any) -> httpx.Response:
         """A transfer at the ledger, over its bus's own way in: cash for the account."""
         legs = [
             {"account": "INR-CASH", "amount_minor": -amount_minor},
             {"account": account["number"], "amount_minor": amount_minor},
         ]
-        order = {"kind": "transfer", "currency": "INR", "legs": legs}
-        permissions = ("ledger.post", "payments.transfer")
+        order = {"kind": "transfer", "currency": "INR", "legs": legs, **more}
+        permissions = ("ledger.post", "ledger.backdate", "payments.transfer")
         async with self.ledger.client("paul", *permissions) as paul:
             return await paul.post("/v1/ledger/transactions", json=order)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from cbs.accounts.application.accounts import Accounts, Posting
+from cbs.accounts.application.accounts import Accounts, Period, Posting
 from cbs.accounts.application.sagas import ChangeSteps, Standing
 from cbs.accounts.domain.account import (
     Account,
@@ -81,7 +81,9 @@ class FakeBook:
             number: self.balance_minor.get(number, 0) for number in numbers if number in self.held
         }
 
-    async def history(self, number: str, *, before: int | None, limit: int) -> list[Posting]:
+    async def history(
+        self, number: str, *, before: int | None, limit: int, period: Period
+    ) -> list[Posting]:
         older = [each for each in self.postings if before is None or each.seq < before]
         return sorted(older, key=lambda each: -each.seq)[:limit]
 

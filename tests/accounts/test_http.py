@@ -1,10 +1,14 @@
 """What a teller sees, through the real app, with a real ledger on the same bus."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
+from cbs.accounts.application import accounts as accounts_module
 from cbs.kernel.account_number import is_account_number
+from cbs.kernel.calendar import business_date
+from cbs.platform.context import now
 from tests.accounts.conftest import Bank
 
 
@@ -190,6 +194,28 @@ async def test_a_statement_pages_through_a_period(bank: Bank):
     assert await pages(**{"from": today, "to": today, "by": "value"}) == [[10, 6, 3], [1]]
     assert await pages(to="2001-01-01") == [[]]
     assert await pages(**{"from": "2999-01-01"}) == [[]]
+
+
+async def test_every_page_of_a_statement_but_the_last_holds_something(bank: Bank, monkeypatch):
+    """However many of the ledger's pages lie between it and today."""
+    monkeypatch.setattr(accounts_module, "HISTORY_PAGE_MAX", 2)
+    monkeypatch.setattr(accounts_module, "SCANNED_PAGES_MAX", 1)
+    account = await bank.opened()
+    earlier = str(business_date(now()) - timedelta(days=7))
+    for amount in (1, 2, 3):
+        await bank.pay(account, amount, value_on=earlier)
+    for amount in range(1, 12):
+        await bank.pay(account, amount)
+    path = f"/v1/accounts/{account['id']}/statement"
+
+    pages, cursor = [], ""
+    while cursor is not None:
+        query: dict[str, str | int] = {"to": earlier, "by": "value", "limit": 2, "cursor": cursor}
+        found = (await bank.teller.get(path, params=query)).json()
+        pages.append([line["amount_minor"] for line in found["items"]])
+        cursor = found["next_cursor"]
+
+    assert pages == [[3, 2], [1]]
 
 
 async def test_products_are_data(bank: Bank):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from cbs.accounts.application.accounts import Posting
+from cbs.accounts.application.accounts import Period, Posting
 from cbs.accounts.application.sagas import Standing
 from cbs.accounts.domain.account import Account, NoSuchCustomer, Scope, State
 from cbs.platform.bus import Bus
@@ -55,8 +55,17 @@ class BusBook:
         )
         return {each.number: each.balance_minor for each in found.accounts}
 
-    async def history(self, number: str, *, before: int | None, limit: int) -> list[Posting]:
-        asked = {"number": number, "before": before, "limit": limit}
+    async def history(
+        self, number: str, *, before: int | None, limit: int, period: Period
+    ) -> list[Posting]:
+        asked = {
+            "number": number,
+            "before": before,
+            "limit": limit,
+            "since": period.since,
+            "until": period.until,
+            "by_value": period.by_value,
+        }
         found = await self.bus.call("ledger.history", asked, Lines, own=True)
         return found.postings
 

@@ -7,6 +7,7 @@ balances, follows from its accounts, and leaves them within their floors and cei
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 from uuid import UUID
 
 from cbs.kernel.answer import Answer
@@ -14,6 +15,7 @@ from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Refusal
 from cbs.ledger.application.book import Book, Posting
 from cbs.ledger.domain.account import Account, AccountKind, AccountSet, NoSuchAccount, Terms
+from cbs.ledger.domain.days import EVER, Days
 from cbs.ledger.domain.transaction import Order, PostedLeg, Transaction
 from cbs.ledger.main import write_path
 from cbs.ledger.store.write_path import Name, WritePath
@@ -165,11 +167,13 @@ class MemoryBook(Rows):
             if account == number and posting.value_on <= value_on
         )
 
-    async def history(self, number: str, *, before: int, limit: int) -> list[Posting]:
+    async def history(
+        self, number: str, *, before: int, limit: int, of: Days = EVER
+    ) -> list[Posting]:
         await self.database.call()
         last = self.chart[number].postings if number in self.chart else 0
-        seqs = range(min(before - 1, last), 0, -1)[:limit]
-        return [self.postings[number, seq] for seq in seqs]
+        found = (self.postings[number, seq] for seq in range(min(before - 1, last), 0, -1))
+        return [*islice(filter(of.have, found), limit)]
 
     async def transaction(self, id: UUID) -> Transaction | None:
         await self.database.call()

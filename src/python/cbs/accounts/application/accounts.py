@@ -68,27 +68,6 @@ class NewSagas(Protocol):
         ...
 
 
-class Book(Protocol):
-    """The ledger, as far as this service needs it. Raises Unavailable when it cannot be asked."""
-
-    async def open(self, account: Account) -> None:
-        """Open it in the book on its terms; again, it is open already. Raises what the ledger
-        refuses. When this returns, the terms bind every posting that is asked for from now on."""
-        ...
-
-    async def change_terms(self, account: Account) -> None:
-        """As `open`, of an account that the book has; older terms than it holds change nothing."""
-        ...
-
-    async def balances(self, numbers: Sequence[str]) -> Mapping[str, int]:
-        """Minor units by number; numbers that the ledger does not know are left out."""
-        ...
-
-    async def history(self, number: str, *, before: int | None, limit: int) -> list[Posting]:
-        """Newest first, with a `seq` below `before`."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
     """Whole days, both included, by booking or by value date; None is without end."""
@@ -106,6 +85,30 @@ class Period:
     def is_over_at(self, posting: Posting) -> bool:
         """Nothing older can be in it: a value date is never after its booking date."""
         return self.since is not None and posting.booked_on < self.since
+
+
+class Book(Protocol):
+    """The ledger, as far as this service needs it. Raises Unavailable when it cannot be asked."""
+
+    async def open(self, account: Account) -> None:
+        """Open it in the book on its terms; again, it is open already. Raises what the ledger
+        refuses. When this returns, the terms bind every posting that is asked for from now on."""
+        ...
+
+    async def change_terms(self, account: Account) -> None:
+        """As `open`, of an account that the book has; older terms than it holds change nothing."""
+        ...
+
+    async def balances(self, numbers: Sequence[str]) -> Mapping[str, int]:
+        """Minor units by number; numbers that the ledger does not know are left out."""
+        ...
+
+    async def history(
+        self, number: str, *, before: int | None, limit: int, period: Period
+    ) -> list[Posting]:
+        """Newest first, with a `seq` below `before`. A ledger of before it was asked for a period
+        gives all."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,14 +214,16 @@ class Accounts:
     async def statement(
         self, *, account_id: UUID, period: Period, before: int | None, limit: int
     ) -> Statement:
-        """A page of it, newest first. One far back may come as empty pages: a page looks at no
-        more than SCANNED_PAGES_MAX of the ledger's."""
+        """A page of it, newest first. Of a ledger that knows no periods, one far back may come as
+        empty pages: a page looks at no more than SCANNED_PAGES_MAX of the ledger's."""
         account = await self.get(account_id)
         found: list[Posting] = []
         if account.state in (State.OPENING, State.REFUSED):
             return Statement(account=account, postings=found, before=None)
         for _ in range(SCANNED_PAGES_MAX):
-            scanned = await self.book.history(account.number, before=before, limit=HISTORY_PAGE_MAX)
+            scanned = await self.book.history(
+                account.number, before=before, limit=HISTORY_PAGE_MAX, period=period
+            )
             for posting in scanned:
                 if period.is_over_at(posting):
                     return Statement(account=account, postings=found, before=None)

@@ -14,6 +14,7 @@ from cbs.kernel.money import Currency
 from cbs.kernel.published import published_as
 from cbs.kernel.refusal import Busy, Refusal, Unavailable
 from cbs.ledger.domain.account import Account, AccountKind, NoSuchAccount, NumberTaken, Terms
+from cbs.ledger.domain.days import EVER, Days
 from cbs.ledger.domain.transaction import NoSuchTransaction, Order, Transaction
 
 BATCH_ORDERS_MAX, BATCHES_IN_FLIGHT_MAX, WAITING_ORDERS_MAX = 256, 2, 2_048
@@ -76,7 +77,12 @@ class Book(Protocol):
     async def accounts(self, numbers: Sequence[str]) -> list[Account]: ...
     async def accounts_after(self, number: str, *, limit: int) -> list[Account]: ...
     async def balance_on(self, number: str, value_on: date) -> int: ...
-    async def history(self, number: str, *, before: int, limit: int) -> list[Posting]: ...
+    async def history(
+        self, number: str, *, before: int, limit: int, of: Days = EVER
+    ) -> list[Posting]:
+        """Newest first, of those in these days."""
+        ...
+
     async def transaction(self, id: UUID) -> Transaction | None: ...
 
 

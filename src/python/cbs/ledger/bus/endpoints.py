@@ -24,6 +24,7 @@ from cbs.ledger.domain.account import (
     NumberTaken,
     Terms,
 )
+from cbs.ledger.domain.days import Days
 from cbs.ledger.domain.transaction import (
     CASH_DEPOSIT,
     CASH_WITHDRAWAL,
@@ -153,11 +154,15 @@ class AccountsFound(msgspec.Struct, kw_only=True):
 
 
 class History(msgspec.Struct, kw_only=True):
-    """The postings of an account before `before`, newest first."""
+    """The postings of an account before `before`, newest first; of the days from `since` to
+    `until`, both included, by booking or by value date."""
 
     number: Number
     before: Annotated[int, msgspec.Meta(ge=1, le=EXACT_MAX)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=HISTORY_MAX)] = 50
+    since: date | None = None
+    until: date | None = None
+    by_value: bool = False
 
 
 class HistoryPage(msgspec.Struct, kw_only=True):
@@ -241,7 +246,10 @@ class Desk:
 
     async def history(self, wanted: History, _key: str) -> HistoryPage:
         postings = await self.ledger.book.history(
-            wanted.number, before=wanted.before or 2**62, limit=wanted.limit
+            wanted.number,
+            before=wanted.before or 2**62,
+            limit=wanted.limit,
+            of=Days(since=wanted.since, until=wanted.until, by_value=wanted.by_value),
         )
         return HistoryPage(postings=postings)
 

@@ -9,6 +9,7 @@ from cbs.kernel.money import Currency
 from cbs.kernel.refusal import Refusal
 from cbs.ledger.application.book import Posting
 from cbs.ledger.domain.account import Account, AccountKind, NoSuchAccount, Terms
+from cbs.ledger.domain.days import EVER, Days
 from cbs.ledger.domain.transaction import Order, Transaction
 from cbs.ledger.store.rows import account_of, posting_of, terms_of, transaction_of
 from cbs.ledger.store.write_path import WritePath
@@ -20,7 +21,10 @@ HISTORY = """
     SELECT seq, transaction_id, kind, amount_minor, balance_after_minor, posting.currency,
         posting.booked_on, posting.value_on, booked_at, narrative
     FROM posting JOIN transaction ON transaction.id = transaction_id
-    WHERE account = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"""
+    WHERE account = $1 AND seq < $2
+        AND CASE WHEN $6 THEN posting.value_on ELSE posting.booked_on END
+            BETWEEN coalesce($4, date '-infinity') AND coalesce($5, date 'infinity')
+    ORDER BY seq DESC LIMIT $3"""
 BALANCE_ON = """
     SELECT coalesce(sum(amount_minor), 0)::bigint AS balance_minor
     FROM posting WHERE account = $1 AND value_on <= $2"""
@@ -91,8 +95,11 @@ class PostgresBook:
         row = await self.database.fetchrow(BALANCE_ON, number, value_on)
         return int(row["balance_minor"])
 
-    async def history(self, number: str, *, before: int, limit: int) -> list[Posting]:
-        rows = await self.database.fetch(HISTORY, number, before, limit)
+    async def history(
+        self, number: str, *, before: int, limit: int, of: Days = EVER
+    ) -> list[Posting]:
+        days = (of.since, of.until, of.by_value)
+        rows = await self.database.fetch(HISTORY, number, before, limit, *days)
         return [posting_of(row) for row in rows]
 
     async def transaction(self, id: UUID) -> Transaction | None:

@@ -18,6 +18,10 @@ class RegisteredCustomer(msgspec.Struct):
 
 
 class OpenedAccount(msgspec.Struct):
+    number: str
+
+
+class KnownAccount(msgspec.Struct):
     id: UUID
     number: str
     customer_id: UUID
@@ -28,7 +32,7 @@ class OpenedAccount(msgspec.Struct):
 
 
 class KeptOpening(msgspec.Struct):
-    answer: OpenedAccount
+    answer: KnownAccount
 
 
 async def account_of(
@@ -52,24 +56,23 @@ async def account_of(
     if overdraft_minor is not None:
         wanted["overdraft_minor"] = overdraft_minor
     try:
-        opened = await api.post("/v1/accounts", wanted, OpenedAccount, key=f"{key}-o")
+        return (await api.post("/v1/accounts", wanted, OpenedAccount, key=f"{key}-o")).number
     except RefusedByBank as refusal:
         if refusal.code != "key-reused" or overdraft_minor is None:
             raise
-        kept = await api.get(f"/v1/accounts/requests/{key}-o", KeptOpening)
-        opened = kept.answer
-        if (opened.customer_id, opened.product) != (customer.id, product):
+        known = (await api.get(f"/v1/accounts/requests/{key}-o", KeptOpening)).answer
+        if (known.customer_id, known.product) != (customer.id, product):
             raise
-        await _raised(api, opened, overdraft_minor, key=f"{key}-l{overdraft_minor}")
-    return opened.number
+        await _raised(api, known, overdraft_minor, key=f"{key}-l{overdraft_minor}")
+        return known.number
 
 
-async def _raised(api: PublicApi, opened: OpenedAccount, minor: int, *, key: str) -> None:
+async def _raised(api: PublicApi, known: KnownAccount, minor: int, *, key: str) -> None:
     """An account that was opened for less than is wanted of it by now."""
-    if minor > opened.overdraft_minor:
+    if minor > known.overdraft_minor:
         wanted = {
-            "limit_per_transaction_minor": opened.limit_per_transaction_minor,
-            "limit_per_day_minor": opened.limit_per_day_minor,
+            "limit_per_transaction_minor": known.limit_per_transaction_minor,
+            "limit_per_day_minor": known.limit_per_day_minor,
             "overdraft_minor": minor,
         }
-        await api.post(f"/v1/accounts/{opened.id}/limits", wanted, msgspec.Raw, key=key)
+        await api.post(f"/v1/accounts/{known.id}/limits", wanted, msgspec.Raw, key=key)

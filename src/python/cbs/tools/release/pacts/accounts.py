@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pact import match
 
+from cbs.accounts.application.accounts import Period
 from cbs.accounts.clients import NOBODY, BusBook, BusCustomers
 from cbs.accounts.domain.account import Account, NoSuchCustomer, Scope, Terms
 from cbs.accounts.domain.account import State as AccountState
@@ -151,7 +152,7 @@ def _reads(ledger: Conversation) -> None:
     number = _number(12)
 
     async def history(bus: Bus) -> None:
-        (posting,) = await BusBook(bus=bus).history(number, before=None, limit=50)
+        (posting,) = await BusBook(bus=bus).history(number, before=None, limit=50, period=Period())
         assert (posting.amount_minor, posting.balance_after_minor) == (700, 700)
 
     ledger.asks(
