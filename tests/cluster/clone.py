@@ -52,6 +52,7 @@ class Operator:
         self.folder = Folder.at(root / ".cbs-cluster")
         self.programs = dict(programs)
         (root / "dist").symlink_to(dist)
+        (root / "nomad").symlink_to(ROOT / "nomad")
         (root / "bin").mkdir()
         for name, text in {"cbs": CBS.format(python=sys.executable), "pants": PANTS}.items():
             (root / name).write_text(text)
