@@ -22,6 +22,7 @@ NOT_PASSED_ON = {
         "empty-leg": "an amount is at least one minor unit",
         "not-balanced": "a payment has two legs of one amount",
         "value-date-in-future": "a payment has no value date of its own",
+        "value-date-too-early": "a payment has no value date of its own",
         "no-such-transaction": "no payment has this id, is what is said",
     },
     "accounts": {

@@ -478,8 +478,8 @@ def commented(clone: Clone) -> None:
 
 def tripped(clone: Clone) -> None:
     store = "customers/store/customers.py"
-    for each in ("_literally(name.{})", "person.name.{},"):
-        clone.edit(store, each.format("casefold()"), each.format("upper()"))
+    for each in ("searchable(name)", "searchable(person.name)"):
+        clone.edit(store, each, f"{each}.upper()")
     _migrates(clone, "customers", TRIPS)
 
 

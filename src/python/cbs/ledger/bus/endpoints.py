@@ -52,8 +52,7 @@ ACCOUNTS_MAX, HISTORY_MAX, NARRATIVE_CHARACTERS_MAX = 200, 200, 140
 
 NUMBER_CHARACTERS_MAX, NUMBER_FORM = 34, r"^[A-Z0-9-]+$(?!\n)"
 
-# What every reader of JSON has exactly.
-EXACT_MAX = 2**53 - 1
+EXACT_MAX = 2**53 - 1  # in every reader of JSON
 AmountMinor = Annotated[int, msgspec.Meta(ge=-MINOR_UNITS_MAX, le=MINOR_UNITS_MAX)]
 Number = Annotated[
     str, msgspec.Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX, pattern=NUMBER_FORM)
@@ -245,13 +244,10 @@ class Desk:
         return AccountsFound(accounts=[AccountView.of(account) for account in found])
 
     async def history(self, wanted: History, _key: str) -> HistoryPage:
-        postings = await self.ledger.book.history(
-            wanted.number,
-            before=wanted.before or 2**62,
-            limit=wanted.limit,
-            of=Days(since=wanted.since, until=wanted.until, by_value=wanted.by_value),
-        )
-        return HistoryPage(postings=postings)
+        days = Days(since=wanted.since, until=wanted.until, by_value=wanted.by_value)
+        before, limit = wanted.before or 2**62, wanted.limit
+        found = await self.ledger.book.history(wanted.number, before=before, limit=limit, of=days)
+        return HistoryPage(postings=found)
 
     async def transaction(self, wanted: TransactionWanted, _key: str) -> Posted:
         found = await self.ledger.transaction(wanted.id)
