@@ -60,7 +60,7 @@ def test_an_operator_may_do_what_services_permit_and_an_importer_import(folder):
     permitted = {each for service in SERVICES for each in declaration_of(service).permits}
 
     assert users["importer"] == permitted | {"operations.read", "operations.replay"}
-    assert users["importer"] - users["operator"] == {"customers.import"}
+    assert users["importer"] - users["operator"] == {"customers.import", "ledger.import"}
     assert users["teller"] < users["operator"]
 
 

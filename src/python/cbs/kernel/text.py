@@ -10,7 +10,7 @@ import unicodedata
 # Controls, soft hyphen, ends of lines, marks of direction, and what has no width.
 UNWRITABLE = (
     r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\\ud800-\\udfff\\ufff9-\\ufffb\U000e0000-\U000e007f"
+    r"\ufff9-\ufffb"
 )
 # Spaces, fillers and what only changes its neighbour: of these alone no text is made.
 UNSEEN = r"\s\u034f\u115f\u1160\u17b4\u17b5\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0"
@@ -19,10 +19,12 @@ _SEEN = f"[^{UNWRITABLE}]*[^{UNWRITABLE}{UNSEEN}][^{UNWRITABLE}]*"
 LINE, LINE_OR_NOTHING = f"^{_SEEN}$(?!\\n)", f"^(?:{_SEEN})?$(?!\\n)"
 
 _line = re.compile(LINE)
+# What JSON cannot bring (halves of a pair), and tags, which a contract's dialect cannot name.
+BEYOND = re.compile("[\\ud800-\\udfff\\U000e0000-\\U000e007f]")
 
 
 def is_line(text: str) -> bool:
-    return _line.search(text) is not None
+    return _line.search(text) is not None and BEYOND.search(text) is None
 
 
 def in_one_form(text: str) -> str:
