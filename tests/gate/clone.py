@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
+from cbs.tools.cli.main import app_of
 from cbs.tools.release.gate.history import PACTS
 from cbs.tools.release.layout import LOCK, SOURCES
 
@@ -136,6 +140,18 @@ class Clone:
 
     def may(self, application: str, sha: str, *how: str, to: str = "prod") -> Answer:
         words = ("release", "can-i-deploy", application, "--version", sha, "--to", to, "--json")
+        if "--no-run" in how:
+            return self._looked_up([*words, *how])
         done = self.cbs(*words, *how)
         assert done.stdout, done.stderr
         return Answer(done.returncode, json.loads(done.stdout))
+
+    def _looked_up(self, words: list[str]) -> Answer:
+        """In this process: what only looks up starts nothing, and many questions look up alike."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment().items():
+                patch.setenv(name, value)
+            argv = [*words, "--repository", str(self.root)]
+            done = CliRunner().invoke(app_of(*words[:2]), argv)
+        assert done.stdout, done.output
+        return Answer(done.exit_code, json.loads(done.stdout))
