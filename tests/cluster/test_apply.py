@@ -340,6 +340,8 @@ def test_a_bank_of_before_the_namespaces_is_moved_into_them_as_it_was(real):
     real.nomad.post("/v1/jobs", {"Job": old})
     variable = {"Path": "nomad/jobs/cbs-ledger", "Items": {"token": "old"}}
     real.nomad.put("/v1/var/nomad/jobs/cbs-ledger", variable, namespace=FORMER)
+    others = old | {"ID": "cbs-website", "Name": "cbs-website"}
+    real.nomad.post("/v1/jobs", {"Job": others})
     assert left_behind(real.nomad) == ["cbs-ledger"]
 
     done: list[tuple[str, str]] = []
@@ -351,6 +353,9 @@ def test_a_bank_of_before_the_namespaces_is_moved_into_them_as_it_was(real):
     moved = apply._program(apply.jobs, apply.values, "ledger").body
     assert (moved["Namespace"], moved["Meta"][RELEASE]) == ("cbs", "r-7")
     assert package_of(moved)[1] == "f" * 64
+    # What is another's, and only begins so, goes on.
+    assert not real.nomad.get("/v1/job/cbs-website", namespace=FORMER)["Stop"]
+    real.nomad.ask("DELETE", "/v1/job/cbs-website", namespace=FORMER)
 
 
 def test_what_a_release_goes_back_to_is_not_cleared_away(tmp_path):

@@ -95,6 +95,18 @@ def test_a_run_that_died_is_made_up_for_by_the_next(place: Place, base: str):
     assert pairs(place)[0] == DONE
 
 
+def test_a_result_that_was_edited_is_made_again(place: Place, base: str):
+    verify(place)
+    kept = place.store.results()[0]
+    kept.by = "somebody else"
+    place.store.keep(kept)
+
+    verify(place)
+
+    assert len(place.bank.pairs) == 4
+    assert all(is_as_signed(each) for each in place.store.results())
+
+
 def test_what_a_branch_wishes_for_is_verified_early_and_breaks_nobody(place: Place, base: str):
     sha = branched(place, "wish")
     verify(place)

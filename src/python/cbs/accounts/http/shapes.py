@@ -18,8 +18,6 @@ from cbs.kernel.money import MINOR_UNITS_MAX, Currency
 from cbs.kernel.published import published_as
 from cbs.kernel.text import LINE
 
-# PostgreSQL keeps no U+0000 in a text, and a line has no line breaks.
-
 AmountMinor = Annotated[int, msgspec.Meta(ge=0, le=MINOR_UNITS_MAX)]
 Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9-]{1,30}[A-Z0-9]$(?!\n)", max_length=32)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE)]

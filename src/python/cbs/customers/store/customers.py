@@ -65,8 +65,10 @@ class PostgresCustomers:
     ) -> list[Customer]:
         query = CustomerRow.objects().where(CustomerRow.id > after)
         if name is not None:
-            beginning = _literally(searchable(name))
-            query = query.where(CustomerRow.search_name.like(f"{beginning}%"))
+            found = CustomerRow.search_name.like(f"{_literally(searchable(name))}%")
+            # As an older release kept a name.
+            formerly = CustomerRow.search_name.like(f"{_literally(name.casefold())}%")
+            query = query.where(found | formerly)
         if mobile is not None:
             query = query.where(CustomerRow.mobile == mobile)
         return await self._whole(await query.order_by(CustomerRow.id).limit(limit))

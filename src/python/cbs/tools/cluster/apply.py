@@ -137,8 +137,7 @@ class ClusterApply:
         two of NATS could not have the same ports."""
         left = left_behind(self.nomad)
         jobs.stop_in_order(left, MOVE_SECONDS_MAX, namespace=FORMER)
-        if left:
-            variables.forget_former(self.nomad)
+        variables.forget_former(self.nomad, left)
         for job_id in left:
             self._note(done, f"job {job_id}", MOVES)
 

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cbs.bank import SERVICES
 from cbs.tools.cluster.api import Api
-from cbs.tools.cluster.namespaces import FORMER
+from cbs.tools.cluster.namespaces import FORMER, OF_BASE
 
 # In a job's metadata: the release that put it there, and the commit that it was made of.
 RELEASE, SHA = "cbs_release", "cbs_sha"
 CHECKSUM = "sha256:"
+# Another's may begin with cbs-, too.
+JOBS = {f"cbs-{each}" for each in (*SERVICES, "gateway")} | {*OF_BASE}
 Body = Mapping[str, Any]
 
 
@@ -66,4 +69,4 @@ def sha_of(job: Body) -> str:
 def left_behind(nomad: Api) -> list[str]:
     """Jobs of the bank that go on where all of them were before it had its namespaces."""
     rows = nomad.get("/v1/jobs", prefix="cbs-", namespace=FORMER) or []
-    return [row["ID"] for row in rows if not row["Stop"] and "/" not in row["ID"]]
+    return [row["ID"] for row in rows if not row["Stop"] and row["ID"] in JOBS]

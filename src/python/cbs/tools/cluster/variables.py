@@ -1,7 +1,7 @@
 """A job's secrets are a Nomad variable of its own name; they are written when they differ."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from secrets import token_hex
 
 from cbs.bank import SERVICES
@@ -73,7 +73,7 @@ def changes(nomad: Api, jobs: Mapping[str, Mapping[str, str]]) -> Iterator[Clust
         )
 
 
-def forget_former(nomad: Api) -> None:
-    """Nobody reads them where the jobs were before the bank had its namespaces."""
-    for each in nomad.get("/v1/vars", prefix="nomad/jobs/cbs-", namespace=FORMER) or ():
-        nomad.ask("DELETE", f"/v1/var/{each['Path']}", namespace=FORMER)
+def forget_former(nomad: Api, jobs: Iterable[str]) -> None:
+    """Nobody reads them where these jobs were before the bank had its namespaces."""
+    for job in jobs:
+        nomad.ask("DELETE", f"/v1/var/nomad/jobs/{job}", namespace=FORMER)

@@ -84,7 +84,8 @@ class Gate:
             reasons += otherwise_written(new, self.run)
         needs = needs_of(self.history, new, environment, reasons)
         if application in SERVICES:
-            needs += over_newer_schemas(self.history, new, environment, notes)
+            over = over_newer_schemas(self.history, new, environment, notes)
+            needs += [need for need in over if self._can_be_tried(need, notes)]
         self.verify(needs)
         reasons += self._held(needs, application, environment)
         replaced = environment.versions(application) if application in SERVICES else []
@@ -121,10 +122,14 @@ class Gate:
     ) -> list[tuple[Need, Result | None]]:
         """What is kept of each, whichever program held it; what nobody has verified is verified."""
         at = now()
-        kept = [(need, self.store.result(*self._key(need))) for need in needs]
         self._look_at(environment, "")
-        self.verify([need for need, found in kept if found is None or found.is_stale(at)])
-        return [(need, self._found.get(self._key(need), found)) for need, found in kept]
+        kept: list[tuple[Need, Result | None]] = []
+        for need in needs:
+            found = self.store.result(*self._key(need))
+            good = found is not None and not found.is_stale(at) and self._may_count(need, found)
+            kept.append((need, found if good else None))
+        self.verify([need for need, found in kept if found is None])
+        return [(need, found or self._found.get(self._key(need))) for need, found in kept]
 
     def _other_opinion(self, application: str, sha: str, to: str, answer: GateAnswer) -> list[str]:
         other = self.store.opinion(application, sha, to)
@@ -166,6 +171,16 @@ class Gate:
     def _verifier_of(self, version: str) -> str:
         return version if version in self._promoted else self._verifier or version
 
+    def _can_be_tried(self, need: Need, notes: list[str]) -> bool:
+        """Whether its verifier knows how to: that it is older is nobody's fault."""
+        verifier = self._verifier_of(need.provider.version)
+        if self.history.verifies_over_migrations(verifier):
+            return True
+        note = f"{need.provider} was not tried over the newer schema: its verifier cannot yet"
+        if note not in notes:
+            notes.append(note)
+        return False
+
     def _stranger(self) -> list[Reason]:
         """Whoever asks may not sign the answer."""
         if self.key is None:
@@ -178,15 +193,21 @@ class Gate:
 
     def _believes(self, need: Need, kept: Result) -> bool:
         """Signed by who may, and held by the program that would hold it now."""
+        if not self._may_count(need, kept):
+            return False
+        version = need.provider.version
+        own = self.history.verification(version)
+        return (kept.verifier or own) == self.history.verification(self._verifier_of(version))
+
+    def _may_count(self, need: Need, kept: Result) -> bool:
+        """As it was signed, and by who may."""
         if self.key is not None:
             worth = self._policy.signing(kept.key, self._environment)
             if not signatures.is_as_signed(kept) or worth not in (Signing.GOOD, Signing.RETIRED):
                 what = f"{need.consumer} with {need.provider}"
                 self.say(f"what is kept of {what} is not signed by who may: it does not count")
                 return False
-        version = need.provider.version
-        own = self.history.verification(version)
-        return (kept.verifier or own) == self.history.verification(self._verifier_of(version))
+        return True
 
     def _keep(self, needs: Sequence[Need], report: VerificationReport) -> None:
         """What could not be verified, or not brought into the state for it, is known for this time

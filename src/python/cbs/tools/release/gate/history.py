@@ -174,6 +174,11 @@ class GitHistory:
         """Git's name for how this commit verifies a provider."""
         return self.tree_id(sha, f"{SOURCES}/{self.layout(sha).verification}")
 
+    def verifies_over_migrations(self, sha: str) -> bool:
+        """Whether its program lets another commit's migrations run beside a bank."""
+        place = f"{SOURCES}/{self.layout(sha).verification}/program.py"
+        return b"--migrations" in (self.file(sha, place) or b"")
+
     def declaration(self, sha: str, service: str) -> str:
         """The text of it; empty if the commit has no such service."""
         place = f"{SOURCES}/{service}/{self.layout(sha).declaration}"
