@@ -484,3 +484,42 @@ def test_who_says_it_is_whom_the_system_knows(place: Place, base: str, monkeypat
         monkeypatch.setenv(name, "mallory")
 
     assert place.may("ledger", base).by == pwd.getpwuid(os.getuid()).pw_name
+
+
+WIDER = "sql_migration(script='ALTER TABLE posting ADD COLUMN note text')\n"
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_the_version_that_runs_is_tried_over_the_schema_that_comes(place: Place, knows: bool):
+    """A verifier of before that could be done is a note: it must not keep a release back."""
+    program = f"{SOURCES}/{NOW.verification}/program.py"
+    place.write(program, "OPTION = '--migrations'\n" if knows else "")
+    base = place.commit()
+    place.deploy(base, "ledger", "payments", "partner")
+    place.write(f"{SOURCES}/ledger/{NOW.migrations}/ledger_0002_wider.py", WIDER)
+    wider = place.commit()
+
+    verdict = place.may("ledger", wider)
+
+    assert verdict.answer is GateAnswer.YES, verdict.reasons
+    assert (wider in place.bank.overs) is knows
+    over = f"with ledger@{base[:10]} over the schema of {wider[:10]} holds"
+    assert any(over in each.why for each in verdict.reasons) is knows
+    note = f"ledger@{base[:10]} was not tried over the newer schema"
+    assert any(note in each for each in verdict.notes) is not knows
+
+
+def test_one_that_breaks_over_the_schema_that_comes_is_a_no(place: Place):
+    place.write(f"{SOURCES}/{NOW.verification}/program.py", "OPTION = '--migrations'\n")
+    base = place.commit()
+    place.deploy(base, "ledger", "payments", "partner")
+    place.may("ledger", base)
+    place.write(f"{SOURCES}/ledger/{NOW.migrations}/ledger_0002_wider.py", WIDER)
+    wider = place.commit()
+    place.bank.breaks_at = {base: ("partner-ledger",), wider: ("none",)}
+
+    verdict = place.may("ledger", wider)
+
+    (no,) = [each for each in verdict.reasons if each.answer is GateAnswer.NO]
+    assert f"ledger@{base[:10]} over the schema of {wider[:10]} breaks partner@" in no.why
+    assert "only add" in no.todo
