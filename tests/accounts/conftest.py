@@ -1,3 +1,4 @@
+import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from cbs.accounts.domain.account import NoSuchCustomer
 from cbs.accounts.main import build
 from cbs.accounts.service import DECLARATION
+from cbs.customers.main import CustomersSettings
+from cbs.customers.main import build as build_customers
+from cbs.customers.service import DECLARATION as CUSTOMERS
 from cbs.ledger.main import build as build_ledger
 from cbs.ledger.service import DECLARATION as LEDGER
 from cbs.platform.bus import Bus, Endpoint
@@ -18,6 +22,8 @@ from cbs.platform.saga import Sagas
 from cbs.platform.service import Service
 from cbs.platform.settings import Settings
 from tests.conftest import Database
+from tests.refusals import Asked as Asking
+from tests.refusals import on_the_bus
 from tests.serving import Served, described, serving
 from tests.signing import Signer
 
@@ -82,6 +88,11 @@ class Bank:
         permissions = ("ledger.post", "ledger.backdate", "payments.transfer")
         async with self.ledger.client("paul", *permissions) as paul:
             return await paul.post("/v1/ledger/transactions", json=order)
+
+    async def set_standing(self, customer_id: str, standing: str, version: int = 1) -> str:
+        """As customers does; the code of the refusal, or GRANTED."""
+        wanted = {"customer_id": customer_id, "version": version, "standing": standing}
+        return await on_the_bus(self.accounts, "set-standing", Asking(), wanted)
 
     async def in_the_book(self, account: dict[str, Any]) -> dict[str, Any]:
         async with self.ledger.client("olga", "ledger.read") as olga:
@@ -165,3 +176,30 @@ async def bank(
         accounts.client("tara", *TELLER) as teller,
     ):
         yield Bank(accounts=accounts, ledger=ledger, customers=customers, teller=teller)
+
+
+@pytest.fixture
+def services(
+    database: Callable[[str], Database], nats_url: str, tmp_path: Path, signer: Signer
+) -> list[Service]:
+    """The real customers, ledger and accounts, in this order."""
+    vault_key = tmp_path / "vault.key"
+    vault_key.write_text(secrets.token_hex(32))
+    of: list[tuple[Any, Any, Any, dict[str, Any]]] = [
+        (CUSTOMERS, CustomersSettings, build_customers, {"vault_key_file": vault_key}),
+        (LEDGER, Settings, build_ledger, {}),
+        (DECLARATION, Settings, build, {}),
+    ]
+    return [
+        described(
+            connections,
+            settings,
+            built,
+            database=database(connections.service),
+            nats_url=nats_url,
+            folder=tmp_path,
+            signer=signer,
+            **more,
+        )
+        for connections, settings, built, more in of
+    ]

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from cbs.accounts.application.accounts import Accounts, Period, Posting
+from cbs.accounts.application.accounts import Accounts
+from cbs.accounts.application.book import Period, Posting
 from cbs.accounts.application.sagas import ChangeSteps, Standing
 from cbs.accounts.domain.account import (
     Account,
@@ -15,6 +16,7 @@ from cbs.accounts.domain.account import (
     State,
 )
 from cbs.accounts.domain.change import Change
+from cbs.accounts.domain.freeze import Freeze, Scope
 from cbs.accounts.domain.product import Product, ProductKind
 from cbs.accounts.http.shapes import answer_to_change
 from cbs.accounts.memory import MemoryAccounts, MemoryProducts
@@ -48,6 +50,25 @@ CURRENT = replace(
     limit_per_day_minor=500,
 )
 GOOD = Standing(verified=True, active=True)
+
+
+def a_freeze(scope: Scope = Scope.ALL, **changed: Any) -> Freeze:
+    return Freeze(
+        **{
+            "id": new_id(),
+            "scope": scope,
+            "reason": "court order 7/2026",
+            "placed_by": "asha",
+            "placed_at": NOON,
+            **changed,
+        }
+    )
+
+
+def lifted(account: Account, freeze_id: UUID | None = None) -> Account:
+    """With one freeze less, as it is read again."""
+    left = account.unfreeze(freeze_id, because="paid", by="usha", at=NOON)
+    return replace(left, freezes=tuple(each for each in left.freezes if each.holds))
 
 
 def requester(key: str = "key-0001") -> Requester:
@@ -129,6 +150,7 @@ class Bank:
             sagas=self.service.store,
             definitions=self.definitions,
             new_id=new_id,
+            now=lambda: NOON,
         )
 
     @property

@@ -12,16 +12,24 @@ from cbs.accounts.domain.account import (
     AccountIsFrozen,
     AccountNotEmpty,
     AccountNotOpen,
-    AlreadyFrozen,
     ChangeUnderWay,
     CustomerNotActive,
     CustomerNotVerified,
     FloorAboveBalance,
     NoSuchAccount,
     NoSuchCustomer,
+)
+from cbs.accounts.domain.freeze import (
+    FREEZES_MAX,
+    FreezeIsOver,
+    FrozenWithCustomer,
+    NoSuchFreeze,
     NotFrozen,
     Scope,
+    SeveralFreezes,
+    TooManyFreezes,
 )
+from cbs.accounts.domain.holder import CustomerHasAccounts
 from cbs.accounts.domain.product import (
     NoSuchProduct,
     OverdraftOutOfRange,
@@ -34,23 +42,38 @@ from cbs.kernel.saga import Requester
 from cbs.platform import saga
 from tests.accounts.conftest import Bank
 from tests.platform.refusals import AskedOf, of_every_service
-from tests.refusals import ALWAYS, USED_KEY, Asked, Operation, RuleBook, over_http, rule
+from tests.refusals import (
+    ALWAYS,
+    USED_KEY,
+    Asked,
+    Operation,
+    RuleBook,
+    on_the_bus,
+    over_http,
+    rule,
+)
 
 AGREED_MINOR, WHILE_UNDER_WAY_MINOR, LOWER_MINOR = 500, 400, 300
 HELD_FOR_LONG = "UPDATE saga SET lease_until = clock_timestamp() + interval '1 h' WHERE id = $1"
 SERIALS = count(1)
 
 
+FREEZES = {"frozen": 1, "unfreezing": 1, "several": 2, "full": FREEZES_MAX}
+
+
 @dataclass(kw_only=True)
 class OfAccount(AskedOf):
     """Of an account with an agreed overdraft; `busy`: the ledger may yet refuse another change.
 
-    It is frozen, is not, or the ledger has not heard of that yet: `freezing`, `unfreezing`.
+    It is frozen, once, several times or as often as can be; is not; or the ledger has not heard of
+    that yet: `freezing`, `unfreezing`. With its customer it may be `suspended`.
     """
 
     closed: bool = False
     busy: bool = False
     freeze: str = "none"
+    freeze_id: str | None = None
+    until: str | None = None
     balance_minor: int = 0
     overdraft_minor: int = LOWER_MINOR
 
@@ -63,8 +86,10 @@ class OfAccount(AskedOf):
             return account["id"]
         if self.balance_minor:
             assert (await bank.pay(account, self.balance_minor)).status_code == 201
-        if self.freeze in ("frozen", "unfreezing"):
+        for _ in range(FREEZES.get(self.freeze, 0)):
             assert (await bank.change(account, "freeze", scope="debits")).status_code == 200
+        if self.freeze == "suspended":
+            await bank.set_standing(account["customer_id"], "suspended")
         await self.begin(bank, UUID(account["id"]))
         return account["id"]
 
@@ -77,9 +102,11 @@ class OfAccount(AskedOf):
         what: dict[str, Any] = {"account_id": account_id, "requester": who}
         async with database.transaction():
             if self.freeze == "freezing":
-                begun = await accounts.freeze(scope=Scope.DEBITS, reason="", **what)
+                begun = await accounts.freeze(
+                    scope=Scope.DEBITS, reason="", authority=None, until=None, **what
+                )
             elif self.freeze == "unfreezing":
-                begun = await accounts.unfreeze(reason="", **what)
+                begun = await accounts.unfreeze(freeze_id=None, reason="", **what)
             elif self.busy:
                 begun = await accounts.limit(
                     per_transaction_minor=None,
@@ -171,6 +198,17 @@ async def products(bank: Bank, asked: Asked) -> str:
     return await over_http(bank.accounts, "accounts.products", asked)
 
 
+@dataclass(kw_only=True)
+class SettingStanding(Asked):
+    open_account: bool = False
+
+
+async def set_standing(bank: Bank, asked: SettingStanding) -> str:
+    customer_id = (await bank.opened())["customer_id"] if asked.open_account else str(uuid4())
+    wanted = {"customer_id": customer_id, "version": 1, "standing": "closed"}
+    return await on_the_bus(bank.accounts, "set-standing", asked, wanted)
+
+
 UNKNOWN, CLOSED = rule(NoSuchAccount, known=False), rule(AccountNotOpen, closed=True)
 BUSY = rule(ChangeUnderWay, busy=True)
 FREEZING = rule(ChangeUnderWay, freeze="freezing")
@@ -192,9 +230,17 @@ BOOK: RuleBook = {
         open_account,
     ),
     "accounts.freeze": Operation(
-        (*ALWAYS, USED_KEY, UNKNOWN, CLOSED, BUSY, FREEZING, rule(AlreadyFrozen, freeze="frozen")),
+        (
+            *ALWAYS,
+            USED_KEY,
+            rule(FreezeIsOver, until="2020-01-01"),
+            UNKNOWN,
+            CLOSED,
+            BUSY,
+            rule(TooManyFreezes, freeze="full"),
+        ),
         OfAccount,
-        change("accounts.freeze", scope="debits", **REASON),
+        change("accounts.freeze", "until", scope="debits", **REASON),
     ),
     "accounts.unfreeze": Operation(
         (
@@ -203,11 +249,14 @@ BOOK: RuleBook = {
             UNKNOWN,
             CLOSED,
             BUSY,
+            rule(NoSuchFreeze, freeze_id="00000000-0000-7000-8000-000000000000"),
             rule(ChangeUnderWay, freeze="unfreezing"),
             rule(NotFrozen, freeze="none"),
+            rule(SeveralFreezes, freeze="several"),
+            rule(FrozenWithCustomer, freeze="suspended"),
         ),
         OfFrozen,
-        change("accounts.unfreeze", **REASON),
+        change("accounts.unfreeze", "freeze_id", **REASON),
     ),
     "accounts.limits": Operation(
         (
@@ -257,5 +306,8 @@ BOOK: RuleBook = {
     "accounts.by-number": Operation((*ALWAYS, UNKNOWN), AskedOf, by_number),
     "accounts.list": Operation(ALWAYS, Asked, listed),
     "accounts.products": Operation(ALWAYS, Asked, products),
+    "cbs.accounts.set-standing": Operation(
+        (*ALWAYS, rule(CustomerHasAccounts, open_account=True)), SettingStanding, set_standing
+    ),
 }
 OF_THE_PLATFORM = of_every_service("accounts")

@@ -6,10 +6,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from cbs.accounts.domain.account import Scope, State
+from cbs.accounts.domain.account import State
+from cbs.accounts.domain.freeze import Scope
 from cbs.accounts.store.accounts import PostgresAccounts
 from cbs.accounts.store.adoption import ChangesBeforeSagas
-from cbs.accounts.tables import AccountRow
+from cbs.accounts.tables import AccountRow, FreezeRow
 from cbs.kernel.saga import DONE
 from cbs.platform.database import Database
 from cbs.platform.migrations import migrate
@@ -41,7 +42,7 @@ async def url(empty_database) -> str:
 
 async def test_accounts_and_open_changes_are_read_after_the_migration(url):
     database = Database(url)
-    database.bind(AccountRow)
+    database.bind(AccountRow, FreezeRow)
     await database.open()
     try:
         account = await PostgresAccounts(database=database).get(ID)

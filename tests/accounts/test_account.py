@@ -13,21 +13,33 @@ from cbs.accounts.domain.account import (
     Account,
     AccountIsFrozen,
     AccountNotOpen,
-    AlreadyFrozen,
+    AlreadySuspended,
     ChangeUnderWay,
+    State,
+)
+from cbs.accounts.domain.freeze import (
+    FREEZES_MAX,
+    Cause,
+    FrozenWithCustomer,
+    NoSuchFreeze,
     NotFrozen,
     Scope,
-    State,
+    SeveralFreezes,
+    TooManyFreezes,
 )
 from cbs.accounts.domain.product import OverdraftOutOfRange, OverdraftsOutOfOrder, ProductWithdrawn
 from cbs.kernel.refusal import Refusal
-from tests.accounts.fakes import CURRENT, NOON, account
+from cbs.platform.context import new_id
+from tests.accounts.fakes import CURRENT, NOON, a_freeze, account, lifted
 
 Act = Callable[[Account], Account]
 AMOUNTS = st.integers(0, 1_000)
 ACTS = st.one_of(
-    st.builds(lambda scope: lambda a: a.freeze(scope), st.sampled_from(Scope)),
-    st.just(lambda a: a.unfreeze()),
+    st.builds(lambda scope: lambda a: a.freeze(a_freeze(scope)), st.sampled_from(Scope)),
+    st.builds(
+        lambda n: lambda a: lifted(a, a.freezes[n % len(a.freezes)].id if a.freezes else None),
+        st.integers(0, 3),
+    ),
     st.builds(
         lambda overdraft, day: (
             lambda a: a.limit(
@@ -106,27 +118,76 @@ def test_two_acts_in_three_take_effect():
     assert counted[True] / counted.total() > 2 / 3, counted
 
 
-def test_a_freeze_that_does_not_hold_yet_is_not_said_to():
-    freezing = account().freeze(Scope.ALL)
+def test_any_number_of_freezes_hold_and_the_strictest_counts():
+    of_debits, of_all = a_freeze(Scope.DEBITS), a_freeze(Scope.ALL)
+    both = account().freeze(of_all).freeze(of_debits)
 
-    with pytest.raises(ChangeUnderWay):
-        freezing.freeze(Scope.ALL)
-    with pytest.raises(AlreadyFrozen):
-        freezing.acknowledged_at(2, at=NOON).freeze(Scope.ALL)
-    assert freezing.freeze(Scope.DEBITS).terms.frozen is Scope.DEBITS
+    assert both.freezes == (of_all, of_debits) and both.terms.frozen is Scope.ALL
+    with pytest.raises(SeveralFreezes):
+        lifted(both)
+    with pytest.raises(NoSuchFreeze):
+        lifted(both, new_id())
+    weaker = lifted(both, of_all.id)
+    assert (weaker.freezes, weaker.terms.frozen) == ((of_debits,), Scope.DEBITS)
+    stricter = lifted(both, of_debits.id)
+    assert (stricter.freezes, stricter.terms.frozen) == ((of_all,), Scope.ALL)
+    assert lifted(weaker).terms.frozen is None and lifted(weaker).version == 5
+
+
+def test_so_many_freezes_hold_at_most():
+    at = account()
+    for _ in range(FREEZES_MAX):
+        at = at.freeze(a_freeze())
+
+    with pytest.raises(TooManyFreezes):
+        at.freeze(a_freeze())
+    suspended = at.freeze(a_freeze(Scope.DEBITS, cause=Cause.SUSPENSION))
+    assert len(suspended.freezes) == FREEZES_MAX + 1
+
+
+def test_a_lifted_freeze_says_by_whom_when_and_why_until_it_is_kept():
+    freeze = a_freeze()
+    at = account().freeze(freeze).unfreeze(None, because="paid", by="usha", at=NOON)
+
+    assert at.freezes == (replace(freeze, lifted_by="usha", lifted_at=NOON, lifted_because="paid"),)
+    assert not at.freezes[0].holds
+
+
+def test_a_suspension_holds_once_and_ends_with_the_customers_alone():
+    suspension = a_freeze(Scope.DEBITS, cause=Cause.SUSPENSION)
+    at = account().freeze(suspension)
+
+    assert at.suspension == suspension and at.terms.frozen is Scope.DEBITS
+    with pytest.raises(AlreadySuspended):
+        at.freeze(a_freeze(Scope.DEBITS, cause=Cause.SUSPENSION))
+    for freeze_id in (None, suspension.id):
+        with pytest.raises(FrozenWithCustomer):
+            lifted(at, freeze_id)
+    ordered = at.freeze(a_freeze())
+    assert lifted(ordered).freezes == (suspension,)
+    ended = ordered.end_suspension(because="reinstated", by="usha", at=NOON)
+    assert ended.terms.frozen is Scope.ALL
+    with pytest.raises(NotFrozen):
+        account().end_suspension(because="reinstated", by="usha", at=NOON)
+
+
+def test_a_suspended_customers_empty_account_is_closed():
+    suspended = account().freeze(a_freeze(Scope.DEBITS, cause=Cause.SUSPENSION))
+
+    assert suspended.acknowledged_at(2, at=NOON).close().state is State.CLOSING
 
 
 def test_an_unfreezing_that_is_not_through_yet_is_not_said_to_be():
-    frozen = account().freeze(Scope.ALL).acknowledged_at(2, at=NOON)
+    frozen = account().freeze(a_freeze()).acknowledged_at(2, at=NOON)
 
     with pytest.raises(ChangeUnderWay):
-        frozen.unfreeze().unfreeze()
+        lifted(lifted(frozen))
     with pytest.raises(NotFrozen):
-        frozen.unfreeze().acknowledged_at(3, at=NOON).unfreeze()
+        lifted(lifted(frozen).acknowledged_at(3, at=NOON))
 
 
 def test_changes_that_the_ledger_cannot_refuse_go_side_by_side():
-    at = account().freeze(Scope.DEBITS)
+    at = account().freeze(a_freeze(Scope.DEBITS))
     at = at.limit(per_transaction_minor=1, per_day_minor=2, overdraft_minor=0)
 
     assert (at.version, at.acknowledged, at.awaiting_ledger) == (3, 1, False)
@@ -135,8 +196,8 @@ def test_changes_that_the_ledger_cannot_refuse_go_side_by_side():
 @pytest.mark.parametrize(
     "act",
     [
-        lambda a: a.freeze(Scope.ALL),
-        lambda a: a.unfreeze(),
+        lambda a: a.freeze(a_freeze()),
+        lifted,
         lambda a: a.close(),
         lambda a: a.limit(per_transaction_minor=None, per_day_minor=None, overdraft_minor=9),
     ],
@@ -154,7 +215,7 @@ def test_nothing_goes_beside_what_the_ledger_may_refuse(act):
 
 
 def test_what_the_ledger_may_refuse_waits_for_the_rest():
-    frozen_and_thawed = account().freeze(Scope.ALL).unfreeze()
+    frozen_and_thawed = lifted(account().freeze(a_freeze()))
 
     with pytest.raises(ChangeUnderWay):
         frozen_and_thawed.close()
@@ -163,7 +224,7 @@ def test_what_the_ledger_may_refuse_waits_for_the_rest():
 
 def test_a_frozen_account_is_not_closed():
     with pytest.raises(AccountIsFrozen):
-        account().freeze(Scope.DEBITS).acknowledged_at(2, at=NOON).close()
+        account().freeze(a_freeze(Scope.DEBITS)).acknowledged_at(2, at=NOON).close()
 
 
 def test_an_acknowledgement_of_an_older_version_settles_nothing():

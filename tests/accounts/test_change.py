@@ -1,24 +1,25 @@
 """What each change makes of an account, and what listeners learn of it."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from cbs.accounts.domain import account as accounts
-from cbs.accounts.domain import facts, product
+from cbs.accounts.domain import facts, freeze, holder, product
 from cbs.accounts.domain.account import (
     Account,
     AccountIsFrozen,
     AccountNotOpen,
     ChangeUnderWay,
-    Scope,
     State,
     Terms,
 )
 from cbs.accounts.domain.change import Change, Kind
+from cbs.accounts.domain.freeze import Cause, Scope
+from cbs.accounts.domain.holder import HolderStanding
 from cbs.accounts.domain.product import (
     OverdraftOutOfRange,
     OverdraftsOutOfOrder,
@@ -29,7 +30,7 @@ from cbs.accounts.domain.product import (
 from cbs.kernel.account_number import AccountNumber
 from cbs.kernel.money import Currency
 from tests import published
-from tests.accounts.fakes import NOON
+from tests.accounts.fakes import NOON, a_freeze, lifted
 
 ID, CUSTOMER = UUID(int=1), UUID(int=2)
 LATER = NOON + timedelta(hours=1)
@@ -55,6 +56,9 @@ OPENING = Account(
     currency=Currency.CZK,
     terms=TERMS,
 )
+FREEZE = a_freeze(Scope.DEBITS, until=date(2026, 12, 1))
+FROZEN = replace(TERMS, frozen=Scope.DEBITS)
+FROZEN_BY: dict[str, Any] = {"terms": FROZEN, "freezes": (FREEZE,)}
 OPEN = replace(OPENING, state=State.OPEN, acknowledged=1, awaiting_ledger=False, opened_at=NOON)
 
 
@@ -81,11 +85,11 @@ def test_terms_allow_no_overdraft_and_set_no_limit_unless_they_say_so():
 
 
 def test_a_freeze_and_its_end_change_the_terms_under_a_new_version():
-    frozen = OPEN.freeze(Scope.ALL)
+    frozen = OPEN.freeze(FREEZE)
 
-    assert frozen == replace(OPEN, terms=replace(TERMS, frozen=Scope.ALL), version=2)
+    assert frozen == replace(OPEN, version=2, **FROZEN_BY)
     assert not frozen.settled
-    assert frozen.unfreeze() == replace(OPEN, version=3)
+    assert lifted(frozen) == replace(OPEN, version=3)
     assert frozen.acknowledged_at(2, at=LATER) == replace(frozen, acknowledged=2)
 
 
@@ -107,7 +111,7 @@ def test_limits_change_at_once_unless_the_floor_rises(overdraft_minor, awaits):
 
 
 def test_a_floor_rises_only_where_the_ledger_holds_all_that_stands_here():
-    frozen = OPEN.freeze(Scope.DEBITS)
+    frozen = OPEN.freeze(a_freeze(Scope.DEBITS))
 
     with pytest.raises(ChangeUnderWay):
         frozen.limit(per_transaction_minor=None, per_day_minor=None, overdraft_minor=39)
@@ -145,22 +149,19 @@ def test_the_ledger_holds_no_version_that_was_not_made(acknowledged):
         replace(OPENING, acknowledged=acknowledged)
 
 
-FROZEN = replace(TERMS, frozen=Scope.DEBITS)
-
-
 def test_what_stands_against_a_change_is_said_in_this_order():
-    ended = replace(OPEN, state=State.CLOSED, terms=FROZEN, awaiting_ledger=True)
-    for act in (lambda: ended.freeze(Scope.DEBITS), ended.close):
+    ended = replace(OPEN, state=State.CLOSED, awaiting_ledger=True, **FROZEN_BY)
+    for act in (lambda: ended.freeze(FREEZE), ended.close):
         with pytest.raises(AccountNotOpen):
             act()
-    awaiting = replace(OPEN, terms=FROZEN, awaiting_ledger=True)
-    for act in (lambda: awaiting.freeze(Scope.DEBITS), awaiting.close):
+    awaiting = replace(OPEN, awaiting_ledger=True, **FROZEN_BY)
+    for act in (lambda: awaiting.freeze(FREEZE), awaiting.close):
         with pytest.raises(ChangeUnderWay):
             act()
     with pytest.raises(ChangeUnderWay):
-        replace(OPEN, terms=FROZEN, version=2).close()
+        replace(OPEN, version=2, **FROZEN_BY).close()
     with pytest.raises(AccountIsFrozen):
-        replace(OPEN, terms=FROZEN).close()
+        replace(OPEN, **FROZEN_BY).close()
 
 
 OF_THE_ACCOUNT: dict[str, Any] = {"account_id": ID, "number": "00070000000019"}
@@ -211,6 +212,33 @@ def test_a_change_is_told_as_it_came_about(kind, terms, event):
     assert change.to_event(replace(OPEN, version=9, acknowledged=9)) == event
 
 
+@pytest.mark.parametrize(
+    ("kind", "terms", "told", "frozen"),
+    [
+        (Kind.FREEZE, FROZEN, facts.AccountFrozen, "debits"),
+        (Kind.FREEZE, replace(TERMS, frozen=Scope.ALL), facts.AccountFrozen, "all"),
+        (Kind.UNFREEZE, TERMS, facts.AccountUnfrozen, None),
+        (Kind.UNFREEZE, FROZEN, facts.AccountUnfrozen, "debits"),
+    ],
+)
+def test_of_a_freeze_is_told_which_it_is_and_what_all_that_hold_stop(kind, terms, told, frozen):
+    change = Change(
+        account_id=ID, kind=kind, version=3, terms=terms, former=TERMS, reason="lost", freeze=FREEZE
+    )
+    scope = {"scope": "debits"} if kind is Kind.FREEZE else {}
+
+    assert change.to_event(OPEN) == told(
+        **OF_THE_ACCOUNT,
+        **scope,
+        reason="lost",
+        version=3,
+        freeze_id=FREEZE.id,
+        cause="order",
+        until=date(2026, 12, 1),
+        frozen=frozen,
+    )
+
+
 def test_a_freeze_has_a_scope_and_a_reason_may_be_missing():
     change = Change(account_id=ID, kind=Kind.FREEZE, version=3, terms=TERMS, former=TERMS)
 
@@ -254,12 +282,21 @@ def test_names_that_are_kept_or_published_do_not_change():
         "product-added": "code",
     }
     assert {each.fact for each in facts.FACTS} == published.facts(facts, product).keys()
-    assert published.refusals(accounts, product) == {
+    assert [*Cause] == ["order", "suspension"]
+    assert [*HolderStanding] == ["active", "suspended", "closed"]
+    assert published.refusals(accounts, freeze, holder, product) == {
         "no-such-account": "not-found",
         "account-not-open": "conflict",
         "account-frozen": "conflict",
-        "already-frozen": "conflict",
+        "already-suspended": "conflict",
         "not-frozen": "conflict",
+        "no-such-freeze": "not-found",
+        "several-freezes": "conflict",
+        "frozen-with-customer": "conflict",
+        "too-many-freezes": "conflict",
+        "freeze-is-over": "conflict",
+        "customer-has-accounts": "conflict",
+        "standing-is-old": "conflict",
         "change-under-way": "unavailable",
         "account-not-empty": "conflict",
         "floor-above-balance": "conflict",

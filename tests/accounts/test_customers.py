@@ -1,20 +1,7 @@
 """The real customers on the same bus: what this service reads of a standing is what they say."""
 
-import secrets
-from typing import Any
-
-import pytest
-
-from cbs.accounts.main import build
-from cbs.accounts.service import DECLARATION
-from cbs.customers.main import CustomersSettings
-from cbs.customers.main import build as build_customers
-from cbs.customers.service import DECLARATION as CUSTOMERS
-from cbs.ledger.main import build as build_ledger
-from cbs.ledger.service import DECLARATION as LEDGER
-from cbs.platform.settings import Settings
 from tests.accounts.conftest import TELLER
-from tests.serving import described, serving
+from tests.serving import serving
 
 CLERK = ("customers.read", "customers.write", "customers.verify")
 ASHA = {
@@ -29,30 +16,6 @@ ASHA = {
     },
     "documents": [{"type": "pan", "number": "ABCPE1234K"}],
 }
-
-
-@pytest.fixture
-def services(database, nats_url, tmp_path, signer):
-    vault_key = tmp_path / "vault.key"
-    vault_key.write_text(secrets.token_hex(32))
-    of: list[tuple[Any, Any, Any, dict[str, Any]]] = [
-        (CUSTOMERS, CustomersSettings, build_customers, {"vault_key_file": vault_key}),
-        (LEDGER, Settings, build_ledger, {}),
-        (DECLARATION, Settings, build, {}),
-    ]
-    return [
-        described(
-            connections,
-            settings,
-            built,
-            database=database(connections.service),
-            nats_url=nats_url,
-            folder=tmp_path,
-            signer=signer,
-            **more,
-        )
-        for connections, settings, built, more in of
-    ]
 
 
 async def test_an_account_is_opened_once_its_customer_is_verified(services, signer):

@@ -1,11 +1,12 @@
 """What a teller sees, through the real app, with a real ledger on the same bus."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from cbs.accounts.application import accounts as accounts_module
+from cbs.accounts.application import book
 from cbs.kernel.account_number import is_account_number
 from cbs.kernel.calendar import business_date
 from cbs.platform.context import now
@@ -100,15 +101,65 @@ async def test_a_freeze_holds_from_the_moment_it_is_answered(bank: Bank):
 
     frozen = await bank.change(account, "freeze", scope="debits")
     out, into = await bank.pay(account, -1), await bank.pay(account, 1)
-    frozen_all = await bank.change(account, "freeze", scope="all")
-    into_all = await bank.pay(account, 1)
     unfrozen = await bank.change(account, "unfreeze")
     after = await bank.pay(account, -1)
 
-    assert frozen.status_code == frozen_all.status_code == unfrozen.status_code == 200
+    assert (frozen.status_code, unfrozen.status_code) == (200, 200)
     assert (frozen.json()["frozen"], unfrozen.json()["frozen"]) == ("debits", None)
     assert (out.status_code, out.json()["type"]) == (409, "urn:cbs:account-blocked")
-    assert (into.status_code, into_all.status_code, after.status_code) == (201, 409, 201)
+    assert (into.status_code, after.status_code) == (201, 201)
+
+
+async def test_a_freeze_weakens_no_other_and_each_is_lifted_by_itself(bank: Bank):
+    account = await bank.opened()
+    await bank.pay(account, 500)
+    until = str(business_date(now()) + timedelta(days=30))
+
+    court = await bank.change(
+        account, "freeze", scope="all", authority="High Court of Bombay", until=until
+    )
+    branch = await bank.change(account, "freeze", scope="debits", reason="card lost")
+    into_both = await bank.pay(account, 1)
+    of_court, of_branch = branch.json()["freezes"]
+    some = await bank.change(account, "unfreeze")
+    weaker = await bank.change(account, "unfreeze", freeze_id=of_court["id"])
+    into, out = await bank.pay(account, 1), await bank.pay(account, -1)
+    none = await bank.change(account, "unfreeze")
+
+    assert court.json()["freezes"] == [of_court]
+    assert of_court == {
+        "id": of_court["id"],
+        "scope": "all",
+        "cause": "order",
+        "reason": "court order 7/2026",
+        "authority": "High Court of Bombay",
+        "until": until,
+        "placed_by": "tara",
+        "placed_at": of_court["placed_at"],
+    }
+    assert (branch.json()["frozen"], of_branch["reason"]) == ("all", "card lost")
+    assert into_both.json()["type"] == "urn:cbs:account-blocked"
+    assert some.json()["type"] == "urn:cbs:several-freezes"
+    assert (weaker.json()["frozen"], weaker.json()["freezes"]) == ("debits", [of_branch])
+    assert (into.status_code, out.status_code) == (201, 409)
+    assert (none.json()["frozen"], none.json()["freezes"]) == (None, [])
+
+
+async def test_a_freeze_ends_the_day_after_its_last(bank: Bank):
+    account = await bank.opened()
+    today = business_date(now())
+    await bank.change(account, "freeze", scope="all", until=str(today))
+    lapses = bank.accounts.service.spec.tasks["lapses"].__self__  # type: ignore[attr-defined]
+    later = replace(
+        lapses, accounts=replace(lapses.accounts, now=lambda: now() + timedelta(days=1))
+    )
+
+    assert await lapses.look() == 0
+    assert await later.look() == 1
+    assert await later.look() == 0
+    found = (await bank.teller.get(f"/v1/accounts/{account['id']}")).json()
+    assert (found["frozen"], found["freezes"]) == (None, [])
+    assert (await bank.pay(account, 1)).status_code == 201
 
 
 async def test_limits_bind_from_the_moment_they_are_answered(bank: Bank):
@@ -165,12 +216,10 @@ async def test_a_frozen_account_is_not_closed(bank: Bank):
     await bank.change(account, "freeze", scope="debits")
 
     refused = await bank.change(account, "close")
-    again = await bank.change(account, "freeze", scope="debits")
     thawed = await bank.change(account, "unfreeze")
     twice = await bank.change(account, "unfreeze")
 
     assert refused.json()["type"] == "urn:cbs:account-frozen"
-    assert again.json()["type"] == "urn:cbs:already-frozen"
     assert (thawed.status_code, twice.json()["type"]) == (200, "urn:cbs:not-frozen")
 
 
@@ -198,8 +247,8 @@ async def test_a_statement_pages_through_a_period(bank: Bank):
 
 async def test_every_page_of_a_statement_but_the_last_holds_something(bank: Bank, monkeypatch):
     """However many of the ledger's pages lie between it and today."""
-    monkeypatch.setattr(accounts_module, "HISTORY_PAGE_MAX", 2)
-    monkeypatch.setattr(accounts_module, "SCANNED_PAGES_MAX", 1)
+    monkeypatch.setattr(book, "HISTORY_PAGE_MAX", 2)
+    monkeypatch.setattr(book, "SCANNED_PAGES_MAX", 1)
     account = await bank.opened()
     earlier = str(business_date(now()) - timedelta(days=7))
     for amount in (1, 2, 3):

@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 
 from cbs.accounts.application.accounts import Accounts
 from cbs.accounts.application.sagas import Standing
-from cbs.accounts.domain.account import Account, Scope, State
+from cbs.accounts.domain.account import Account, State
 from cbs.accounts.domain.change import Change
+from cbs.accounts.domain.freeze import Scope
 from cbs.kernel.refusal import NotPermitted, Refusal, Unavailable
 from cbs.kernel.saga import DONE, Requester, Saga, mermaid
 from cbs.platform.memory.stores import MemorySagas
@@ -165,10 +166,17 @@ async def wanted_of(accounts: Accounts, id: Any, what: str, who: Requester) -> S
     match what:
         case "freeze":
             return await accounts.freeze(
-                account_id=id, scope=Scope.DEBITS, reason="court", requester=who
+                account_id=id,
+                scope=Scope.DEBITS,
+                reason="court",
+                authority=None,
+                until=None,
+                requester=who,
             )
         case "unfreeze":
-            return await accounts.unfreeze(account_id=id, reason="court", requester=who)
+            return await accounts.unfreeze(
+                account_id=id, freeze_id=None, reason="court", requester=who
+            )
         case "close":
             return await accounts.close(account_id=id, reason="moved", requester=who)
     return await accounts.limit(

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +12,9 @@ import asyncpg
 import pytest
 
 from cbs.accounts.application.accounts import AccountStore, ProductStore
-from cbs.accounts.domain.account import Account, Scope, State
+from cbs.accounts.domain.account import Account, State
+from cbs.accounts.domain.freeze import Cause, Scope
+from cbs.accounts.domain.holder import AccountHolder, HolderStanding
 from cbs.accounts.domain.product import ProductKnown
 from cbs.accounts.main import in_postgres
 from cbs.accounts.memory import in_memory
@@ -18,7 +22,7 @@ from cbs.accounts.service import DECLARATION
 from cbs.kernel.account_number import account_number
 from cbs.platform.context import new_id
 from cbs.platform.outbox import fact_of
-from tests.accounts.fakes import CURRENT, account
+from tests.accounts.fakes import CURRENT, NOON, a_freeze, account
 from tests.stores import BOTH, made_on, runtime_on, url_of
 
 CUSTOMER = UUID(int=7)
@@ -115,15 +119,113 @@ async def test_a_customers_accounts_are_listed_without_those_never_opened(stores
 
 
 async def test_a_known_account_is_changed_and_no_other(stores: Stores):
-    opened, other = await stores.add(), await stores.add()
+    opened, other, freeze = await stores.add(), await stores.add(), a_freeze()
 
     async with stores.transaction():
-        frozen = await stores.accounts.update(opened.id, lambda known: known.freeze(Scope.ALL))
+        frozen = await stores.accounts.update(opened.id, lambda known: known.freeze(freeze))
         nobody = await stores.accounts.update(new_id(), lambda known: known)
 
-    assert nobody is None and frozen == opened.freeze(Scope.ALL)
+    assert nobody is None and frozen == opened.freeze(freeze)
     assert await stores.accounts.get(opened.id) == frozen
     assert await stores.accounts.get(other.id) == other
+
+
+async def test_freezes_are_kept_each_by_itself_and_read_in_their_order(stores: Stores):
+    opened = await stores.add()
+    whole = a_freeze(authority="High Court of Bombay", until=date(2026, 3, 9))
+    suspension = a_freeze(Scope.DEBITS, cause=Cause.SUSPENSION, placed_at=NOON + timedelta(1))
+    async with stores.transaction():
+        await stores.accounts.update(opened.id, lambda known: known.freeze(suspension))
+        await stores.accounts.update(opened.id, lambda known: known.freeze(whole))
+
+    read = await stores.accounts.get(opened.id)
+    assert read is not None and set(read.freezes) == {whole, suspension}
+    async with stores.transaction():
+        await stores.accounts.update(opened.id, lambda known: lift(known, whole.id))
+    read = await stores.accounts.get(opened.id)
+    assert read is not None
+    assert (read.freezes, read.terms.frozen) == ((suspension,), Scope.DEBITS)
+
+
+def lift(known: Account, freeze_id: UUID) -> Account:
+    return known.unfreeze(freeze_id, because="paid", by="usha", at=NOON)
+
+
+async def test_freezes_lapse_the_day_after_their_last(stores: Stores):
+    opened, day = await stores.add(), date(2026, 3, 9)
+    ends, later, never = a_freeze(until=day), a_freeze(until=day + timedelta(1)), a_freeze()
+    async with stores.transaction():
+        for freeze in (later, ends, never):
+            await stores.accounts.update(opened.id, methodcaller("freeze", freeze))
+
+    assert await stores.accounts.lapsed(today=day, limit=9) == []
+    after = day + timedelta(2)
+    assert await stores.accounts.lapsed(today=after, limit=9) == [
+        (opened.id, ends.id),
+        (opened.id, later.id),
+    ]
+    assert await stores.accounts.lapsed(today=after, limit=1) == [(opened.id, ends.id)]
+    async with stores.transaction():
+        await stores.accounts.update(opened.id, lambda known: lift(known, ends.id))
+    assert await stores.accounts.lapsed(today=after, limit=9) == [(opened.id, later.id)]
+
+
+async def test_the_newest_standing_of_a_holder_stays(stores: Stores):
+    def holder(version: int, standing: HolderStanding) -> AccountHolder:
+        return AccountHolder(customer_id=CUSTOMER, version=version, standing=standing)
+
+    second, first = holder(2, HolderStanding.SUSPENDED), holder(1, HolderStanding.ACTIVE)
+    async with stores.transaction():
+        kept = [await stores.accounts.keep_holder(each) for each in (second, first, second)]
+        third = await stores.accounts.keep_holder(holder(3, HolderStanding.CLOSED))
+
+    assert kept == [second] * 3
+    assert third == holder(3, HolderStanding.CLOSED)
+
+
+async def test_accounts_that_are_not_ended_are_listed(stores: Stores):
+    opened = await stores.add()
+    await stores.add(state=State.REFUSED, opened_at=None)
+    await stores.add(state=State.CLOSED, closed_at=NOON)
+    opening = await stores.add(state=State.OPENING, opened_at=None, awaiting_ledger=True)
+
+    found = await stores.accounts.unended(customer_id=CUSTOMER, after=UUID(int=0), limit=9)
+    assert [each.id for each in found] == [opened.id, opening.id]
+    rest = await stores.accounts.unended(customer_id=CUSTOMER, after=opened.id, limit=9)
+    assert [each.id for each in rest] == [opening.id]
+
+
+async def test_a_stricter_freeze_is_not_undone_by_a_release_that_knows_one(database):
+    async with stores_on(database("accounts").runtime_url) as stores:
+        opened = await stores.add()
+        async with stores.transaction():
+            await stores.accounts.update(opened.id, lambda known: known.freeze(a_freeze()))
+        connection = stores.accounts.database  # type: ignore[attr-defined]
+        for weaker in (None, "debits"):
+            with pytest.raises(asyncpg.CheckViolationError):
+                await connection.execute("UPDATE account SET frozen = $1", weaker)
+
+
+@pytest.mark.parametrize("scope", Scope)
+async def test_a_freeze_of_a_release_that_knows_one_is_shown_and_lifted(database, scope):
+    async with stores_on(database("accounts").runtime_url) as stores:
+        opened = await stores.add()
+        connection = stores.accounts.database  # type: ignore[attr-defined]
+        await connection.execute("UPDATE account SET frozen = $1", scope.value)
+        if scope is Scope.ALL:
+            async with stores.transaction():
+                await stores.accounts.update(
+                    opened.id, lambda known: known.freeze(a_freeze(Scope.DEBITS))
+                )
+
+        read = await stores.accounts.get(opened.id)
+        assert read is not None and read.terms.frozen is scope
+        old = next(each for each in read.freezes if each.id == opened.id)
+        assert (old.scope, old.placed_at) == (scope, opened.opened_at)
+        async with stores.transaction():
+            await stores.accounts.update(opened.id, lambda known: lift(known, old.id))
+        read = await stores.accounts.get(opened.id)
+        assert read is not None and old.id not in [each.id for each in read.freezes]
 
 
 async def test_the_service_cannot_rewrite_what_was_agreed_or_forget_it(database):
@@ -134,6 +236,8 @@ async def test_the_service_cannot_rewrite_what_was_agreed_or_forget_it(database)
             "UPDATE account SET number = '00010000000021'",
             "DELETE FROM account",
             "UPDATE product SET overdraft_max_minor = 1",
+            "UPDATE account_freeze SET scope = 'debits'",
+            "DELETE FROM account_freeze",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(forbidden)

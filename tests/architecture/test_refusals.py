@@ -30,6 +30,13 @@ NOT_PASSED_ON = {
         "ceiling-below-balance": "an account of a customer has no ceiling",
     },
 }
+# What ends a saga that this service runs by itself, and nobody waits for.
+NEVER_HEARD = {
+    "accounts": {
+        "already-suspended": "an account is frozen with its customer once",
+        "standing-is-old": "the newest standing of a customer is followed",
+    },
+}
 
 
 def named(text: str) -> set[str]:
@@ -95,7 +102,7 @@ def document(kind: str, service: str) -> Any:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_what_a_service_raises_an_operation_declares(service):
-    assert raised(service) <= declared(service)
+    assert raised(service) - NEVER_HEARD.get(service, {}).keys() <= declared(service)
 
 
 @pytest.mark.parametrize("service", SERVICES)

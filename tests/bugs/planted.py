@@ -83,7 +83,7 @@ AT_THE_EDGES = [
     Bug(
         "a freeze is answered before the ledger has it",
         "desk",
-        accounts_races.test_the_same_freeze_asked_by_many_holds_before_anyone_is_answered,
+        accounts_races.test_a_freeze_asked_by_many_holds_before_anyone_is_answered,
         "the next payment is refused",
         (
             Edit(

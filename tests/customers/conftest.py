@@ -1,11 +1,17 @@
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 
+from cbs.customers.domain.standing import CustomerHasAccounts
 from cbs.customers.main import CustomersSettings, build
 from cbs.customers.service import DECLARATION
+from cbs.platform.bus import Bus, Endpoint
 from cbs.platform.service import Service
 from tests.serving import Served, described, serving
 from tests.signing import Signer
@@ -39,8 +45,51 @@ def service(database, nats_url, tmp_path, vault_key, signer) -> Service:
     )
 
 
+class Told(msgspec.Struct):
+    customer_id: UUID
+    version: int
+    standing: str
+
+
+# Customers who have an account that is not closed.
+HAVE_ACCOUNTS: set[UUID] = set()
+
+
+@dataclass
+class Accounts:
+    """Answers `accounts.set-standing`, and keeps what it was told."""
+
+    told: list[Told] = field(default_factory=list)
+
+    async def set_standing(self, told: Told, _key: str) -> Any:
+        if told.standing == "closed" and told.customer_id in HAVE_ACCOUNTS:
+            raise CustomerHasAccounts
+        self.told.append(told)
+        return {"version": told.version}
+
+    def endpoint(self) -> Endpoint[Told]:
+        return Endpoint(
+            verb="set-standing",
+            takes=Told,
+            gives=dict,
+            handle=self.set_standing,
+            permission="internal",
+        )
+
+
 @pytest.fixture
-async def served(service, signer) -> AsyncIterator[Served]:
+async def accounts(service: Service, nats_url: str) -> AsyncIterator[Accounts]:
+    accounts = Accounts()
+    bus = Bus(service="accounts", tokens=service.runtime.tokens)
+    await bus.open(url=nats_url, nkey_file=None)
+    await bus.serve(accounts.endpoint())
+    yield accounts
+    await bus.leave()
+    await bus.close()
+
+
+@pytest.fixture
+async def served(service, signer, accounts) -> AsyncIterator[Served]:
     async with serving(service, signer) as served:
         yield served
 

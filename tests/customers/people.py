@@ -24,6 +24,11 @@ def aadhaar() -> str:
     return body + verhoeff.calc_check_digit(body)
 
 
+def mobile() -> str:
+    """A mobile number that nobody in this test session has."""
+    return f"+9198{next(_serials):08}"
+
+
 def person(**changed) -> Person:
     return Person(
         **{
@@ -56,13 +61,19 @@ def presented(**changed) -> Document:
     )
 
 
+def voter(**changed) -> Document:
+    """A paper of which somebody may have several."""
+    number = f"V{next(_serials)}"
+    return presented(**{"type": DocumentType.VOTER_ID, "number": number, **changed})
+
+
 def body(**changed) -> dict:
-    """A registration as it is asked for over HTTP."""
+    """A registration as it is asked for over HTTP, of somebody whom nobody is like."""
     return {
         "given_name": "Asha",
         "family_name": "Rao",
         "date_of_birth": "1990-04-01",
-        "mobile": "+919876543210",
+        "mobile": mobile(),
         "address": {
             "lines": ["12 MG Road"],
             "city": "Pune",

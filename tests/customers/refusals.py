@@ -6,16 +6,17 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 from unittest.mock import patch
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from cbs.customers.application.customers import DocumentKnown, NoSuchCustomer
+from cbs.customers.application.customers import DocumentKnown
 from cbs.customers.domain.customer import (
     DOCUMENTS_MAX,
     IMPORT,
-    CustomerIsClosed,
-    CustomerNotActive,
-    CustomerNotSuspended,
+    CustomerIsHeld,
+    CustomerNotHeld,
+    NoSuchCustomer,
     NoSuchDocument,
+    SecondOfItsKind,
     TooManyDocuments,
 )
 from cbs.customers.domain.document import (
@@ -23,20 +24,30 @@ from cbs.customers.domain.document import (
     DocumentExpired,
     ExpiryUnknown,
     NotADocumentNumber,
-    NotAnIssuer,
 )
+from cbs.customers.domain.issuer import NotAnIssuer
 from cbs.customers.domain.person import (
     NotADateOfBirth,
     NotALine,
+    NotAMobile,
     NotAnAddress,
     NotAnEmail,
     NotOfAge,
     Unreachable,
 )
+from cbs.customers.domain.standing import (
+    CustomerHasAccounts,
+    CustomerIsClosed,
+    CustomerNotActive,
+    CustomerNotSuspended,
+    StandingUnderWay,
+)
 from cbs.kernel.calendar import business_date
 from cbs.kernel.refusal import NotPermitted
+from cbs.platform import saga
 from cbs.platform.context import SOURCES, now
-from tests.customers.people import body
+from tests.customers.conftest import HAVE_ACCOUNTS
+from tests.customers.people import aadhaar, body, mobile
 from tests.platform.refusals import of_every_service
 from tests.refusals import (
     ALWAYS,
@@ -51,6 +62,7 @@ from tests.refusals import (
 from tests.serving import Served
 
 CLERK = ("customers.read", "customers.write", "customers.verify")
+UNDER_WAY = "UPDATE customer SET standing_under_way = true WHERE id = $1"
 URL, DAY_NS = "/v1/customers", 86_400 * 10**9
 SERIALS = count(1)
 
@@ -68,26 +80,34 @@ OF_A_PERSON = (
     rule(NotAnAddress, state=None),
     rule(NotADateOfBirth, born="1899-12-31"),
     rule(NotAnEmail, email="nobody"),
+    rule(NotAMobile, mobile="+9198765432"),
     rule(Unreachable, mobile=None),
     rule(NotOfAge, born=str(business_date(now()) - timedelta(days=365))),
 )
 FOR_AN_IMPORT = rule(NotPermitted, type="foreign-client-number")
-KNOWN = rule(DocumentKnown, known=True)
+SECOND, KNOWN = rule(SecondOfItsKind, second=True), rule(DocumentKnown, known=True)
 
 
 @dataclass(kw_only=True)
 class OfCustomer(Asked):
-    """Of a customer who is active, suspended, closed or unknown."""
+    """Of a customer who is active, suspended, closed or unknown, perhaps like another; `busy`:
+    accounts have not answered yet, and `accounts`: they have one that is not closed."""
 
     customer: str = "active"
     reason: str = "court order"
+    held: bool = False
+    busy: bool = False
+    accounts: bool = False
 
     async def path(self, served: Served, *papers: dict[str, Any]) -> dict[str, Any]:
         """The customer's id and, of the first paper, the document's."""
         if self.customer == "unknown":
             return {"customer_id": uuid4(), "document_id": uuid4()}
         async with served.client("chitra", *CLERK) as clerk:
-            made = await clerk.post(URL, json=body(documents=list(papers)))
+            wanted = body(documents=list(papers))
+            if self.held:
+                await clerk.post(URL, json=wanted | {"documents": []})
+            made = await clerk.post(URL, json=wanted)
             assert made.status_code == 201, made.text
             customer = made.json()
             for verb in {"active": [], "suspended": ["suspend"]}.get(
@@ -96,6 +116,11 @@ class OfCustomer(Asked):
                 done = await clerk.post(f"{URL}/{customer['id']}/{verb}", json={"reason": "x"})
                 assert done.status_code == 200, done.text
         documents = customer["documents"]
+        database = served.service.runtime.postgres
+        if self.busy:
+            await database.execute(UNDER_WAY, customer["id"])
+        if self.accounts:
+            HAVE_ACCOUNTS.add(UUID(customer["id"]))
         return {
             "customer_id": customer["id"],
             "document_id": documents[0]["id"] if documents else uuid4(),
@@ -108,6 +133,11 @@ class Suspended(OfCustomer):
 
 
 @dataclass(kw_only=True)
+class Held(OfCustomer):
+    held: bool = True
+
+
+@dataclass(kw_only=True)
 class Personal:
     """What is said of a person."""
 
@@ -115,7 +145,7 @@ class Personal:
     state: str | None = "Maharashtra"
     born: str = "1990-04-01"
     email: str = "asha@example.in"
-    mobile: str | None = "+919876543210"
+    mobile: str | None = field(default_factory=mobile)
 
     @property
     def person(self) -> dict[str, Any]:
@@ -150,7 +180,7 @@ class Paper:
 
 @dataclass(kw_only=True)
 class Registration(Asked, Personal, Paper):
-    pass
+    second: bool = False
 
 
 @dataclass(kw_only=True)
@@ -161,6 +191,7 @@ class Amendment(OfCustomer, Personal):
 @dataclass(kw_only=True)
 class Presentation(OfCustomer, Paper):
     papers_before: int = DOCUMENTS_MAX - 1
+    second: bool = False
 
 
 @dataclass(kw_only=True)
@@ -171,8 +202,13 @@ class Decision(OfCustomer):
     late: bool = False
 
 
+def an_aadhaar() -> dict[str, Any]:
+    return {"type": "aadhaar", "number": aadhaar()}
+
+
 async def register(served: Served, asked: Registration) -> str:
-    wanted = asked.person | {"documents": [await asked.paper(served)]}
+    papers = [await asked.paper(served), *(an_aadhaar() for _ in range(2 * asked.second))]
+    wanted = asked.person | {"documents": papers}
     return await over_http(served, "customers.register", asked, body=wanted)
 
 
@@ -182,7 +218,10 @@ async def amend(served: Served, asked: Amendment) -> str:
 
 
 async def add_document(served: Served, asked: Presentation) -> str:
-    before = [await Paper().paper(served) for _ in range(asked.papers_before)]
+    before = [await Paper().paper(served) for _ in range(asked.papers_before - asked.second)]
+    if asked.second:
+        before.append(an_aadhaar())
+        asked.type, asked.number, asked.expires_on = "aadhaar", aadhaar(), None
     path = await asked.path(served, *before)
     wanted = await asked.paper(served)
     return await over_http(served, "customers.documents.add", asked, path=path, body=wanted)
@@ -211,7 +250,9 @@ def decide(verb: str) -> Callable[[Served, Decision], Awaitable[str]]:
 def with_reason(operation: str, **more: str) -> Callable[[Served, OfCustomer], Awaitable[str]]:
     async def ask(served: Served, asked: OfCustomer) -> str:
         path, wanted = await asked.path(served), {"reason": asked.reason, **more}
-        return await over_http(served, operation, asked, path=path, body=wanted)
+        # Who must wait for accounts is told at once.
+        with patch.object(saga, "WAIT_SECONDS_MAX", 0.0 if asked.busy else 5.0):
+            return await over_http(served, operation, asked, path=path, body=wanted)
 
     return ask
 
@@ -230,17 +271,16 @@ async def standing(served: Served, asked: OfCustomer) -> str:
 
 
 OF_A_DOCUMENT = (
-    UNKNOWN,
-    CLOSED,
     rule(NoSuchDocument, document="unknown"),
     rule(DocumentDecided, document="decided"),
 )
 NOT_ACTIVE = rule(CustomerNotActive, customer="suspended")
+BUSY = rule(StandingUnderWay, busy=True)
 NOT_SUSPENDED = rule(CustomerNotSuspended, customer="active")
 
 BOOK: RuleBook = {
     "customers.register": Operation(
-        (*ALWAYS, USED_KEY, *OF_A_PAPER, *OF_A_PERSON, FOR_AN_IMPORT, KNOWN),
+        (*ALWAYS, USED_KEY, *OF_A_PAPER, *OF_A_PERSON, FOR_AN_IMPORT, SECOND, KNOWN),
         Registration,
         register,
     ),
@@ -256,23 +296,39 @@ BOOK: RuleBook = {
             CLOSED,
             FOR_AN_IMPORT,
             rule(TooManyDocuments, papers_before=DOCUMENTS_MAX),
+            SECOND,
             KNOWN,
         ),
         Presentation,
         add_document,
     ),
     "customers.documents.verify": Operation(
-        (*ALWAYS, USED_KEY, *OF_A_DOCUMENT, rule(DocumentExpired, late=True)),
+        (
+            *ALWAYS,
+            USED_KEY,
+            UNKNOWN,
+            CLOSED,
+            rule(CustomerIsHeld, held=True),
+            *OF_A_DOCUMENT,
+            rule(DocumentExpired, late=True),
+        ),
         Decision,
         decide("verify"),
     ),
     "customers.documents.reject": Operation(
-        (*ALWAYS, USED_KEY, *OF_A_DOCUMENT, NO_REASON), Decision, decide("reject")
+        (*ALWAYS, USED_KEY, UNKNOWN, CLOSED, *OF_A_DOCUMENT, NO_REASON),
+        Decision,
+        decide("reject"),
     ),
     "customers.rate": Operation(
         (*ALWAYS, USED_KEY, UNKNOWN, CLOSED, NO_REASON),
         OfCustomer,
         with_reason("customers.rate", risk="high"),
+    ),
+    "customers.distinct": Operation(
+        (*ALWAYS, USED_KEY, UNKNOWN, CLOSED, rule(CustomerNotHeld, held=False), NO_REASON),
+        Held,
+        with_reason("customers.distinct"),
     ),
     "customers.suspend": Operation(
         (*ALWAYS, USED_KEY, UNKNOWN, CLOSED, NOT_ACTIVE, NO_REASON),
@@ -280,12 +336,21 @@ BOOK: RuleBook = {
         with_reason("customers.suspend"),
     ),
     "customers.reinstate": Operation(
-        (*ALWAYS, USED_KEY, UNKNOWN, CLOSED, NOT_SUSPENDED, NO_REASON),
+        (*ALWAYS, USED_KEY, UNKNOWN, CLOSED, NOT_SUSPENDED, NO_REASON, BUSY),
         Suspended,
         with_reason("customers.reinstate"),
     ),
     "customers.close": Operation(
-        (*ALWAYS, USED_KEY, UNKNOWN, CLOSED, NOT_SUSPENDED, NO_REASON),
+        (
+            *ALWAYS,
+            USED_KEY,
+            UNKNOWN,
+            CLOSED,
+            NOT_SUSPENDED,
+            NO_REASON,
+            BUSY,
+            rule(CustomerHasAccounts, accounts=True),
+        ),
         Suspended,
         with_reason("customers.close"),
     ),

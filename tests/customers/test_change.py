@@ -10,15 +10,18 @@ import pytest
 
 from cbs.customers.domain import customer as customers
 from cbs.customers.domain import document as documents
-from cbs.customers.domain import facts
+from cbs.customers.domain import facts, issuer, standing
 from cbs.customers.domain import person as persons
 from cbs.customers.domain.customer import (
+    ALIKE_MAX,
     IMPORT,
     Customer,
-    CustomerIsClosed,
-    CustomerStatus,
+    CustomerIsHeld,
+    CustomerNotHeld,
+    Likeness,
     NoSuchDocument,
     Rating,
+    SecondOfItsKind,
     TooManyDocuments,
 )
 from cbs.customers.domain.document import (
@@ -29,9 +32,10 @@ from cbs.customers.domain.document import (
 )
 from cbs.customers.domain.kyc import Kyc, Risk, verified_until
 from cbs.customers.domain.person import NotALine
+from cbs.customers.domain.standing import Act, CustomerIsClosed, CustomerStatus, StandingUnderWay
 from cbs.kernel.refusal import NotPermitted
 from tests import published
-from tests.customers.people import person, presented
+from tests.customers.people import aadhaar, pan, person, presented
 
 ID = UUID(int=1)
 TODAY, AT = date(2026, 11, 23), datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -141,17 +145,84 @@ def test_a_rating_tells_the_risk_before_and_the_new_one():
 
 
 def test_a_standing_has_its_reason_and_is_told():
-    suspended, told = KNOWN.suspend(reason=f" {REASON_MAX} ")
-    assert suspended == replace(KNOWN, status=CustomerStatus.SUSPENDED, status_reason=REASON_MAX)
+    suspending, told = KNOWN.suspend(reason=f" {REASON_MAX} ")
+    assert suspending == replace(
+        KNOWN,
+        status=CustomerStatus.SUSPENDED,
+        status_reason=REASON_MAX,
+        standing_version=1,
+        standing_under_way=True,
+    )
     assert told == [facts.CustomerSuspended(customer_id=ID)]
+    suspended, told = suspending.has_standing(CustomerStatus.SUSPENDED, reason=REASON_MAX)
+    assert suspended == replace(suspending, standing_under_way=False)
+    assert told == []
 
-    reinstated, told = suspended.reinstate(reason="lifted")
-    assert reinstated == replace(KNOWN, status_reason="lifted")
+    leaving, told = suspended.leave_suspension(Act.REINSTATE, reason="lifted")
+    assert leaving == replace(suspended, standing_version=2, standing_under_way=True)
+    assert told == []
+    assert leaving.keeps_standing() == (replace(suspended, standing_version=2), [])
+    reinstated, told = leaving.has_standing(CustomerStatus.ACTIVE, reason="lifted")
+    assert reinstated == replace(KNOWN, status_reason="lifted", standing_version=2)
     assert told == [facts.CustomerReinstated(customer_id=ID)]
 
-    closed, told = suspended.close(reason="moved away")
-    assert closed == replace(KNOWN, status=CustomerStatus.CLOSED, status_reason="moved away")
+    closed, told = leaving.has_standing(CustomerStatus.CLOSED, reason="moved away")
+    assert closed == replace(reinstated, status=CustomerStatus.CLOSED, status_reason="moved away")
     assert told == [facts.CustomerClosed(customer_id=ID)]
+
+
+def test_a_standing_is_changed_no_further_while_accounts_have_not_answered():
+    suspending, _ = KNOWN.suspend(reason="court order")
+
+    for act in (Act.REINSTATE, Act.CLOSE):
+        with pytest.raises(StandingUnderWay):
+            suspending.leave_suspension(act, reason="x")
+
+
+OTHERS = (UUID(int=2), UUID(int=3))
+
+
+def test_who_is_like_others_is_held_until_an_officer_decides():
+    assert KNOWN.held_for(()) == (KNOWN, [])
+    held, told = KNOWN.held_for(OTHERS)
+    assert held == replace(KNOWN, likeness=Likeness(customers=OTHERS))
+    assert told == [facts.CustomerHeld(customer_id=ID, alike=OTHERS)]
+    with pytest.raises(CustomerIsHeld):
+        held.verify(FIRST.id, by="officer", at=AT, today=TODAY)
+
+    decided, told = held.found_distinct(reason=" twins ", by="officer", at=AT)
+    assert decided.likeness == Likeness(customers=OTHERS, reason="twins", by="officer", at=AT)
+    assert told == [facts.CustomerFoundDistinct(customer_id=ID, alike=OTHERS)]
+    assert decided.verify(FIRST.id, by="officer", at=AT, today=TODAY)[0].kyc is Kyc.VERIFIED
+    for nobody in (KNOWN, decided):
+        with pytest.raises(CustomerNotHeld):
+            nobody.found_distinct(reason="x", by="officer", at=AT)
+
+
+def test_only_a_decision_ends_a_hold_and_somebody_new_begins_another():
+    held, _ = KNOWN.held_for(OTHERS[:1])
+    assert held.held_for(()) == held.held_for(OTHERS[:1]) == (held, [])
+    both, told = held.held_for(OTHERS[1:])
+    assert both.likeness.customers == OTHERS
+    assert told == [facts.CustomerHeld(customer_id=ID, alike=OTHERS)]
+
+    decided, _ = both.found_distinct(reason="twins", by="officer", at=AT)
+    again, _ = decided.held_for([UUID(int=4)])
+    assert again.likeness == Likeness(customers=(UUID(int=4),))
+    many = [UUID(int=100 + n) for n in range(ALIKE_MAX + 1)]
+    assert len(KNOWN.held_for(many)[0].likeness.customers) == ALIKE_MAX
+
+
+@pytest.mark.parametrize("type", [DocumentType.PAN, DocumentType.AADHAAR])
+def test_a_person_has_one_pan_and_one_aadhaar(type):
+    number = {DocumentType.PAN: pan, DocumentType.AADHAAR: aadhaar}[type]
+    first, second = (presented(type=type, number=number()) for _ in range(2))
+    one, _ = replace(KNOWN, documents=()).add(first, importing=False, today=TODAY)
+
+    with pytest.raises(SecondOfItsKind):
+        one.add(second, importing=True, today=TODAY)
+    rejected, _ = one.reject(first.id, reason="misprinted", by="officer", at=AT, today=TODAY)
+    assert len(rejected.add(second, importing=False, today=TODAY)[0].documents) == 2
 
 
 CLOSED = replace(KNOWN, status=CustomerStatus.CLOSED)
@@ -243,6 +314,8 @@ def test_names_that_are_kept_or_published_do_not_change():
         [
             "customer-registered",
             "customer-amended",
+            "customer-held",
+            "customer-found-distinct",
             "document-added",
             "document-verified",
             "document-rejected",
@@ -255,11 +328,17 @@ def test_names_that_are_kept_or_published_do_not_change():
         "customer_id",
     )
     assert {each.fact for each in facts.FACTS} == published.facts(facts).keys()
-    assert published.refusals(customers, documents, persons) == {
+    assert published.refusals(customers, documents, issuer, persons, standing) == {
+        "no-such-customer": "not-found",
         "no-such-document": "not-found",
+        "standing-under-way": "unavailable",
         **dict.fromkeys(
             [
                 "too-many-documents",
+                "second-of-its-kind",
+                "customer-is-held",
+                "customer-not-held",
+                "customer-has-accounts",
                 "customer-is-closed",
                 "customer-not-active",
                 "customer-not-suspended",
@@ -270,6 +349,7 @@ def test_names_that_are_kept_or_published_do_not_change():
                 "document-decided",
                 "not-a-line",
                 "not-an-email",
+                "not-a-mobile",
                 "not-an-address",
                 "not-a-date-of-birth",
                 "unreachable",

@@ -8,17 +8,21 @@ from hypothesis import strategies as st
 from cbs.customers.domain.customer import (
     DOCUMENTS_MAX,
     Customer,
-    CustomerIsClosed,
-    CustomerNotActive,
-    CustomerNotSuspended,
     NoSuchDocument,
     TooManyDocuments,
 )
 from cbs.customers.domain.document import DocumentState, DocumentType
 from cbs.customers.domain.facts import KycStatusChanged
 from cbs.customers.domain.kyc import Kyc, Risk, kyc_on, verified_until
+from cbs.customers.domain.standing import (
+    Act,
+    CustomerIsClosed,
+    CustomerNotActive,
+    CustomerNotSuspended,
+    CustomerStatus,
+)
 from cbs.kernel.refusal import NotPermitted, Refusal
-from tests.customers.people import person, presented, some_id
+from tests.customers.people import person, presented, some_id, voter
 
 TODAY = date(2026, 11, 23)
 AT = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -140,7 +144,7 @@ def test_a_foreign_client_number_comes_with_an_import_only():
 
 
 def test_documents_have_a_limit():
-    customer = registered(*(presented() for _ in range(DOCUMENTS_MAX)))
+    customer = registered(*(voter() for _ in range(DOCUMENTS_MAX)))
 
     with pytest.raises(TooManyDocuments):
         customer.add(presented(), importing=False, today=TODAY)
@@ -167,18 +171,18 @@ def test_a_rating_says_who_when_and_why():
 def test_standing_moves_along_its_path_only():
     active = registered()
     suspended, _ = active.suspend(reason="court order")
-    closed, _ = suspended.close(reason="moved away")
+    closed, _ = suspended.has_standing(CustomerStatus.CLOSED, reason="moved away")
 
-    assert suspended.reinstate(reason="lifted")[0].status == "active"
-    with pytest.raises(CustomerNotSuspended):
-        active.reinstate(reason="x")
-    with pytest.raises(CustomerNotSuspended):
-        active.close(reason="x")
+    for leaving in (Act.REINSTATE, Act.CLOSE):
+        with pytest.raises(CustomerNotSuspended):
+            active.leave_suspension(leaving, reason="x")
     with pytest.raises(CustomerNotActive):
         suspended.suspend(reason="x")
     for act in (
         lambda: closed.suspend(reason="x"),
-        lambda: closed.reinstate(reason="x"),
+        lambda: closed.leave_suspension(Act.REINSTATE, reason="x"),
+        lambda: closed.leave_suspension(Act.CLOSE, reason="x"),
+        lambda: closed.found_distinct(reason="x", by="b", at=AT),
         lambda: closed.amend(lambda known: known, today=TODAY),
         lambda: closed.add(presented(), importing=False, today=TODAY),
         lambda: closed.rate(Risk.LOW, reason="x", by="b", at=AT),

@@ -14,11 +14,11 @@ from cbs.customers.domain.document import (
     DocumentType,
     ExpiryUnknown,
     NotADocumentNumber,
-    NotAnIssuer,
     Number,
     issuer_of,
     number_of,
 )
+from cbs.customers.domain.issuer import NotAnIssuer, spellings
 from tests.customers.people import aadhaar, presented
 
 TODAY = date(2026, 11, 23)
@@ -87,9 +87,21 @@ def test_a_document_shows_its_number_masked():
     [
         ("pan", " in ", "IN"),
         ("aadhaar", "IN", "IN"),
-        ("voter-id", "election commission", "ELECTION COMMISSION"),
-        ("voter-id", "x" * 40, "X" * 40),
-        ("voter-id", "R2", "R2"),
+        ("pan", "India", "IN"),
+        ("passport", "ind", "IN"),
+        ("passport", " Czechia ", "CZ"),
+        ("passport", "DEU", "DE"),
+        ("voter-id", "IN", "IN"),
+        ("voter-id", "goa", "IN-GA"),
+        ("voter-id", "in ga", "IN-GA"),
+        ("voter-id", "IN-GA", "IN-GA"),
+        ("voter-id", "GA", "GA"),
+        ("driving-licence", "Tamil  Nadu", "IN-TN"),
+        ("driving-licence", "tamil-nadu", "IN-TN"),
+        ("driving-licence", "GBR", "GB"),
+        ("foreign-client-number", "pkdd-1999", "PKDD 1999"),
+        ("foreign-client-number", "x" * 40, "X" * 40),
+        ("foreign-client-number", "R2", "R2"),
     ],
 )
 def test_an_issuer_has_one_form_however_it_is_typed(type, issuer, kept):
@@ -100,13 +112,13 @@ def test_a_document_is_presented_with_what_is_written_on_it():
     presented_at: dict[str, Any] = {"id": UUID(int=1), "by": "asha", "at": AT, "today": TODAY}
 
     document = Document.present(
-        type=DocumentType.VOTER_ID, issuer="eci", number="v 1", expires_on=TODAY, **presented_at
+        type=DocumentType.VOTER_ID, issuer="goa", number="v 1", expires_on=TODAY, **presented_at
     )
 
     assert document == Document(
         id=UUID(int=1),
         type=DocumentType.VOTER_ID,
-        issuer="ECI",
+        issuer="IN-GA",
         number=Number("V1"),
         expires_on=TODAY,
         added_by="asha",
@@ -124,13 +136,22 @@ def test_a_document_is_presented_with_what_is_written_on_it():
         ("pan", "CZ"),
         ("aadhaar", "CZ"),
         ("voter-id", ""),
-        ("voter-id", "X"),
-        ("voter-id", "-X"),
-        ("voter-id", "x" * 41),
-        ("voter-id", "a\nb"),
+        ("voter-id", "KA"),
+        ("voter-id", "IN-XX"),
+        ("driving-licence", "356"),
+        ("passport", "UK"),
+        ("passport", "ZZ"),
+        ("passport", "XX"),
+        ("passport", "Goa"),
+        ("passport", "356"),
+        ("foreign-client-number", ""),
+        ("foreign-client-number", "X"),
+        ("foreign-client-number", "-X"),
+        ("foreign-client-number", "x" * 41),
+        ("foreign-client-number", "a\x00b"),
     ],
 )
-def test_pan_and_aadhaar_have_one_issuer_and_others_a_short_name(type, issuer):
+def test_an_issuer_is_a_country_a_state_of_india_or_a_bank(type, issuer):
     with pytest.raises(NotAnIssuer):
         issuer_of(DocumentType(type), issuer)
 
@@ -172,3 +193,35 @@ def test_a_verified_document_may_turn_out_false_but_is_not_verified_twice():
     with pytest.raises(DocumentDecided):
         verified.verify(by="officer", at=AT, today=TODAY)
     assert verified.reject(reason="forged", by="b", at=AT).state is DocumentState.REJECTED
+
+
+def test_one_licence_is_one_document_whichever_state_of_india_is_named():
+    licence = {"type": DocumentType.DRIVING_LICENCE, "number": "KA01 20110012345"}
+    named = [
+        presented(**licence, issuer=issuer, expires_on=TODAY) for issuer in ("IN", "Goa", "IN-KA")
+    ]
+    voter = [
+        presented(type=DocumentType.VOTER_ID, number="GDN0225185", issuer=issuer)
+        for issuer in ("IN", "Goa", "IN-KA")
+    ]
+
+    assert len({each.name for each in named}) == 1
+    assert len({each.name for each in voter}) == 3
+
+
+@pytest.mark.parametrize(
+    ("issuer", "with_states", "some"),
+    [
+        ("IN", False, {"IN", "IND", "INDIA"}),
+        ("IN", True, {"INDIA", "KARNATAKA", "KA", "IN-KA"}),
+        ("IN-GA", False, {"IN-GA", "GA", "GOA"}),
+        ("IN-GA", True, {"IN", "INDIA", "GOA"}),
+        ("CZ", True, {"CZ", "CZE", "CZECHIA"}),
+        ("PKDD 1999", False, {"PKDD 1999"}),
+    ],
+)
+def test_what_an_older_release_may_have_kept_is_looked_for(issuer, with_states, some):
+    assert some <= set(spellings(issuer, with_states=with_states))
+    assert ("KARNATAKA" in spellings(issuer, with_states=with_states)) == (
+        (issuer, with_states) == ("IN", True)
+    )

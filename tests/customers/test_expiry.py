@@ -25,9 +25,13 @@ async def verified(clerk) -> None:
 
 def expiry(runtime, *, days: int) -> Expiry:
     """As it looks after so many days."""
+    kept = in_postgres(runtime)
     return Expiry(
         customers=Customers(
-            store=in_postgres(runtime), now=lambda: now() + timedelta(days=days), new_id=new_id
+            store=kept.customers,
+            sagas=kept.sagas({}),
+            now=lambda: now() + timedelta(days=days),
+            new_id=new_id,
         ),
         database=runtime.database,
         principal=runtime.principal,

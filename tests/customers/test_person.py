@@ -9,6 +9,7 @@ from cbs.customers.domain.person import (
     Address,
     NotADateOfBirth,
     NotALine,
+    NotAMobile,
     NotAnAddress,
     NotAnEmail,
     NotOfAge,
@@ -16,6 +17,7 @@ from cbs.customers.domain.person import (
     Unreachable,
     line,
 )
+from cbs.kernel.refusal import Refusal
 from tests.customers.people import person
 
 TODAY = date(2026, 11, 23)
@@ -45,8 +47,8 @@ def test_a_person_is_written_down_whole():
         {"given_name": "x" * 100, "family_name": "x" * 100},
         {"email": "a" * 242 + "@example.com"},
         {"address": replace(HOME, lines=("x" * 100,) * 3, city="x" * 100, state="x" * 100)},
-        {"mobile": "+1234567"},
-        {"mobile": "+123456789012345"},
+        {"mobile": "+6723 81234".replace(" ", "")},
+        {"mobile": "+12025550123"},
         {"date_of_birth": date(1900, 1, 1)},
     ],
 )
@@ -70,6 +72,16 @@ def test_who_is_imported_may_be_born_today():
         ({"given_name": "Asha\u2028R"}, NotALine),
         ({"given_name": "Asha\u2029R"}, NotALine),
         ({"mobile": None}, Unreachable),
+        ({"mobile": "+9198765432"}, NotAMobile),
+        ({"mobile": "+910000000000"}, NotAMobile),
+        ({"mobile": "+999123456789"}, NotAMobile),
+        ({"mobile": "+912228403000"}, NotAMobile),
+        ({"mobile": "+91 9876543210"}, NotAMobile),
+        ({"mobile": "9876543210"}, NotAMobile),
+        *(
+            ({"address": replace(HOME, country=country)}, NotAnAddress)
+            for country in ("ZZ", "XX", "UK", "IND", "in", "")
+        ),
         ({"email": "asha"}, NotAnEmail),
         ({"email": "asha@example"}, NotAnEmail),
         ({"email": "as ha@example.in"}, NotAnEmail),
@@ -161,3 +173,25 @@ def test_a_line_is_what_a_database_and_a_screen_can_take(text):
 
 def test_what_differs_is_named():
     assert person().differs_in(person(email=None, mobile=None)) == ("email", "mobile")
+
+
+def test_what_was_so_before_stays_though_it_would_be_refused_today():
+    before = person(
+        given_name="\u200b",
+        mobile="+9198765432",
+        date_of_birth=date(1890, 1, 1),
+        email="nobody",
+        address=replace(HOME, country="ZZ"),
+    )
+
+    after = replace(before, family_name="Iyer").checked(today=TODAY, imported=False, before=before)
+    assert after == replace(before, family_name="Iyer")
+    for wrong in (
+        {"given_name": "\u3164"},
+        {"mobile": "+9198765433"},
+        {"date_of_birth": date(1891, 1, 1)},
+        {"email": "nobody2"},
+        {"address": replace(HOME, country="XX")},
+    ):
+        with pytest.raises(Refusal):
+            replace(before, **wrong).checked(today=TODAY, imported=False, before=before)

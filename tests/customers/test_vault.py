@@ -46,7 +46,7 @@ def test_what_was_tampered_with_does_not_open(vault, place):
 
 def test_an_index_depends_on_the_key_and_on_all_of_the_document(vault, tmp_path):
     def index(vault, type=DocumentType.AADHAAR, issuer="IN", number=NUMBER):
-        return vault.index(type=type, issuer=issuer, number=number)
+        return vault.index((type, issuer, number))
 
     other = tmp_path / "other.key"
     other.write_text(secrets.token_hex(32))

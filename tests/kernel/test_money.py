@@ -1,14 +1,18 @@
 """Money is exact to the minor unit, and the books have an end."""
 
+import iso4217
 import pytest
 
 from cbs.kernel.money import MINOR_UNITS_MAX, Currency, Money, minor_units
 
 
 def test_names_of_currencies_are_those_of_iso_4217():
-    assert [*Currency] == ["INR", "AED", "CZK", "EUR", "GBP", "JPY", "USD"]
-    assert {each for each in Currency if each.exponent != 2} == {Currency.JPY}
-    assert Currency.JPY.exponent == 0
+    of_iso = {each.code: each.exponent for each in iso4217.Currency}
+
+    assert {each.value: each.exponent for each in Currency} == {
+        each.value: of_iso[each.value] for each in Currency
+    }
+    assert {each.exponent for each in Currency} == {0, 2, 3}
 
 
 def test_amounts_are_added_and_taken_away():
@@ -27,6 +31,7 @@ def test_amounts_are_added_and_taken_away():
         (-1, Currency.INR, "INR -0.01"),
         (-123_450, Currency.INR, "INR -1234.50"),
         (1_234, Currency.JPY, "JPY 1234"),
+        (-1_234_005, Currency.KWD, "KWD -1234.005"),
     ],
 )
 def test_an_amount_is_shown_in_the_decimals_of_its_currency(minor, currency, shown):

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import msgspec
 
-from cbs.accounts.application.accounts import Period, Posting
+from cbs.accounts.application.book import Period, Posting
 from cbs.accounts.application.sagas import Standing
-from cbs.accounts.domain.account import Account, NoSuchCustomer, Scope, State
+from cbs.accounts.domain.account import Account, NoSuchCustomer, State
+from cbs.accounts.domain.freeze import Scope
 from cbs.platform.bus import Bus
 from cbs.platform.envelope import RemoteRefusal
 

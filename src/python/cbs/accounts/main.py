@@ -6,17 +6,21 @@ from functools import partial
 from typing import Any
 
 from cbs.accounts.application.accounts import Accounts, AccountStore, ProductStore
+from cbs.accounts.application.book import Statements
 from cbs.accounts.application.sagas import ChangeSteps
+from cbs.accounts.application.standing import Standings
+from cbs.accounts.bus import endpoints
 from cbs.accounts.clients import BusBook, BusCustomers
 from cbs.accounts.domain.facts import FACTS
 from cbs.accounts.http.accounts import ROUTES
+from cbs.accounts.http.freezes import FREEZE_ROUTES
 from cbs.accounts.http.products import PRODUCT_ROUTES
 from cbs.accounts.http.shapes import answer_to_change
 from cbs.accounts.service import DECLARATION
 from cbs.accounts.store.accounts import PostgresAccounts, PostgresProducts
 from cbs.accounts.store.adoption import ChangesBeforeSagas
-from cbs.accounts.tables import AccountRow, ProductRow
-from cbs.accounts.tasks import adopt_for_ever
+from cbs.accounts.tables import AccountRow, FreezeRow, ProductRow
+from cbs.accounts.tasks import Lapses, adopt_for_ever
 from cbs.kernel.saga import SagaDefinition
 from cbs.platform.context import new_id, now
 from cbs.platform.problem import answer_of
@@ -40,7 +44,7 @@ class Stores:
 
 def in_postgres(runtime: Runtime[Settings]) -> Stores:
     database = runtime.postgres
-    database.bind(ProductRow, AccountRow)
+    database.bind(ProductRow, AccountRow, FreezeRow)
 
     def adopting(sagas: SagaStore) -> dict[str, Task]:
         earlier = ChangesBeforeSagas(database=database, sagas=sagas)
@@ -84,12 +88,22 @@ def build(
         sagas=store,
         definitions=definitions,
         new_id=new_id,
+        now=now,
     )
+    standings = Standings(
+        accounts=accounts, transaction=runtime.database.transaction, finish=sagas.run_own
+    )
+    lapses = Lapses(accounts=accounts, finish=sagas.run_own, principal=runtime.principal)
     return ServiceSpec(
-        routes=[*PRODUCT_ROUTES, *ROUTES],
-        provide={"accounts": accounts, "sagas": sagas},
+        routes=[*PRODUCT_ROUTES, *ROUTES, *FREEZE_ROUTES],
+        provide={
+            "accounts": accounts,
+            "statements": Statements(accounts=kept.accounts, book=book),
+            "sagas": sagas,
+        },
         facts=FACTS,
-        tasks={"sagas": sagas.finish_for_ever, **kept.adopting(store)},
+        endpoints=endpoints(standings),
+        tasks={"sagas": sagas.finish_for_ever, "lapses": lapses.run, **kept.adopting(store)},
         queues={"sagas": store.unfinished},
     )
 

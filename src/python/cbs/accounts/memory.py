@@ -1,10 +1,12 @@
 """Accounts in memory; tests/accounts/test_store.py holds them to what PostgreSQL does."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from uuid import UUID
 
 from cbs.accounts.domain.account import Account, State
+from cbs.accounts.domain.holder import AccountHolder
 from cbs.accounts.domain.product import Product, ProductKind, ProductKnown
 from cbs.accounts.main import Stores
 from cbs.kernel.money import Currency
@@ -67,6 +69,10 @@ class MemoryAccounts:
     def accounts(self) -> Table[UUID, Account]:
         return self.database.table("account")
 
+    @property
+    def holders(self) -> Table[UUID, AccountHolder]:
+        return self.database.table("holder")
+
     async def next_serial(self) -> int:
         await self.database.call()
         return self.database.server.next_serial("account")
@@ -84,8 +90,10 @@ class MemoryAccounts:
         known = self.accounts.get(account_id)
         if known is None:
             return None
-        self.accounts[account_id] = change(known)
-        return self.accounts[account_id]
+        changed = change(known)
+        holding = tuple(each for each in changed.freezes if each.holds)
+        self.accounts[account_id] = replace(changed, freezes=holding)
+        return changed
 
     async def get(self, account_id: UUID) -> Account | None:
         await self.database.call()
@@ -96,13 +104,37 @@ class MemoryAccounts:
         return next((each for each in self.accounts.values() if each.number == number), None)
 
     async def page(self, *, customer_id: UUID, after: UUID, limit: int) -> list[Account]:
+        return await self._page(customer_id, after, limit, without=[State.REFUSED])
+
+    async def unended(self, *, customer_id: UUID, after: UUID, limit: int) -> list[Account]:
+        ended = [State.REFUSED, State.CLOSED]
+        return await self._page(customer_id, after, limit, without=ended)
+
+    async def lapsed(self, *, today: date, limit: int) -> list[tuple[UUID, UUID]]:
+        await self.database.call()
+        found = [
+            (freeze.until, account.id, freeze.id)
+            for account in self.accounts.values()
+            for freeze in account.freezes
+            if freeze.until is not None and freeze.until < today
+        ]
+        return [(account_id, freeze_id) for _, account_id, freeze_id in sorted(found)[:limit]]
+
+    async def keep_holder(self, holder: AccountHolder) -> AccountHolder:
+        await self.database.call()
+        known = self.holders.get(holder.customer_id)
+        if known is None or known.version < holder.version:
+            self.holders[holder.customer_id] = holder
+        return self.holders[holder.customer_id]
+
+    async def _page(
+        self, customer_id: UUID, after: UUID, limit: int, *, without: Sequence[State]
+    ) -> list[Account]:
         await self.database.call()
         found = [
             each
             for each in self.accounts.values()
-            if each.customer_id == customer_id
-            and each.id > after
-            and each.state is not State.REFUSED
+            if each.customer_id == customer_id and each.id > after and each.state not in without
         ]
         return sorted(found, key=lambda each: each.id)[:limit]
 

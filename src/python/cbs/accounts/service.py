@@ -5,6 +5,7 @@ from cbs.platform.declaration import Declaration
 DECLARATION = Declaration(
     service="accounts",
     entrance="/v1/accounts",
+    serves=("set-standing",),
     calls=(
         "customers.standing",
         "ledger.open-account",
@@ -21,6 +22,6 @@ DECLARATION = Declaration(
         "limits-changed",
         "account-closed",
     ),
-    keeps=("product", "account", "saga", "change"),
+    keeps=("product", "account", "account_freeze", "holder", "saga", "change"),
     permits=("accounts.read", "accounts.write", "accounts.freeze", "accounts.products"),
 )

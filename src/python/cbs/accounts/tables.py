@@ -2,6 +2,7 @@ from piccolo.columns import (
     UUID,
     BigInt,
     Boolean,
+    Date,
     Integer,
     Text,
     Timestamptz,
@@ -38,3 +39,18 @@ class AccountRow(Table, tablename="account"):
     contingent = Boolean()
     opened_at = Timestamptz(null=True)
     closed_at = Timestamptz(null=True)
+
+
+class FreezeRow(Table, tablename="account_freeze"):
+    id = UUID(primary_key=True)
+    account_id = UUID()
+    scope = Text()
+    cause = Text()
+    reason = Text()
+    authority = Text(null=True)
+    until = Date(null=True)
+    placed_by = Text()
+    placed_at = Timestamptz()
+    lifted_by = Text(null=True)
+    lifted_at = Timestamptz(null=True)
+    lifted_because = Text(null=True)

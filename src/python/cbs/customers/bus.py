@@ -4,9 +4,10 @@ from uuid import UUID
 
 import msgspec
 
-from cbs.customers.application.customers import Customers, NoSuchCustomer
-from cbs.customers.domain.customer import CustomerStatus
+from cbs.customers.application.customers import Customers
+from cbs.customers.domain.customer import NoSuchCustomer
 from cbs.customers.domain.kyc import Kyc, Risk
+from cbs.customers.domain.standing import CustomerStatus
 from cbs.platform.bus import Endpoint
 from cbs.platform.declaration import INTERNAL
 

@@ -9,17 +9,18 @@ from datetime import date
 from uuid import UUID
 
 from cbs.customers.application.customers import Change, DocumentKnown
-from cbs.customers.domain.customer import Customer
-from cbs.customers.domain.document import Document, DocumentState
+from cbs.customers.domain.customer import ALIKE_MAX, Customer
+from cbs.customers.domain.document import Document, DocumentState, DocumentType, Number
 from cbs.customers.domain.kyc import Kyc, verified_until
-from cbs.customers.main import CustomersSettings
+from cbs.customers.main import CustomersSettings, Stores
 from cbs.kernel.event import Event
 from cbs.kernel.text import searchable
 from cbs.platform.memory.database import MemoryDatabase, Table, memory_of
+from cbs.platform.memory.stores import MemorySagas
 from cbs.platform.outbox import Outbox
 from cbs.platform.service import Runtime
 
-DocumentName = tuple[str, str, str]
+DocumentName = tuple[DocumentType, str, Number]
 PROOF = "proof"
 
 
@@ -60,17 +61,28 @@ class MemoryCustomers:
         return changed
 
     async def page(
-        self, *, after: UUID, limit: int, name: str | None, mobile: str | None
+        self, *, after: UUID, limit: int, name: str | None, mobile: str | None, held: bool
     ) -> list[Customer]:
         await self.database.call()
         found = [
             each
             for each in self.customers.values()
             if each.id > after
-            and (name is None or searchable(each.person.name).startswith(searchable(name)))
+            and (name is None or _is_called(each, searchable(name)))
+            and (each.likeness.undecided or not held)
             and (mobile is None or each.person.mobile == mobile)
         ]
         return sorted(found, key=lambda each: each.id)[:limit]
+
+    async def alike(self, customer: Customer) -> list[UUID]:
+        await self.database.call()
+        likeness = customer.person.likeness
+        found = [
+            each.id
+            for each in self.customers.values()
+            if each.person.likeness == likeness and each.id != customer.id
+        ]
+        return sorted(found)[:ALIKE_MAX]
 
     async def lapsed(self, *, today: date, limit: int) -> list[UUID]:
         await self.database.call()
@@ -91,7 +103,7 @@ class MemoryCustomers:
             self._keep_document(document)
 
     def _keep_document(self, document: Document) -> None:
-        name = (document.type.value, document.issuer, document.number.whole)
+        name = document.name
         holder = self.holders.get(name)
         if document.state is DocumentState.REJECTED:
             if holder == document.id:
@@ -102,5 +114,14 @@ class MemoryCustomers:
             raise DocumentKnown(document.type)
 
 
-def in_memory(runtime: Runtime[CustomersSettings]) -> MemoryCustomers:
-    return MemoryCustomers(database=memory_of(runtime.database), outbox=runtime.outbox)
+def _is_called(customer: Customer, begins: str) -> bool:
+    names = (customer.person.name, customer.person.family_name or "")
+    return any(searchable(name).startswith(begins) for name in names)
+
+
+def in_memory(runtime: Runtime[CustomersSettings]) -> Stores:
+    database = memory_of(runtime.database)
+    return Stores(
+        customers=MemoryCustomers(database=database, outbox=runtime.outbox),
+        sagas=lambda definitions: MemorySagas(database=database),
+    )

@@ -1,4 +1,4 @@
-"""Customers knows who the bank does business with; it asks nobody and hears nobody."""
+"""Customers knows who the bank does business with, and has accounts hold them to it."""
 
 from cbs.platform.declaration import Declaration, Needs
 
@@ -6,9 +6,12 @@ DECLARATION = Declaration(
     service="customers",
     entrance="/v1/customers",
     serves=("standing",),
+    calls=("accounts.set-standing",),
     publishes=(
         "customer-registered",
         "customer-amended",
+        "customer-held",
+        "customer-found-distinct",
         "document-added",
         "document-verified",
         "document-rejected",
@@ -18,7 +21,7 @@ DECLARATION = Declaration(
         "customer-reinstated",
         "customer-closed",
     ),
-    keeps=("customer", "document", "vault"),
+    keeps=("customer", "document", "vault", "saga"),
     permits=("customers.read", "customers.write", "customers.verify", "customers.import"),
     needs=Needs(keys=("vault",)),
 )

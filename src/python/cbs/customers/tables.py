@@ -1,6 +1,8 @@
 from piccolo.columns import (
     JSONB,
     UUID,
+    Array,
+    BigInt,
     Boolean,
     Bytea,
     Date,
@@ -13,7 +15,8 @@ from piccolo.table import Table
 
 
 class CustomerRow(Table, tablename="customer"):
-    """`search_name` is the name in one case; `verified_until` is null unless `kyc` is verified."""
+    """`search_name` and `search_family` are names in one case; `verified_until` is null unless
+    `kyc` is verified. `alike` are customers who may be the same person."""
 
     id = UUID(primary_key=True)
     given_name = Text()
@@ -33,6 +36,13 @@ class CustomerRow(Table, tablename="customer"):
     risk_reason = Text(null=True)
     rated_by = Text(null=True)
     rated_at = Timestamptz(null=True)
+    search_family = Text(null=True)
+    standing_version = BigInt()
+    standing_under_way = Boolean()
+    alike = Array(base_column=UUID())
+    alike_reason = Text(null=True)
+    alike_decided_by = Text(null=True)
+    alike_decided_at = Timestamptz(null=True)
 
 
 class DocumentRow(Table, tablename="document"):

@@ -13,16 +13,22 @@ class Currency(StrEnum):
 
     INR = "INR"
     AED = "AED"
+    BHD = "BHD"
     CZK = "CZK"
     EUR = "EUR"
     GBP = "GBP"
     JPY = "JPY"
+    KWD = "KWD"
+    OMR = "OMR"
     USD = "USD"
 
     @property
     def exponent(self) -> int:
         """How many decimal places a minor unit is, after ISO 4217."""
-        return 0 if self is Currency.JPY else 2
+        return _OTHER_EXPONENTS.get(self, 2)
+
+
+_OTHER_EXPONENTS = {Currency.BHD: 3, Currency.JPY: 0, Currency.KWD: 3, Currency.OMR: 3}
 
 
 @dataclass(frozen=True, slots=True)

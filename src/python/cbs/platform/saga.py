@@ -105,6 +105,11 @@ class Sagas:
                 raise Unavailable("under way: ask again with the same key")
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
+    async def run_own(self, key: str, begin: Callable[[Requester], Awaitable[Saga[Any]]]) -> Answer:
+        """As `run`, of what this service does by itself under a key that says what it is."""
+        own = Key(principal=self.principal.id, key=key, fingerprint=b"", at=now())
+        return await self.run(own, begin)
+
     async def drive(self, saga: Saga[Any]) -> Answer | None:
         """Take what steps are left, by the lease that the caller has; None if another took one.
 

@@ -1,18 +1,27 @@
 """What the accounts service can be asked to do. A change is begun here; its saga finishes it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
-from cbs.accounts.domain.account import Account, NoSuchAccount, Scope, State, Terms
+from cbs.accounts.application.book import Book
+from cbs.accounts.domain.account import Account, NoSuchAccount
 from cbs.accounts.domain.change import Change, Kind
+from cbs.accounts.domain.freeze import Cause, Freeze, FreezeIsOver, Scope
+from cbs.accounts.domain.holder import (
+    AccountHolder,
+    CustomerHasAccounts,
+    HolderStanding,
+    StandingIsOld,
+)
 from cbs.accounts.domain.product import NoSuchProduct, Product
 from cbs.kernel.account_number import account_number
+from cbs.kernel.calendar import business_date
 from cbs.kernel.saga import Requester, Saga, SagaDefinition
 
-HISTORY_PAGE_MAX, SCANNED_PAGES_MAX = 200, 5
+FIRST = UUID(int=0)
 
 
 class ProductStore(Protocol):
@@ -46,78 +55,23 @@ class AccountStore(Protocol):
         """A customer's accounts in the order of ids, without those that were never opened."""
         ...
 
+    async def unended(self, *, customer_id: UUID, after: UUID, limit: int) -> list[Account]:
+        """Those of `page` that are not closed."""
+        ...
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
-    """One line of a statement, as the ledger has it."""
+    async def lapsed(self, *, today: date, limit: int) -> list[tuple[UUID, UUID]]:
+        """Accounts, with a freeze each whose last day is over and that still holds."""
+        ...
 
-    seq: int
-    transaction_id: UUID
-    kind: str
-    amount_minor: int
-    balance_after_minor: int
-    booked_on: date
-    value_on: date
-    booked_at: datetime
-    narrative: str
+    async def keep_holder(self, holder: AccountHolder) -> AccountHolder:
+        """Keep it unless a newer is kept; the newest, locked until the transaction ends."""
+        ...
 
 
 class NewSagas(Protocol):
     async def begin(self, saga: Saga[Change]) -> None:
         """In the caller's transaction; who begins it should drive it at once."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
-    """Whole days, both included, by booking or by value date; None is without end."""
-
-    since: date | None = None
-    until: date | None = None
-    by_value: bool = False
-
-    def has(self, posting: Posting) -> bool:
-        day = posting.value_on if self.by_value else posting.booked_on
-        return (self.since is None or day >= self.since) and (
-            self.until is None or day <= self.until
-        )
-
-    def is_over_at(self, posting: Posting) -> bool:
-        """Nothing older can be in it: a value date is never after its booking date."""
-        return self.since is not None and posting.booked_on < self.since
-
-
-class Book(Protocol):
-    """The ledger, as far as this service needs it. Raises Unavailable when it cannot be asked."""
-
-    async def open(self, account: Account) -> None:
-        """Open it in the book on its terms; again, it is open already. Raises what the ledger
-        refuses. When this returns, the terms bind every posting that is asked for from now on."""
-        ...
-
-    async def change_terms(self, account: Account) -> None:
-        """As `open`, of an account that the book has; older terms than it holds change nothing."""
-        ...
-
-    async def balances(self, numbers: Sequence[str]) -> Mapping[str, int]:
-        """Minor units by number; numbers that the ledger does not know are left out."""
-        ...
-
-    async def history(
-        self, number: str, *, before: int | None, limit: int, period: Period
-    ) -> list[Posting]:
-        """Newest first, with a `seq` below `before`. A ledger of before it was asked for a period
-        gives all."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """`before` is the `seq` to go on from; None at the end."""
-
-    account: Account
-    postings: Sequence[Posting]
-    before: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +82,7 @@ class Accounts:
     sagas: NewSagas
     definitions: Mapping[str, SagaDefinition[Change]]
     new_id: Callable[[], UUID]
+    now: Callable[[], datetime]
 
     async def add_product(self, product: Product) -> Product:
         await self.products.add(product)
@@ -154,20 +109,70 @@ class Accounts:
             overdraft_minor=overdraft_minor,
         )
         await self.accounts.add(account)
-        return await self._saga(Kind.OPEN, account.terms, account, requester, "")
+        return await self._saga(Kind.OPEN, account, account, requester, "")
 
     async def freeze(
-        self, *, account_id: UUID, scope: Scope, reason: str, requester: Requester
+        self,
+        *,
+        account_id: UUID,
+        scope: Scope,
+        reason: str,
+        authority: str | None,
+        until: date | None,
+        requester: Requester,
     ) -> Saga[Change]:
+        if until is not None and until < business_date(self.now()):
+            raise FreezeIsOver
+        freeze = self._new_freeze(scope, reason, requester, authority=authority, until=until)
         return await self._begin(
-            account_id, Kind.FREEZE, lambda account: account.freeze(scope), requester, reason
+            account_id, Kind.FREEZE, lambda account: account.freeze(freeze), requester, reason
         )
 
     async def unfreeze(
-        self, *, account_id: UUID, reason: str, requester: Requester
+        self, *, account_id: UUID, freeze_id: UUID | None, reason: str, requester: Requester
     ) -> Saga[Change]:
+        """None lifts the only freeze there is."""
+        by, at = _who(requester), self.now()
         return await self._begin(
-            account_id, Kind.UNFREEZE, lambda account: account.unfreeze(), requester, reason
+            account_id,
+            Kind.UNFREEZE,
+            lambda account: account.unfreeze(freeze_id, because=reason, by=by, at=at),
+            requester,
+            reason,
+        )
+
+    async def lapsed(self, *, limit: int) -> list[tuple[UUID, UUID]]:
+        """Accounts, with a freeze each whose last day is over."""
+        return await self.accounts.lapsed(today=business_date(self.now()), limit=limit)
+
+    async def set_standing(self, holder: AccountHolder) -> AccountHolder:
+        """The newest that is known of the customer; raises CustomerHasAccounts of who is closed."""
+        newest = await self.accounts.keep_holder(holder)
+        if newest.standing is HolderStanding.CLOSED and await self.accounts.unended(
+            customer_id=holder.customer_id, after=FIRST, limit=1
+        ):
+            raise CustomerHasAccounts
+        return newest
+
+    async def follow_standing(
+        self, *, account_id: UUID, holder: AccountHolder, requester: Requester
+    ) -> Saga[Change]:
+        """Freeze the account of who was suspended, or end that; raises StandingIsOld."""
+        if await self.accounts.keep_holder(holder) != holder:
+            raise StandingIsOld
+        because = f"the customer is {holder.standing}"
+        if holder.standing is HolderStanding.SUSPENDED:
+            freeze = self._new_freeze(Scope.DEBITS, because, requester, cause=Cause.SUSPENSION)
+            return await self._begin(
+                account_id, Kind.FREEZE, lambda account: account.freeze(freeze), requester, because
+            )
+        by, at = _who(requester), self.now()
+        return await self._begin(
+            account_id,
+            Kind.UNFREEZE,
+            lambda account: account.end_suspension(because=because, by=by, at=at),
+            requester,
+            because,
         )
 
     async def limit(
@@ -211,30 +216,15 @@ class Accounts:
             raise NoSuchAccount
         return account
 
-    async def statement(
-        self, *, account_id: UUID, period: Period, before: int | None, limit: int
-    ) -> Statement:
-        """A page of it, newest first. Of a ledger that knows no periods, one far back may come as
-        empty pages: a page looks at no more than SCANNED_PAGES_MAX of the ledger's."""
-        account = await self.get(account_id)
-        found: list[Posting] = []
-        if account.state in (State.OPENING, State.REFUSED):
-            return Statement(account=account, postings=found, before=None)
-        for _ in range(SCANNED_PAGES_MAX):
-            scanned = await self.book.history(
-                account.number, before=before, limit=HISTORY_PAGE_MAX, period=period
-            )
-            for posting in scanned:
-                if period.is_over_at(posting):
-                    return Statement(account=account, postings=found, before=None)
-                before = posting.seq
-                if period.has(posting):
-                    found.append(posting)
-                    if len(found) == limit:
-                        return Statement(account=account, postings=found, before=_next(before))
-            if len(scanned) < HISTORY_PAGE_MAX:
-                return Statement(account=account, postings=found, before=None)
-        return Statement(account=account, postings=found, before=_next(before))
+    def _new_freeze(self, scope: Scope, reason: str, requester: Requester, **more: Any) -> Freeze:
+        return Freeze(
+            id=self.new_id(),
+            scope=scope,
+            reason=reason,
+            placed_by=_who(requester),
+            placed_at=self.now(),
+            **more,
+        )
 
     async def _begin(
         self,
@@ -253,10 +243,10 @@ class Accounts:
         account = await self.accounts.update(account_id, change)
         if account is None:
             raise NoSuchAccount
-        return await self._saga(kind, known[0].terms, account, requester, reason)
+        return await self._saga(kind, known[0], account, requester, reason)
 
     async def _saga(
-        self, kind: Kind, former: Terms, account: Account, requester: Requester, reason: str
+        self, kind: Kind, former: Account, account: Account, requester: Requester, reason: str
     ) -> Saga[Change]:
         saga = Saga(
             id=self.new_id(),
@@ -267,8 +257,9 @@ class Accounts:
                 kind=kind,
                 version=account.version,
                 terms=account.terms,
-                former=former,
+                former=former.terms,
                 reason=reason,
+                freeze=next(iter(set(account.freezes) - set(former.freezes)), None),
             ),
             requester=requester,
         )
@@ -276,6 +267,5 @@ class Accounts:
         return saga
 
 
-def _next(before: int | None) -> int | None:
-    """Postings are numbered from 1: before the first there is nothing."""
-    return None if before == 1 else before
+def _who(requester: Requester) -> str:
+    return requester.on_behalf_of or requester.principal

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from cbs.accounts.application.accounts import AccountStore, Book
+from cbs.accounts.application.accounts import AccountStore
+from cbs.accounts.application.book import Book
 from cbs.accounts.domain.account import Account, CustomerNotActive, CustomerNotVerified
 from cbs.accounts.domain.change import Change, Kind
 from cbs.accounts.domain.facts import AccountOpeningRefused

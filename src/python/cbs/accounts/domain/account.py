@@ -11,6 +11,18 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from cbs.accounts.domain.freeze import (
+    FREEZES_MAX,
+    Cause,
+    Freeze,
+    FrozenWithCustomer,
+    NoSuchFreeze,
+    NotFrozen,
+    Scope,
+    SeveralFreezes,
+    TooManyFreezes,
+    strictest,
+)
 from cbs.accounts.domain.product import Product, ProductWithdrawn
 from cbs.kernel.account_number import AccountNumber
 from cbs.kernel.money import Currency
@@ -26,16 +38,10 @@ class State(StrEnum):
     REFUSED = "refused"
 
 
-class Scope(StrEnum):
-    """What a freeze stops."""
-
-    DEBITS = "debits"
-    ALL = "all"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Minor units; None is without limit. The account may fall to minus `overdraft_minor`."""
+    """Minor units; None is without limit. The account may fall to minus `overdraft_minor`.
+    `frozen` is what the strictest freeze stops."""
 
     overdraft_minor: int = 0
     limit_per_transaction_minor: int | None = None
@@ -61,6 +67,7 @@ class Account:
     awaiting_ledger: bool = True
     opened_at: datetime | None = None
     closed_at: datetime | None = None
+    freezes: tuple[Freeze, ...] = ()
 
     def __post_init__(self) -> None:
         assert 0 <= self.acknowledged <= self.version, (self.acknowledged, self.version)
@@ -97,18 +104,56 @@ class Account:
         """The ledger holds all that stands here."""
         return self.acknowledged == self.version
 
-    def freeze(self, scope: Scope) -> "Account":
+    def freeze(self, freeze: Freeze) -> "Account":
         self._must_be_open()
-        if self.terms.frozen is scope:
-            # A freeze that does not hold yet must not be said to.
-            raise AlreadyFrozen if self.settled else ChangeUnderWay
-        return self._on(replace(self.terms, frozen=scope))
+        if freeze.cause is Cause.SUSPENSION:
+            if self.suspension is not None:
+                raise AlreadySuspended
+        elif len(self.freezes) >= FREEZES_MAX:
+            raise TooManyFreezes
+        return self._frozen((*self.freezes, freeze))
 
-    def unfreeze(self) -> "Account":
+    def unfreeze(self, freeze_id: UUID | None, *, because: str, by: str, at: datetime) -> "Account":
+        """Lift the freeze of this id, or the only one; a suspension ends with the customer's."""
         self._must_be_open()
-        if self.terms.frozen is None:
+        return self._lifted(self._to_lift(freeze_id), because=because, by=by, at=at)
+
+    def end_suspension(self, *, because: str, by: str, at: datetime) -> "Account":
+        self._must_be_open()
+        if self.suspension is None:
+            raise NotFrozen
+        return self._lifted(self.suspension, because=because, by=by, at=at)
+
+    @property
+    def suspension(self) -> Freeze | None:
+        return next((each for each in self.freezes if each.cause is Cause.SUSPENSION), None)
+
+    def _to_lift(self, freeze_id: UUID | None) -> Freeze:
+        orders = [each for each in self.freezes if each.cause is Cause.ORDER]
+        if freeze_id is None:
+            if len(orders) > 1:
+                raise SeveralFreezes
+            if orders:
+                return orders[0]
+            if self.freezes:
+                raise FrozenWithCustomer
+            # What is lifted but holds in the ledger still must not be said to be lifted.
             raise NotFrozen if self.settled else ChangeUnderWay
-        return self._on(replace(self.terms, frozen=None))
+        found = next((each for each in self.freezes if each.id == freeze_id), None)
+        if found is None:
+            raise NoSuchFreeze
+        if found.cause is Cause.SUSPENSION:
+            raise FrozenWithCustomer
+        return found
+
+    def _lifted(self, freeze: Freeze, *, because: str, by: str, at: datetime) -> "Account":
+        lifted = replace(freeze, lifted_by=by, lifted_at=at, lifted_because=because)
+        return self._frozen(tuple(lifted if each is freeze else each for each in self.freezes))
+
+    def _frozen(self, freezes: tuple[Freeze, ...]) -> "Account":
+        """What was lifted stays here until it is kept."""
+        terms = replace(self.terms, frozen=strictest(freezes))
+        return replace(self._on(terms), freezes=freezes)
 
     def limit(
         self, *, per_transaction_minor: int | None, per_day_minor: int | None, overdraft_minor: int
@@ -130,7 +175,7 @@ class Account:
         self._must_be_open()
         if not self.settled:
             raise ChangeUnderWay
-        if self.terms.frozen is not None:
+        if any(each.cause is Cause.ORDER for each in self.freezes):
             raise AccountIsFrozen
         return replace(self._on(self.terms), state=State.CLOSING, awaiting_ledger=True)
 
@@ -182,21 +227,15 @@ class AccountNotOpen(Refusal):
 
 
 class AccountIsFrozen(Refusal):
-    """A frozen account is unfrozen before it is closed."""
+    """A frozen account is unfrozen before it is closed; its customer's suspension is no bar."""
 
     code = "account-frozen"
 
 
-class AlreadyFrozen(Refusal):
-    """The account is frozen in this way already."""
+class AlreadySuspended(Refusal):
+    """The account is frozen with its customer already."""
 
-    code = "already-frozen"
-
-
-class NotFrozen(Refusal):
-    """The account is not frozen."""
-
-    code = "not-frozen"
+    code = "already-suspended"
 
 
 class ChangeUnderWay(SagaUnderWay):

@@ -3,6 +3,7 @@ back under a newer one still."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from cbs.accounts.domain.account import Account, Terms
@@ -13,6 +14,7 @@ from cbs.accounts.domain.facts import (
     AccountUnfrozen,
     LimitsChanged,
 )
+from cbs.accounts.domain.freeze import Freeze
 from cbs.kernel.event import Event
 
 
@@ -27,7 +29,8 @@ class Kind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """`version` is the account's with this change in it, `terms` are those after it and `former`
-    those before."""
+    those before; `freeze` is the one that is placed or lifted. A release that had one freeze an
+    account names none."""
 
     account_id: UUID
     kind: Kind
@@ -35,6 +38,7 @@ class Change:
     terms: Terms
     former: Terms
     reason: str = ""
+    freeze: Freeze | None = None
 
     def to_event(self, account: Account) -> Event:
         """What has come about when the ledger holds this version."""
@@ -64,15 +68,31 @@ class Change:
                 return AccountFrozen(
                     account_id=id,
                     number=number,
-                    scope=terms.frozen.value,
+                    scope=(self.freeze.scope if self.freeze else terms.frozen).value,
                     reason=self.reason,
                     version=version,
+                    **self._of_freeze(),
                 )
             case Kind.UNFREEZE:
                 return AccountUnfrozen(
-                    account_id=id, number=number, reason=self.reason, version=version
+                    account_id=id,
+                    number=number,
+                    reason=self.reason,
+                    version=version,
+                    **self._of_freeze(),
                 )
             case Kind.CLOSE:
                 return AccountClosed(
                     account_id=id, number=number, reason=self.reason, version=version
                 )
+
+    def _of_freeze(self) -> dict[str, Any]:
+        freeze = self.freeze
+        if freeze is None:
+            return {}
+        return {
+            "freeze_id": freeze.id,
+            "cause": freeze.cause.value,
+            "until": freeze.until,
+            "frozen": self.terms.frozen and self.terms.frozen.value,
+        }

@@ -1,6 +1,7 @@
 """What listeners learn of an account. The highest `version` heard of an account is its newest."""
 
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 from cbs.accounts.domain.product import ProductAdded
@@ -37,7 +38,8 @@ class AccountOpeningRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFrozen(Event):
-    """Nothing leaves the account any more, and with scope `all` nothing enters it either."""
+    """One more freeze holds: nothing leaves the account, and with scope `all` nothing enters it
+    either. `frozen` is what all that hold stop together; an older fact names no `freeze_id`."""
 
     fact = "account-frozen"
     about = "account_id"
@@ -47,11 +49,15 @@ class AccountFrozen(Event):
     scope: str
     reason: str
     version: int
+    freeze_id: UUID | None = None
+    cause: str | None = None
+    until: date | None = None
+    frozen: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountUnfrozen(Event):
-    """The account can be used again."""
+    """A freeze was lifted; `frozen` is what those that still hold stop, if any does."""
 
     fact = "account-unfrozen"
     about = "account_id"
@@ -60,6 +66,10 @@ class AccountUnfrozen(Event):
     number: str
     reason: str
     version: int
+    freeze_id: UUID | None = None
+    cause: str | None = None
+    until: date | None = None
+    frozen: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

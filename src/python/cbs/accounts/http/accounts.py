@@ -8,27 +8,25 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Response
 
-from cbs.accounts.application.accounts import Accounts, Period
+from cbs.accounts.application.accounts import Accounts
+from cbs.accounts.application.book import Period, Statements
 from cbs.accounts.domain.account import (
     Account,
     AccountIsFrozen,
     AccountNotEmpty,
     AccountNotOpen,
-    AlreadyFrozen,
     ChangeUnderWay,
     CustomerNotActive,
     CustomerNotVerified,
     FloorAboveBalance,
     NoSuchAccount,
     NoSuchCustomer,
-    NotFrozen,
 )
 from cbs.accounts.domain.product import NoSuchProduct, OverdraftOutOfRange, ProductWithdrawn
 from cbs.accounts.http.shapes import (
     AccountFound,
     AccountView,
     Because,
-    Freeze,
     NewLimits,
     OfNumber,
     OpenAccount,
@@ -136,52 +134,6 @@ async def account_by_number(number: OfNumber, accounts: NamedDependency[Accounts
 
 
 @post(
-    "/v1/accounts/{account_id:uuid}/freeze",
-    operation_id="accounts.freeze",
-    summary="Freeze debits or all; it holds from the answer on",
-    status_code=200,
-    opt=needs("accounts.freeze"),
-    responses=refusals(KeyReused, NoSuchAccount, AccountNotOpen, ChangeUnderWay, AlreadyFrozen),
-)
-async def freeze(
-    account_id: FromPath[UUID],
-    data: JSONBody[Freeze],
-    once: NamedDependency[Once],
-    accounts: NamedDependency[Accounts],
-    sagas: NamedDependency[Sagas],
-) -> Response[AccountView]:
-    return await once.by_saga(
-        sagas,
-        lambda requester: accounts.freeze(
-            account_id=account_id, scope=data.scope, reason=data.reason, requester=requester
-        ),
-    )
-
-
-@post(
-    "/v1/accounts/{account_id:uuid}/unfreeze",
-    operation_id="accounts.unfreeze",
-    summary="End a freeze",
-    status_code=200,
-    opt=needs("accounts.freeze"),
-    responses=refusals(KeyReused, NoSuchAccount, AccountNotOpen, ChangeUnderWay, NotFrozen),
-)
-async def unfreeze(
-    account_id: FromPath[UUID],
-    data: JSONBody[Because],
-    once: NamedDependency[Once],
-    accounts: NamedDependency[Accounts],
-    sagas: NamedDependency[Sagas],
-) -> Response[AccountView]:
-    return await once.by_saga(
-        sagas,
-        lambda requester: accounts.unfreeze(
-            account_id=account_id, reason=data.reason, requester=requester
-        ),
-    )
-
-
-@post(
     "/v1/accounts/{account_id:uuid}/limits",
     operation_id="accounts.limits",
     summary="Set the limits, and the overdraft if named",
@@ -254,7 +206,7 @@ async def close(
 )
 async def statement(
     account_id: FromPath[UUID],
-    accounts: NamedDependency[Accounts],
+    statements: NamedDependency[Statements],
     since: Annotated[date | None, QueryParameter(name="from")] = None,
     until: Annotated[date | None, QueryParameter(name="to")] = None,
     by: Annotated[By, QueryParameter(name="by")] = By.BOOKING,
@@ -262,7 +214,7 @@ async def statement(
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[PostingView]:
     check_order(since, until)
-    found = await accounts.statement(
+    found = await statements.page(
         account_id=account_id,
         period=Period(since=since, until=until, by_value=by is By.VALUE),
         before=place_of(cursor, tuple[Seq])[0] if cursor else None,
@@ -288,8 +240,6 @@ ROUTES = [
     accounts_of_customer,
     account,
     account_by_number,
-    freeze,
-    unfreeze,
     limits,
     close,
     statement,

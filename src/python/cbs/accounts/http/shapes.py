@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 from litestar.params import PathParameter
 
-from cbs.accounts.application.accounts import Posting
-from cbs.accounts.domain.account import Account, Scope, State
+from cbs.accounts.application.book import Posting
+from cbs.accounts.domain.account import Account, State
 from cbs.accounts.domain.change import Kind
+from cbs.accounts.domain.freeze import Cause, Freeze, Scope
 from cbs.accounts.domain.product import ProductKind
 from cbs.kernel.account_number import DIGITS
 from cbs.kernel.answer import Answer
@@ -58,13 +59,25 @@ class OpenAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     overdraft_minor: AmountMinor | None = None
 
 
-class Freeze(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+@published_as("Freeze")
+class NewFreeze(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`authority` is on whose order; `until` is the last day on which it holds."""
+
     scope: Scope
     reason: Reason
+    authority: Name | None = None
+    until: date | None = None
 
 
 class Because(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reason: Reason
+
+
+class Unfreeze(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which freeze to lift must be named where more than one holds."""
+
+    reason: Reason
+    freeze_id: UUID | None = None
 
 
 class NewLimits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -75,8 +88,35 @@ class NewLimits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     overdraft_minor: AmountMinor | None = None
 
 
+class FreezeView(msgspec.Struct, kw_only=True):
+    """A freeze that holds. That of a suspension ends when the customer is reinstated."""
+
+    id: UUID
+    scope: Scope
+    cause: Cause
+    reason: str
+    authority: str | None
+    until: date | None
+    placed_by: str
+    placed_at: datetime
+
+    @classmethod
+    def of(cls, freeze: Freeze) -> Self:
+        return cls(
+            id=freeze.id,
+            scope=freeze.scope,
+            cause=freeze.cause,
+            reason=freeze.reason,
+            authority=freeze.authority,
+            until=freeze.until,
+            placed_by=freeze.placed_by,
+            placed_at=freeze.placed_at,
+        )
+
+
 class AccountView(msgspec.Struct, kw_only=True):
-    """`settled`: the ledger holds the account to all of this, and nothing is under way."""
+    """`settled`: the ledger holds the account to all of this, and nothing is under way. `frozen` is
+    what the strictest of the freezes stops; an amount has `currency_exponent` decimals."""
 
     id: UUID
     number: str
@@ -85,8 +125,10 @@ class AccountView(msgspec.Struct, kw_only=True):
     customer_id: UUID
     product: str
     currency: Currency
+    currency_exponent: int
     state: State
     frozen: Scope | None
+    freezes: list[FreezeView]
     overdraft_minor: int
     limit_per_transaction_minor: int | None
     limit_per_day_minor: int | None
@@ -106,8 +148,10 @@ class AccountView(msgspec.Struct, kw_only=True):
             customer_id=account.customer_id,
             product=account.product,
             currency=account.currency,
+            currency_exponent=account.currency.exponent,
             state=account.state,
             frozen=terms.frozen,
+            freezes=[FreezeView.of(each) for each in account.freezes if each.holds],
             overdraft_minor=terms.overdraft_minor,
             limit_per_transaction_minor=terms.limit_per_transaction_minor,
             limit_per_day_minor=terms.limit_per_day_minor,

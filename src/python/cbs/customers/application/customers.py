@@ -6,23 +6,20 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
-from cbs.customers.domain.customer import IMPORT, Customer
+from cbs.customers.domain.customer import IMPORT, Customer, NoSuchCustomer
 from cbs.customers.domain.document import Document, DocumentType
 from cbs.customers.domain.kyc import Risk
 from cbs.customers.domain.person import Person
+from cbs.customers.domain.standing import Act, CustomerStatus, StandingChange
 from cbs.kernel.calendar import business_date
 from cbs.kernel.event import Event
 from cbs.kernel.principal import Principal
-from cbs.kernel.refusal import Refusal, RefusalKind
+from cbs.kernel.refusal import Refusal
+from cbs.kernel.saga import Requester, Saga
+
+TELL_ACCOUNTS = "tell-accounts"
 
 Change = Callable[[Customer], tuple[Customer, list[Event]]]
-
-
-class NoSuchCustomer(Refusal):
-    """No customer has this id."""
-
-    code = "no-such-customer"
-    kind = RefusalKind.NOT_FOUND
 
 
 class DocumentKnown(Refusal):
@@ -44,14 +41,28 @@ class CustomerStore(Protocol):
         """Apply `change` to the locked customer; raises DocumentKnown as `add` does."""
         ...
 
+    async def alike(self, customer: Customer) -> list[UUID]:
+        """Who else may be this person, oldest first, ALIKE_MAX at most.
+
+        Until the caller's transaction ends, nobody else is asked of the same likeness.
+        """
+        ...
+
     async def page(
-        self, *, after: UUID, limit: int, name: str | None, mobile: str | None
+        self, *, after: UUID, limit: int, name: str | None, mobile: str | None, held: bool
     ) -> list[Customer]:
-        """In the order of ids. `name` is how the name begins, whatever its case."""
+        """In the order of ids. `name` is how the whole name or the family name begins, whatever
+        its form or case; `held` asks for those alone who wait for a decision."""
         ...
 
     async def lapsed(self, *, today: date, limit: int) -> list[UUID]:
         """Customers whom listeners believe verified though no document is good any more."""
+        ...
+
+
+class NewSagas(Protocol):
+    async def begin(self, saga: Saga[StandingChange]) -> None:
+        """In the caller's transaction; who begins it should drive it at once."""
         ...
 
 
@@ -68,6 +79,7 @@ class Presented:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customers:
     store: CustomerStore
+    sagas: NewSagas
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
 
@@ -86,7 +98,8 @@ class Customers:
             at=self.now(),
             today=self.today,
         )
-        await self.store.add(customer, events)
+        customer, held = customer.held_for(await self.store.alike(customer))
+        await self.store.add(customer, [*events, *held])
         return customer
 
     async def get(self, customer_id: UUID) -> Customer:
@@ -96,12 +109,29 @@ class Customers:
         return customer
 
     async def list(
-        self, *, after: UUID, limit: int, name: str | None, mobile: str | None
+        self, *, after: UUID, limit: int, name: str | None, mobile: str | None, held: bool
     ) -> Sequence[Customer]:
-        return await self.store.page(after=after, limit=limit, name=name, mobile=mobile)
+        return await self.store.page(after=after, limit=limit, name=name, mobile=mobile, held=held)
 
     async def amend(self, *, customer_id: UUID, change: Callable[[Person], Person]) -> Customer:
-        return await self._change(customer_id, lambda known: known.amend(change, today=self.today))
+        """Who then is like another is held, as at a registration."""
+        known: list[Customer] = []
+
+        def amended(customer: Customer) -> tuple[Customer, list[Event]]:
+            known.append(customer)
+            return customer.amend(change, today=self.today)
+
+        customer = await self._change(customer_id, amended)
+        if customer.person.likeness == known[0].person.likeness:
+            return customer
+        alike = await self.store.alike(customer)
+        return await self._change(customer_id, lambda customer: customer.held_for(alike))
+
+    async def found_distinct(self, *, customer_id: UUID, reason: str, by: Principal) -> Customer:
+        return await self._change(
+            customer_id,
+            lambda known: known.found_distinct(reason=reason, by=by.id, at=self.now()),
+        )
 
     async def add_document(
         self, *, customer_id: UUID, presented: Presented, by: Principal
@@ -133,14 +163,27 @@ class Customers:
             customer_id, lambda known: known.rate(risk, reason=reason, by=by.id, at=self.now())
         )
 
-    async def suspend(self, *, customer_id: UUID, reason: str) -> Customer:
-        return await self._change(customer_id, lambda known: known.suspend(reason=reason))
+    async def suspend(
+        self, *, customer_id: UUID, reason: str, requester: Requester
+    ) -> Saga[StandingChange]:
+        customer = await self._change(customer_id, lambda known: known.suspend(reason=reason))
+        return await self._saga(CustomerStatus.SUSPENDED, customer, reason, requester)
 
-    async def reinstate(self, *, customer_id: UUID, reason: str) -> Customer:
-        return await self._change(customer_id, lambda known: known.reinstate(reason=reason))
+    async def reinstate(
+        self, *, customer_id: UUID, reason: str, requester: Requester
+    ) -> Saga[StandingChange]:
+        customer = await self._change(
+            customer_id, lambda known: known.leave_suspension(Act.REINSTATE, reason=reason)
+        )
+        return await self._saga(CustomerStatus.ACTIVE, customer, reason, requester)
 
-    async def close(self, *, customer_id: UUID, reason: str) -> Customer:
-        return await self._change(customer_id, lambda known: known.close(reason=reason))
+    async def close(
+        self, *, customer_id: UUID, reason: str, requester: Requester
+    ) -> Saga[StandingChange]:
+        customer = await self._change(
+            customer_id, lambda known: known.leave_suspension(Act.CLOSE, reason=reason)
+        )
+        return await self._saga(CustomerStatus.CLOSED, customer, reason, requester)
 
     async def lapsed(self, *, limit: int) -> Sequence[UUID]:
         """Whom to review because a day has passed."""
@@ -148,6 +191,24 @@ class Customers:
 
     async def review(self, *, customer_id: UUID) -> Customer:
         return await self._change(customer_id, lambda known: known.review(today=self.today))
+
+    async def _saga(
+        self, status: CustomerStatus, customer: Customer, reason: str, requester: Requester
+    ) -> Saga[StandingChange]:
+        saga = Saga(
+            id=self.new_id(),
+            kind=status.value,
+            step=TELL_ACCOUNTS,
+            data=StandingChange(
+                customer_id=customer.id,
+                version=customer.standing_version,
+                status=status,
+                reason=reason,
+            ),
+            requester=requester,
+        )
+        await self.sagas.begin(saga)
+        return saga
 
     async def _change(self, customer_id: UUID, change: Change) -> Customer:
         changed = await self.store.change(customer_id, change)

@@ -2,7 +2,7 @@
 
 Numbers are checked against the forms that their issuers publish (python-stdnum: PAN after the
 Income Tax Department, Aadhaar with UIDAI's Verhoeff digit) and kept in one form, so that the same
-number is found again however it was typed.
+number is found again however it was typed. Who gave it out has one form, too.
 """
 
 import re
@@ -14,15 +14,22 @@ from uuid import UUID
 from stdnum.exceptions import ValidationError
 from stdnum.in_ import aadhaar, pan
 
+from cbs.customers.domain.issuer import (
+    HOME,
+    NotAnIssuer,
+    bank_of,
+    country_of,
+    country_or_state_of,
+    spellings,
+)
 from cbs.customers.domain.person import REASON_CHARACTERS_MAX, line
 from cbs.kernel.refusal import Refusal
 
-NUMBER_CHARACTERS_MAX, ISSUER_CHARACTERS_MAX = 32, 40
+NUMBER_CHARACTERS_MAX = 32
 SHOWN_CHARACTERS_MAX = 4
 INDIVIDUAL = "P"
 SEPARATORS = re.compile(r"[\s./-]+")
 NUMBER = re.compile(rf"[A-Z0-9]{{1,{NUMBER_CHARACTERS_MAX}}}", re.ASCII)
-ISSUER = re.compile(rf"[A-Z0-9][A-Z0-9 -]{{1,{ISSUER_CHARACTERS_MAX - 1}}}", re.ASCII)
 
 
 class DocumentType(StrEnum):
@@ -35,6 +42,8 @@ class DocumentType(StrEnum):
 
 
 NATIONAL = {DocumentType.PAN, DocumentType.AADHAAR}
+# An Indian licence has its state in its number, a voter's number may be given out in two states.
+OF_A_STATE = {DocumentType.VOTER_ID, DocumentType.DRIVING_LICENCE}
 EXPIRING = {DocumentType.PASSPORT, DocumentType.DRIVING_LICENCE}
 IMPORTED_ONLY = {DocumentType.FOREIGN_CLIENT_NUMBER}
 
@@ -49,12 +58,6 @@ class NotADocumentNumber(Refusal):
     """The number is not one that the issuer of such a document gives out."""
 
     code = "not-a-document-number"
-
-
-class NotAnIssuer(Refusal):
-    """An issuer is a short name in letters and digits; of PAN and Aadhaar it is IN."""
-
-    code = "not-an-issuer"
 
 
 class ExpiryUnknown(Refusal):
@@ -123,10 +126,15 @@ def _aadhaar(text: str) -> str:
 
 
 def issuer_of(type: DocumentType, text: str) -> str:
-    issuer = text.strip().upper()
-    if not ISSUER.fullmatch(issuer) or (type in NATIONAL and issuer != "IN"):
+    """Who gave it out, in one form; raises NotAnIssuer."""
+    if type is DocumentType.FOREIGN_CLIENT_NUMBER:
+        return bank_of(text)
+    if type in OF_A_STATE:
+        return country_or_state_of(text)
+    country = country_of(text)
+    if type in NATIONAL and country != HOME:
         raise NotAnIssuer
-    return issuer
+    return country
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +180,19 @@ class Document:
         if not document.good_on(today):
             raise DocumentExpired
         return document
+
+    @property
+    def name(self) -> tuple[DocumentType, str, Number]:
+        """Equal for two papers that are one document."""
+        licence = self.type is DocumentType.DRIVING_LICENCE
+        return self.type, self.issuer[:2] if licence else self.issuer, self.number
+
+    @property
+    def former_names(self) -> list[tuple[DocumentType, str, Number]]:
+        """Under which a release that took any issuer may have kept it."""
+        licence = self.type is DocumentType.DRIVING_LICENCE
+        spelt = spellings(self.issuer, with_states=licence)
+        return [(self.type, issuer, self.number) for issuer in spelt]
 
     def good_on(self, day: date) -> bool:
         return self.expires_on is None or day <= self.expires_on

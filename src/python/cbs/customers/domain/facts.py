@@ -31,6 +31,28 @@ class CustomerAmended(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerHeld(Event):
+    """These customers may be the same person: no document is verified until an officer decides."""
+
+    fact = "customer-held"
+    about = "customer_id"
+
+    customer_id: UUID
+    alike: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerFoundDistinct(Event):
+    """An officer has found that a customer is none of those who are like them."""
+
+    fact = "customer-found-distinct"
+    about = "customer_id"
+
+    customer_id: UUID
+    alike: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentAdded(Event):
     """A customer has presented a document."""
 
@@ -90,7 +112,8 @@ class RiskRated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerSuspended(Event):
-    """A customer may begin nothing new until they are reinstated."""
+    """A customer may begin nothing new until they are reinstated, and nothing leaves their
+    accounts."""
 
     fact = "customer-suspended"
     about = "customer_id"
@@ -121,6 +144,8 @@ class CustomerClosed(Event):
 FACTS: tuple[type[Event], ...] = (
     CustomerRegistered,
     CustomerAmended,
+    CustomerHeld,
+    CustomerFoundDistinct,
     DocumentAdded,
     DocumentVerified,
     DocumentRejected,

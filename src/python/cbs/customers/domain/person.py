@@ -1,23 +1,32 @@
 """A customer is a person of full age whom the bank can reach."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
+from typing import Any
 
+from phonenumbers import (
+    NumberParseException,
+    PhoneNumberFormat,
+    PhoneNumberType,
+    format_number,
+    number_type,
+)
+from phonenumbers import parse as number_of
+
+from cbs.customers.domain.issuer import HOME, is_country
 from cbs.kernel.refusal import Refusal
-from cbs.kernel.text import in_one_form, is_line
+from cbs.kernel.text import in_one_form, is_line, searchable
 
 NAME_CHARACTERS_MAX, LINE_CHARACTERS_MAX, ADDRESS_LINES_MAX = 100, 100, 3
 EMAIL_CHARACTERS_MAX, REASON_CHARACTERS_MAX = 254, 200
 FULL_AGE_YEARS = 18
 BORN_AFTER = date(1899, 12, 31)
-HOME = "IN"
 
-MOBILE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 POSTAL_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{1,9}", re.ASCII)
 PIN_CODE = re.compile(r"[1-9][0-9]{5}", re.ASCII)
-COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
+MOBILES = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
 
 
 class NotALine(Refusal):
@@ -33,9 +42,16 @@ class NotAnEmail(Refusal):
 
 
 class NotAnAddress(Refusal):
-    """An address has lines, a city, a country and, in India, a state and a pin code of 6 digits."""
+    """An address has lines, a city, a country of ISO 3166 and, in India, a state and a pin code of
+    6 digits."""
 
     code = "not-an-address"
+
+
+class NotAMobile(Refusal):
+    """A mobile number is one that its country gives out, written as in E.164."""
+
+    code = "not-a-mobile"
 
 
 class NotADateOfBirth(Refusal):
@@ -64,6 +80,15 @@ def line(text: str, *, characters_max: int = LINE_CHARACTERS_MAX) -> str:
     return text
 
 
+def is_mobile(text: str) -> bool:
+    """Whether a country gives out such numbers, by Google's tables (phonenumbers), in E.164."""
+    try:
+        number = number_of(text)
+    except NumberParseException:
+        return False
+    return number_type(number) in MOBILES and format_number(number, PhoneNumberFormat.E164) == text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """`country` is ISO 3166-1's two letters; `postal_code` is India's pin code at home."""
@@ -82,7 +107,7 @@ class Address:
             postal_code=self.postal_code,
             country=self.country,
         )
-        if not 0 < len(self.lines) <= ADDRESS_LINES_MAX or not COUNTRY.fullmatch(self.country):
+        if not 0 < len(self.lines) <= ADDRESS_LINES_MAX or not is_country(self.country):
             raise NotAnAddress
         if self.country == HOME and (
             self.state is None or not PIN_CODE.fullmatch(self.postal_code or "")
@@ -108,36 +133,46 @@ class Person:
     def name(self) -> str:
         return f"{self.given_name} {self.family_name}" if self.family_name else self.given_name
 
-    def checked(self, *, today: date, imported: bool) -> "Person":
+    def checked(self, *, today: date, imported: bool, before: "Person | None" = None) -> "Person":
         """This person as the bank writes it down; an import may lack what an old bank did not ask.
 
-        Raises what is wrong with it.
+        What was so `before` stays, even if it would be refused today. Raises what is wrong.
         """
-        email, family_name = self.email, self.family_name
-        person = Person(
-            given_name=line(self.given_name, characters_max=NAME_CHARACTERS_MAX),
-            family_name=None
-            if family_name is None
-            else line(family_name, characters_max=NAME_CHARACTERS_MAX),
-            date_of_birth=self.date_of_birth,
-            email=None if email is None else line(email, characters_max=EMAIL_CHARACTERS_MAX),
-            mobile=self.mobile,
-            address=self.address.checked(),
+        new = {field.name for field in fields(self)} if before is None else self.differs_in(before)
+
+        def written(name: str, characters_max: int = NAME_CHARACTERS_MAX) -> Any:
+            text = getattr(self, name)
+            keep = text is None or name not in new
+            return text if keep else line(text, characters_max=characters_max)
+
+        person = replace(
+            self,
+            given_name=written("given_name"),
+            family_name=written("family_name"),
+            email=written("email", EMAIL_CHARACTERS_MAX),
+            address=self.address.checked() if "address" in new else self.address,
         )
-        assert person.mobile is None or MOBILE.fullmatch(person.mobile), "who reads it checks it"
-        if not BORN_AFTER < person.date_of_birth <= today:
+        if "date_of_birth" in new and not BORN_AFTER < person.date_of_birth <= today:
             raise NotADateOfBirth
-        if person.email is not None and not EMAIL.fullmatch(person.email):
+        if "email" in new and person.email is not None and not EMAIL.fullmatch(person.email):
             raise NotAnEmail
-        if person.mobile is None and not imported:
+        if "mobile" in new and person.mobile is not None and not is_mobile(person.mobile):
+            raise NotAMobile
+        if "mobile" in new and person.mobile is None and not imported:
             raise Unreachable
-        if _years(person.date_of_birth, today) < FULL_AGE_YEARS and not imported:
+        of_age = _years(person.date_of_birth, today) >= FULL_AGE_YEARS
+        if "date_of_birth" in new and not of_age and not imported:
             raise NotOfAge
         return person
 
     def is_who(self, other: "Person") -> bool:
         """Whether the papers of the one are those of the other."""
         return (self.name, self.date_of_birth) == (other.name, other.date_of_birth)
+
+    @property
+    def likeness(self) -> tuple[str, date, str | None]:
+        """Equal for two customers who may be one person."""
+        return searchable(self.name), self.date_of_birth, self.mobile
 
     def differs_in(self, other: "Person") -> tuple[str, ...]:
         """The names of the fields that differ."""

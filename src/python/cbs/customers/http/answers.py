@@ -10,11 +10,12 @@ from cbs.customers.domain.document import (
     DocumentExpired,
     ExpiryUnknown,
     NotADocumentNumber,
-    NotAnIssuer,
 )
+from cbs.customers.domain.issuer import NotAnIssuer
 from cbs.customers.domain.person import (
     NotADateOfBirth,
     NotALine,
+    NotAMobile,
     NotAnAddress,
     NotAnEmail,
     NotOfAge,
@@ -32,6 +33,7 @@ OF_A_PERSON = (
     NotAnAddress,
     NotADateOfBirth,
     NotAnEmail,
+    NotAMobile,
     Unreachable,
     NotOfAge,
 )

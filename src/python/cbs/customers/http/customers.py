@@ -8,14 +8,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Response
 
-from cbs.customers.application.customers import Customers, DocumentKnown, NoSuchCustomer
-from cbs.customers.domain.customer import (
-    Customer,
+from cbs.customers.application.customers import Customers, DocumentKnown
+from cbs.customers.domain.customer import CustomerNotHeld, NoSuchCustomer, SecondOfItsKind
+from cbs.customers.domain.person import NAME_CHARACTERS_MAX, NotALine
+from cbs.customers.domain.standing import (
+    CustomerHasAccounts,
     CustomerIsClosed,
     CustomerNotActive,
     CustomerNotSuspended,
+    StandingChange,
+    StandingUnderWay,
 )
-from cbs.customers.domain.person import NAME_CHARACTERS_MAX, NotALine
 from cbs.customers.http.answers import (
     CUSTOMER,
     OF_A_PAPER,
@@ -36,6 +39,7 @@ from cbs.customers.http.shapes import (
     RiskBody,
 )
 from cbs.kernel.refusal import KeyReused, Refusal
+from cbs.kernel.saga import Saga
 from cbs.platform.bus import NotPermittedHook
 from cbs.platform.context import current
 from cbs.platform.http import Once, needs
@@ -49,6 +53,7 @@ from cbs.platform.paging import (
     place_of,
 )
 from cbs.platform.problem import refusals
+from cbs.platform.saga import Sagas
 
 FIRST = UUID(int=0)
 
@@ -67,13 +72,18 @@ OfMobile = Annotated[
     ),
 ]
 
+Held = Annotated[
+    bool,
+    QueryParameter(name="held", description="Only who waits for a decision on their likeness."),
+]
+
 
 @post(
     "/v1/customers",
     operation_id="customers.register",
     summary="Register a customer, with documents or without",
     opt=needs(WRITE),
-    responses=refusals(KeyReused, *OF_A_PAPER, *OF_A_PERSON, DocumentKnown),
+    responses=refusals(KeyReused, *OF_A_PAPER, *OF_A_PERSON, SecondOfItsKind, DocumentKnown),
 )
 async def register(
     data: JSONBody[RegisterBody],
@@ -107,7 +117,8 @@ async def read(customer_id: FromPath[UUID], customers: NamedDependency[Customers
 @get(
     "/v1/customers",
     operation_id="customers.list",
-    summary="Customers, oldest first; those whose name begins so, or of this mobile number",
+    summary="Customers, oldest first; those whose name or family name begins so, of this mobile"
+    " number, or who wait for a decision",
     opt=needs(READ),
     responses=refusals(),
 )
@@ -115,11 +126,12 @@ async def list_customers(
     customers: NamedDependency[Customers],
     name: NameBegins = None,
     mobile: OfMobile = None,
+    held: Held = False,
     cursor: Cursor = "",
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[CustomerView]:
     (after,) = place_of(cursor, tuple[UUID]) if cursor else (FIRST,)
-    found = await customers.list(after=after, limit=limit, name=name, mobile=mobile)
+    found = await customers.list(after=after, limit=limit, name=name, mobile=mobile, held=held)
     view = view_of(customers)
     return page_of([view(each) for each in found], limit, lambda last: cursor_of(last.id))
 
@@ -163,12 +175,34 @@ async def rate(
     )
 
 
+@post(
+    CUSTOMER + "/distinct",
+    operation_id="customers.distinct",
+    summary="Decide that a customer is none of those who are like them",
+    status_code=200,
+    opt=needs(VERIFY),
+    responses=refusals(KeyReused, NoSuchCustomer, CustomerIsClosed, CustomerNotHeld, NotALine),
+)
+async def distinct(
+    customer_id: FromPath[UUID],
+    data: JSONBody[ReasonBody],
+    once: NamedDependency[Once],
+    customers: NamedDependency[Customers],
+) -> Response[CustomerView]:
+    return await once(
+        lambda: customers.found_distinct(
+            customer_id=customer_id, reason=data.reason, by=current().principal
+        ),
+        view_of(customers),
+    )
+
+
 def _standing_route(
     verb: str,
     permission: str,
     summary: str,
-    act: Callable[..., Awaitable[Customer]],
-    wrong_state: type[Refusal],
+    begin: Callable[..., Awaitable[Saga[StandingChange]]],
+    *refused: type[Refusal],
 ) -> HTTPRouteHandler:
     @post(
         f"{CUSTOMER}/{verb}",
@@ -176,16 +210,20 @@ def _standing_route(
         summary=summary,
         status_code=200,
         opt=needs(permission),
-        responses=refusals(KeyReused, NoSuchCustomer, CustomerIsClosed, wrong_state, NotALine),
+        responses=refusals(KeyReused, NoSuchCustomer, CustomerIsClosed, *refused),
     )
     async def change_standing(
         customer_id: FromPath[UUID],
         data: JSONBody[ReasonBody],
         once: NamedDependency[Once],
         customers: NamedDependency[Customers],
+        sagas: NamedDependency[Sagas],
     ) -> Response[CustomerView]:
-        return await once(
-            lambda: act(customers, customer_id=customer_id, reason=data.reason), view_of(customers)
+        return await once.by_saga(
+            sagas,
+            lambda requester: begin(
+                customers, customer_id=customer_id, reason=data.reason, requester=requester
+            ),
         )
 
     return change_standing
@@ -194,9 +232,10 @@ def _standing_route(
 suspend = _standing_route(
     "suspend",
     WRITE,
-    "Let a customer begin nothing new",
+    "Let a customer begin nothing new, and nothing leave their accounts from the answer on",
     Customers.suspend,
     CustomerNotActive,
+    NotALine,
 )
 reinstate = _standing_route(
     "reinstate",
@@ -204,13 +243,18 @@ reinstate = _standing_route(
     "Let a suspended customer go on as before",
     Customers.reinstate,
     CustomerNotSuspended,
+    NotALine,
+    StandingUnderWay,
 )
 close = _standing_route(
     "close",
     VERIFY,
-    "Part with a suspended customer for good",
+    "Part for good with a suspended customer whose accounts are closed",
     Customers.close,
     CustomerNotSuspended,
+    NotALine,
+    StandingUnderWay,
+    CustomerHasAccounts,
 )
 
 ROUTES = [
@@ -220,6 +264,7 @@ ROUTES = [
     amend,
     *DOCUMENT_ROUTES,
     rate,
+    distinct,
     suspend,
     reinstate,
     close,

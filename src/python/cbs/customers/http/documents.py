@@ -5,10 +5,17 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.response import Response
 
-from cbs.customers.application.customers import Customers, DocumentKnown, NoSuchCustomer
-from cbs.customers.domain.customer import CustomerIsClosed, NoSuchDocument, TooManyDocuments
+from cbs.customers.application.customers import Customers, DocumentKnown
+from cbs.customers.domain.customer import (
+    CustomerIsHeld,
+    NoSuchCustomer,
+    NoSuchDocument,
+    SecondOfItsKind,
+    TooManyDocuments,
+)
 from cbs.customers.domain.document import DocumentDecided, DocumentExpired
 from cbs.customers.domain.person import NotALine
+from cbs.customers.domain.standing import CustomerIsClosed
 from cbs.customers.http.answers import CUSTOMER, OF_A_PAPER, VERIFY, WRITE, telling, view_of
 from cbs.customers.http.shapes import CustomerView, DocumentBody, ReasonBody
 from cbs.kernel.refusal import KeyReused
@@ -31,6 +38,7 @@ DOCUMENT = CUSTOMER + "/documents/{document_id:uuid}"
         NoSuchCustomer,
         CustomerIsClosed,
         TooManyDocuments,
+        SecondOfItsKind,
         DocumentKnown,
     ),
 )
@@ -61,6 +69,7 @@ async def add_document(
         KeyReused,
         NoSuchCustomer,
         CustomerIsClosed,
+        CustomerIsHeld,
         NoSuchDocument,
         DocumentDecided,
         DocumentExpired,

@@ -8,25 +8,26 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from cbs.customers.application.customers import Presented
-from cbs.customers.domain.customer import DOCUMENTS_MAX, Customer, CustomerStatus
+from cbs.customers.domain.customer import DOCUMENTS_MAX, Customer, Likeness
 from cbs.customers.domain.document import (
-    ISSUER_CHARACTERS_MAX,
     NUMBER_CHARACTERS_MAX,
     Document,
     DocumentState,
     DocumentType,
 )
+from cbs.customers.domain.issuer import HOME, ISSUER_CHARACTERS_MAX
 from cbs.customers.domain.kyc import Kyc, Risk
 from cbs.customers.domain.person import (
     ADDRESS_LINES_MAX,
     EMAIL_CHARACTERS_MAX,
-    HOME,
     LINE_CHARACTERS_MAX,
     NAME_CHARACTERS_MAX,
     REASON_CHARACTERS_MAX,
     Address,
     Person,
 )
+from cbs.customers.domain.standing import CustomerStatus
+from cbs.kernel.answer import Answer
 from cbs.kernel.published import published_as
 
 MOBILE_FORM = r"^\+[1-9][0-9]{6,14}$(?!\n)"
@@ -67,7 +68,8 @@ class AddressBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class DocumentBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`issuer` is a country, a state or, of a foreign client number, the bank that gave it."""
+    """`issuer` is a country by ISO 3166 or a state of India (`IN-GA`, `Goa`); of a foreign client
+    number, the bank that gave it."""
 
     type: DocumentType
     number: Annotated[str, Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX)]
@@ -180,6 +182,25 @@ class RatingView(msgspec.Struct, kw_only=True):
     rated_at: datetime | None
 
 
+class LikenessView(msgspec.Struct, kw_only=True):
+    """Customers who may be the same person; an officer has decided that it is another if
+    `decided_by` says who."""
+
+    customers: list[UUID]
+    reason: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+
+    @classmethod
+    def of(cls, likeness: Likeness) -> "LikenessView":
+        return cls(
+            customers=list(likeness.customers),
+            reason=likeness.reason,
+            decided_by=likeness.by,
+            decided_at=likeness.at,
+        )
+
+
 class AddressView(msgspec.Struct, kw_only=True):
     lines: list[str]
     city: str
@@ -200,7 +221,7 @@ class AddressView(msgspec.Struct, kw_only=True):
 
 @published_as("cbs.customers.api.shapes.CustomerView")
 class CustomerView(msgspec.Struct, kw_only=True):
-    """`kyc` is what is true on the day of asking."""
+    """`kyc` is what is true on the day of asking; who is `held` has no document verified."""
 
     id: UUID
     status: CustomerStatus
@@ -216,6 +237,8 @@ class CustomerView(msgspec.Struct, kw_only=True):
     imported: bool
     registered_at: datetime
     documents: list[DocumentView]
+    held: bool
+    likeness: LikenessView
 
     @classmethod
     def on(cls, day: date, customer: Customer) -> "CustomerView":
@@ -237,4 +260,11 @@ class CustomerView(msgspec.Struct, kw_only=True):
             imported=customer.imported,
             registered_at=customer.registered_at,
             documents=[DocumentView.of(each) for each in customer.documents],
+            held=customer.likeness.undecided,
+            likeness=LikenessView.of(customer.likeness),
         )
+
+
+def standing_answer(day: date, customer: Customer) -> Answer:
+    """The answer to a change of standing that has come about."""
+    return Answer(status=200, body=msgspec.json.encode(CustomerView.on(day, customer)))

@@ -9,10 +9,11 @@ import msgspec
 from piccolo.columns import Column
 
 from cbs.customers.application.customers import Change, DocumentKnown
-from cbs.customers.domain.customer import Customer, CustomerStatus, Rating
+from cbs.customers.domain.customer import ALIKE_MAX, Customer, Likeness, Rating
 from cbs.customers.domain.document import Document, DocumentState, DocumentType
 from cbs.customers.domain.kyc import Kyc, Risk, verified_until
 from cbs.customers.domain.person import Address, Person
+from cbs.customers.domain.standing import CustomerStatus
 from cbs.customers.store.vault import Vault
 from cbs.customers.tables import CustomerRow, DocumentRow
 from cbs.kernel.event import Event
@@ -24,8 +25,18 @@ from cbs.platform.outbox import Outbox
 PUT_DOCUMENT = """
     INSERT INTO document (id, customer, place, type, issuer, sealed, number_index, expires_on,
         added_by, added_at, state)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    SELECT $1::uuid, $2::uuid, $3::smallint, $4, $5, $6::bytea, $7::bytea, $8::date, $9,
+        $10::timestamptz, $11
+    WHERE NOT EXISTS (
+        SELECT FROM document WHERE number_index = ANY($12::bytea[]) AND state <> 'rejected')
     ON CONFLICT DO NOTHING RETURNING true"""
+
+ONE_OF_A_LIKENESS = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
+ALIKE = """
+    SELECT id FROM customer
+    WHERE search_name = ANY($1::text[]) AND date_of_birth = $2 AND mobile IS NOT DISTINCT FROM $3
+        AND id <> $4
+    ORDER BY id LIMIT $5"""
 
 KEEP_PROOF = "INSERT INTO vault (proof) VALUES ($1) ON CONFLICT DO NOTHING"
 PROOF = "SELECT proof FROM vault"
@@ -61,17 +72,29 @@ class PostgresCustomers:
         return changed
 
     async def page(
-        self, *, after: UUID, limit: int, name: str | None, mobile: str | None
+        self, *, after: UUID, limit: int, name: str | None, mobile: str | None, held: bool
     ) -> list[Customer]:
         query = CustomerRow.objects().where(CustomerRow.id > after)
         if name is not None:
-            found = CustomerRow.search_name.like(f"{_literally(searchable(name))}%")
+            begins = f"{_literally(searchable(name))}%"
+            found = CustomerRow.search_name.like(begins) | CustomerRow.search_family.like(begins)
             # As an older release kept a name.
             formerly = CustomerRow.search_name.like(f"{_literally(name.casefold())}%")
             query = query.where(found | formerly)
+        if held:
+            query = query.where(CustomerRow.alike != [], CustomerRow.alike_decided_by.is_null())
         if mobile is not None:
             query = query.where(CustomerRow.mobile == mobile)
         return await self._whole(await query.order_by(CustomerRow.id).limit(limit))
+
+    async def alike(self, customer: Customer) -> list[UUID]:
+        name, born, mobile = customer.person.likeness
+        formerly = customer.person.name.casefold()
+        await self.database.execute(ONE_OF_A_LIKENESS, f"{name}\n{born}\n{mobile}")
+        rows = await self.database.fetch(
+            ALIKE, [name, formerly], born, mobile, customer.id, ALIKE_MAX
+        )
+        return [row["id"] for row in rows]
 
     async def lapsed(self, *, today: date, limit: int) -> list[UUID]:
         rows = await (
@@ -106,6 +129,7 @@ class PostgresCustomers:
             await self._put(customer.id, place, index, document)
 
     async def _put(self, customer_id: UUID, place: int, index: bytes, document: Document) -> None:
+        formerly = [self.vault.index(name) for name in document.former_names]
         new = await self.database.fetch(
             PUT_DOCUMENT,
             document.id,
@@ -119,12 +143,13 @@ class PostgresCustomers:
             document.added_by,
             document.added_at,
             document.state,
+            formerly,
         )
         if not new:
             raise DocumentKnown(document.type)
 
     def _index(self, document: Document) -> bytes:
-        return self.vault.index(type=document.type, issuer=document.issuer, number=document.number)
+        return self.vault.index(document.name)
 
     async def _whole(self, rows: Sequence[CustomerRow]) -> list[Customer]:
         documents: dict[UUID, list[Document]] = defaultdict(list)
@@ -159,7 +184,7 @@ def _literally(text: str) -> str:
 
 
 def _to_row(customer: Customer) -> CustomerRow:
-    person, rating = customer.person, customer.rating
+    person, rating, likeness = customer.person, customer.rating, customer.likeness
     verified = customer.kyc is Kyc.VERIFIED
     return CustomerRow(
         id=customer.id,
@@ -180,6 +205,13 @@ def _to_row(customer: Customer) -> CustomerRow:
         risk_reason=rating.reason,
         rated_by=rating.by,
         rated_at=rating.at,
+        search_family=person.family_name and searchable(person.family_name),
+        standing_version=customer.standing_version,
+        standing_under_way=customer.standing_under_way,
+        alike=list(likeness.customers),
+        alike_reason=likeness.reason,
+        alike_decided_by=likeness.by,
+        alike_decided_at=likeness.at,
     )
 
 
@@ -203,4 +235,12 @@ def _to_customer(row: CustomerRow, documents: Iterable[Document]) -> Customer:
         ),
         status=CustomerStatus(row.status),
         status_reason=row.status_reason,
+        standing_version=row.standing_version,
+        standing_under_way=row.standing_under_way,
+        likeness=Likeness(
+            customers=tuple(row.alike),
+            reason=row.alike_reason,
+            by=row.alike_decided_by,
+            at=row.alike_decided_at,
+        ),
     )

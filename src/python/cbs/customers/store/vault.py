@@ -57,8 +57,9 @@ class Vault:
         except InvalidTag:
             raise NotSealedHere from None
 
-    def index(self, *, type: DocumentType, issuer: str, number: Number) -> bytes:
+    def index(self, name: tuple[DocumentType, str, Number]) -> bytes:
         """Equal for equal documents, and without the key as good as random."""
+        type, issuer, number = name
         return self.mark("\n".join([type, issuer, number.whole]).encode())
 
     def mark(self, text: bytes) -> bytes:

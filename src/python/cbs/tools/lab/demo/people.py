@@ -74,7 +74,8 @@ def _somebody(random: Random, family: str) -> Somebody:
         given_name=random.choice(GIVEN),
         family_name=family,
         date_of_birth=OLDEST_BORN + timedelta(days=random.randrange(AGES_DAYS)),
-        mobile=f"+91{random.randrange(6, 10)}{random.randrange(10**9):09}",
+        # Whatever begins so is a mobile number in India.
+        mobile=f"+919{random.randrange(10**9):09}",
         street=f"{random.randrange(1, 200)}, {random.choice(STREETS)}",
         city=city,
         state=state,

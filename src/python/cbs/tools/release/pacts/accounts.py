@@ -6,10 +6,11 @@ from uuid import UUID
 
 from pact import match
 
-from cbs.accounts.application.accounts import Period
+from cbs.accounts.application.book import Period
 from cbs.accounts.clients import NOBODY, BusBook, BusCustomers
-from cbs.accounts.domain.account import Account, NoSuchCustomer, Scope, Terms
+from cbs.accounts.domain.account import Account, NoSuchCustomer, Terms
 from cbs.accounts.domain.account import State as AccountState
+from cbs.accounts.domain.freeze import Scope
 from cbs.kernel.account_number import account_number
 from cbs.kernel.money import Currency
 from cbs.platform.bus import Bus

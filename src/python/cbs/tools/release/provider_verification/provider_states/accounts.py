@@ -32,6 +32,11 @@ def _an_open_account(world: BankUnderTest, _provider: str, _params: Params) -> V
     return {"account_id": account["id"], "number": account["number"]}
 
 
+@state("a customer with an account")
+def _a_customer_with_an_account(world: BankUnderTest, _provider: str, _params: Params) -> Values:
+    return {"customer_id": _opened(world)["customer_id"]}
+
+
 @state("a customer's account with money")
 def _with_money(world: BankUnderTest, _provider: str, params: Params) -> Values:
     account = _opened(world)

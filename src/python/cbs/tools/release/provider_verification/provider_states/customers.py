@@ -32,6 +32,12 @@ def _suspended(world: BankUnderTest) -> Any:
     return world.change(f"/v1/customers/{customer['id']}/suspend", REASON)
 
 
+def _held(world: BankUnderTest) -> Any:
+    person = registration(next(world.people))
+    world.change("/v1/customers", person)
+    return world.change("/v1/customers", person | {"documents": []})
+
+
 @state("a customer")
 def _a_customer(world: BankUnderTest, _provider: str, _params: Params) -> Values:
     return {"customer_id": verified(world)["id"]}
@@ -61,6 +67,10 @@ def _of_a_customer(
 
 STATES |= {
     "customer-registered happened": lambda world, *_: registered(world) and None,
+    "customer-held happened": lambda world, *_: _held(world) and None,
+    "customer-found-distinct happened": lambda world, *_: (
+        world.change(f"/v1/customers/{_held(world)['id']}/distinct", REASON) and None
+    ),
     "document-added happened": lambda world, *_: registered(world) and None,
     "document-verified happened": lambda world, *_: verified(world) and None,
     "kyc-status-changed happened": lambda world, *_: verified(world) and None,
