@@ -4,6 +4,8 @@ import asyncio
 from contextvars import ContextVar
 from dataclasses import replace
 
+from cbs.accounts.application.accounts import Accounts
+from cbs.accounts.application.standing import Standings
 from cbs.accounts.clients import BusBook
 from cbs.accounts.domain import account as accounts_account
 from cbs.kernel.answer import Answer
@@ -166,6 +168,21 @@ def outage_ends_the_service(patches):
     patches.setattr(Sagas, "finish_due", finish_due)
 
 
+def suspension_answered_before_the_ledger_has_it(patches):
+    """This one was ours, and the simulation's first answer to suspensions."""
+    Edit(Standings, "_follow_all", " or not account.settled", "").make(patches)
+
+
+def customer_closed_whatever_they_hold(patches):
+    Edit(Accounts, "set_standing", "raise CustomerHasAccounts", "pass").make(patches)
+
+
+def freeze_lifted_with_another(patches):
+    of_one = "lifted if each is freeze else each"
+    of_all = "replace(each, lifted_by=by, lifted_at=at, lifted_because=because)"
+    Edit(accounts_account.Account, "_lifted", of_one, of_all).make(patches)
+
+
 def nothing(patches):
     """What the others are compared with."""
 
@@ -183,4 +200,7 @@ BUGS = [
     old_terms_taken_for_new,
     told_version_taken_for_settled,
     outage_ends_the_service,
+    suspension_answered_before_the_ledger_has_it,
+    customer_closed_whatever_they_hold,
+    freeze_lifted_with_another,
 ]

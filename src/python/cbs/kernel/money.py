@@ -6,6 +6,8 @@ from enum import StrEnum
 MINOR_UNITS_MAX = 10**15
 # What every reader of JSON has exactly (RFC 8259, 6), and far from what a bigint holds.
 BALANCE_MINOR_UNITS_MAX = 2**53 - 1
+# What every reader of JSON has exactly (RFC 8259, 6), and far from what a bigint holds.
+BALANCE_MINOR_UNITS_MAX = 2**53 - 1
 
 
 class Currency(StrEnum):

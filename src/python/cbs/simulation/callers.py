@@ -18,6 +18,9 @@ AGAIN = (429, 503)
 AMOUNT_MINOR_MAX, LETTERS = 5_000_00, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+BECAUSE = {"reason": "asked for"}
+
+
 class Unanswered(Exception):
     """Whether it had an effect is not known."""
 
@@ -61,6 +64,7 @@ class Callers:
     answered: Callable[[Asked], None]
     asked: list[Asked] = field(default_factory=list)
     accounts: dict[str, str] = field(default_factory=dict)  # number -> id
+    customers: dict[str, str] = field(default_factory=dict)  # number -> id of the customer
 
     async def take(self, step: Step) -> None:
         random = Random(f"step {step.salt}")
@@ -73,6 +77,8 @@ class Callers:
             self.note(f"#{step.number} {step.work}: nobody has an account yet")
         elif step.work in ("deposit", "withdraw", "transfer"):
             await self._pay(step, random)
+        elif step.work in ("suspend", "reinstate", "part"):
+            await self._change_standing(step, random)
         else:
             await self._change(step, random)
 
@@ -106,6 +112,7 @@ class Callers:
         if opened.accepted:
             account = opened.said()
             self.accounts[account["number"]] = account["id"]
+            self.customers[account["number"]] = id
             cash = {"account": account["number"], "amount_minor": 1_000_000, "currency": "INR"}
             await self._ask(step, "payments", "/v1/payments/deposits", cash)
 
@@ -129,15 +136,34 @@ class Callers:
         if step.work != "close" and random.random() < 0.8:
             number = numbers[0]  # changes that meet
         path = f"/v1/accounts/{self.accounts[number]}/{step.work}"
-        wanted: dict[str, Any] = {"reason": "asked for"}
+        wanted: dict[str, Any] = dict(BECAUSE)
         if step.work == "freeze":
             wanted["scope"] = random.choice(["debits", "all"])
+        elif step.work == "unfreeze" and (placed := self._freezes(number)):
+            wanted["freeze_id"] = placed[0] if random.random() < 0.3 else random.choice(placed)
         elif step.work == "limits":
             limit = random.randint(0, AMOUNT_MINOR_MAX)
             wanted = {"limit_per_transaction_minor": limit, "limit_per_day_minor": 10 * limit}
         elif step.work == "close" and random.random() < 0.7:
             await self._empty(step, number)
         await self._ask(step, "accounts", path, wanted, about=number)
+
+    async def _change_standing(self, step: Step, random: Random) -> None:
+        id = random.choice(list(self.customers.values())[:3])
+        if step.work == "part" and random.random() < 0.5:
+            id = random.choice(list(self.customers.values()))
+            number = next(number for number, of in self.customers.items() if of == id)
+            await self._empty(step, number)
+            path = f"/v1/accounts/{self.accounts[number]}/close"
+            await self._ask(step, "accounts", path, BECAUSE, about=number)
+            await self._ask(step, "customers", f"/v1/customers/{id}/suspend", BECAUSE, about=id)
+        verb = "close" if step.work == "part" else step.work
+        await self._ask(step, "customers", f"/v1/customers/{id}/{verb}", BECAUSE, about=id)
+
+    def _freezes(self, number: str) -> list[str]:
+        """The ids of those that were placed."""
+        placed = [e for e in self.asked if e.about == number and e.path.endswith("/freeze")]
+        return [each.said()["freeze_id"] for each in placed if each.accepted]
 
     async def _empty(self, step: Step, number: str) -> None:
         """Withdraw what is there, as far as a customer can know it."""

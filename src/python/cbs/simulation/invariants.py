@@ -14,19 +14,11 @@ from cbs.platform.declaration import declaration_of
 from cbs.platform.memory.database import MemoryServer
 from cbs.simulation.bank import TELLER, Bank
 from cbs.simulation.callers import Asked
+from cbs.simulation.restrictions import Violated, check, restrictions_hold
 
 POSTED = ".transaction-posted"
 
 Servers = Mapping[str, MemoryServer]
-
-
-class Violated(AssertionError):
-    """The bank broke a promise; the message says which."""
-
-
-def check(promise: str, holds: bool, *evidence: object) -> None:
-    if not holds:
-        raise Violated(f"{promise}: {', '.join(repr(each)[:300] for each in evidence)}")
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +104,8 @@ def at_rest(bank: Bank, asked: Sequence[Asked]) -> None:
         len(registered),
     )
     _audit(servers)
-    _frozen(servers["ledger"], asked, bank)
+    _customers(servers)
+    restrictions_hold(servers, asked, bank)
 
 
 def _book(ledger: MemoryServer) -> None:
@@ -173,8 +166,20 @@ def _accounts(servers: Servers, asked: Sequence[Asked]) -> None:
         blocked = (frozen is not None, frozen == "all", account.state == "closed")
         told = (terms.debit_blocked, terms.credit_blocked, terms.closed)
         check("the ledger holds the state", blocked == told, terms, account)
+    suspended = {
+        customer.id
+        for customer in servers["customers"].rows("customer").values()
+        if customer.status == "suspended"
+    }
+    for account in living.values():
+        follows = (account.suspension is not None) == (account.customer_id in suspended)
+        ended = account.state == "closed"
+        check("an account follows its customer's standing", follows or ended, account)
+    # What follows a suspension is nobody's request of accounts.
     facts = Counter(
-        subject.rpartition(".")[2] for _, subject, _ in servers["accounts"].rows("outbox").values()
+        subject.rpartition(".")[2]
+        for _, subject, body in servers["accounts"].rows("outbox").values()
+        if b'"cause":"suspension"' not in body
     )
     names = {
         "account-opened": "/v1/accounts",
@@ -203,32 +208,16 @@ def _audit(servers: Servers) -> None:
     check("the log hashes to its head", head == tree, head.size)
 
 
-def _frozen(ledger: MemoryServer, asked: Sequence[Asked], bank: Bank) -> None:
-    """A freeze holds from its answer until somebody asks for its end."""
-    debits: dict[str, list[tuple[float, Any]]] = {}
-    for (number, _), posting in ledger.rows("posting").items():
-        if posting.amount_minor < 0:
-            at = (posting.booked_at - bank.began).total_seconds()
-            debits.setdefault(number, []).append((at, posting))
-    for freeze in asked:
-        if not (freeze.accepted and freeze.path.endswith("/freeze")):
-            continue
-        ends = [
-            each.asked_at
-            for each in asked
-            if each.about == freeze.about
-            and each.path.endswith("/unfreeze")
-            and each.answered_at > freeze.asked_at
-        ]
-        until = min(ends, default=float("inf"))
-        for at, posting in debits.get(freeze.about, []):
-            check(
-                "a freeze holds from its answer",
-                not freeze.answered_at < at < until,
-                freeze,
-                posting,
-                at,
-            )
+def _customers(servers: Servers) -> None:
+    living = {
+        account.customer_id
+        for account in servers["accounts"].rows("account").values()
+        if account.state not in ("closed", "refused")
+    }
+    for customer in servers["customers"].rows("customer").values():
+        check("no standing is under way", not customer.standing_under_way, customer.id)
+        has = customer.status == "closed" and customer.id in living
+        check("who is closed has no account", not has, customer.id)
 
 
 def unsettled(bank: Bank) -> str:

@@ -17,6 +17,9 @@ WORK = {
     "unfreeze": 10,
     "limits": 11,
     "close": 5,
+    "suspend": 5,
+    "reinstate": 6,
+    "part": 2,
     "repeat": 7,
 }
 # What may go wrong, and for how long at most.

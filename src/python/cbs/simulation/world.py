@@ -21,6 +21,7 @@ from cbs.simulation.bank import Bank
 from cbs.simulation.callers import Callers
 from cbs.simulation.loop import Loop, Stuck
 from cbs.simulation.plan import BUSY_SECONDS, Fault, Plan
+from cbs.simulation.restrictions import Violated
 
 BEGAN = datetime(2026, 1, 5, 4, 0, tzinfo=UTC)
 SETTLE_SECONDS_MAX, NOTES_MAX = 240.0, 20_000
@@ -101,7 +102,7 @@ class World:
             if not why and self.loop.time() > self._quiet_at():
                 self.history.settled_after = self.loop.time() - self._quiet_at()
                 return
-        raise invariants.Violated(f"the bank does not come to rest: {why}")
+        raise Violated(f"the bank does not come to rest: {why}")
 
     def _quiet_at(self) -> float:
         return max([BUSY_SECONDS, *(fault.at + fault.seconds for fault in self.plan.faults)])

@@ -39,7 +39,7 @@ class ChangeSteps:
     book: Book
     customers: Customers
     now: Callable[[], datetime]
-    view: Callable[[Account, Kind], Answer]
+    view: Callable[[Account, Change], Answer]
 
     def definitions(self) -> dict[str, SagaDefinition[Change]]:
         """One of each kind of change, by its name."""
@@ -120,7 +120,7 @@ class ChangeSteps:
                 saga, lambda known: known.acknowledged_at(version, at=self.now())
             )
             return Outcome(
-                answer=self.view(account, saga.data.kind),
+                answer=self.view(account, saga.data),
                 events=(saga.data.to_event(account),),
             )
 

@@ -1,6 +1,6 @@
 """What becomes of a customer's accounts when their standing changes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import UUID
@@ -33,10 +33,19 @@ class Standings:
         async with self.transaction():
             newest = await self.accounts.set_standing(holder)
         if newest == holder:
-            async for account in self._accounts(holder.customer_id):
-                if _differs(account, holder):
-                    await self._follow(account.id, holder)
+            await self._follow_all(holder)
         return newest
+
+    async def _follow_all(self, holder: AccountHolder) -> None:
+        after, store = FIRST, self.accounts.accounts
+        while page := await store.unended(
+            customer_id=holder.customer_id, after=after, limit=ACCOUNTS_PAGE_MAX
+        ):
+            for account in page:
+                # What was begun, but not held by the ledger yet, is waited for.
+                if _differs(account, holder) or not account.settled:
+                    await self._follow(account.id, holder)
+            after = page[-1].id
 
     async def _follow(self, account_id: UUID, holder: AccountHolder) -> None:
         await self.finish(
@@ -45,15 +54,6 @@ class Standings:
                 account_id=account_id, holder=holder, requester=requester
             ),
         )
-
-    async def _accounts(self, customer_id: UUID) -> AsyncIterator[Account]:
-        after, store = FIRST, self.accounts.accounts
-        while page := await store.unended(
-            customer_id=customer_id, after=after, limit=ACCOUNTS_PAGE_MAX
-        ):
-            for account in page:
-                yield account
-            after = page[-1].id
 
 
 def _differs(account: Account, holder: AccountHolder) -> bool:

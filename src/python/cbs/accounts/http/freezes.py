@@ -15,7 +15,7 @@ from cbs.accounts.domain.freeze import (
     SeveralFreezes,
     TooManyFreezes,
 )
-from cbs.accounts.http.shapes import AccountView, NewFreeze, Unfreeze
+from cbs.accounts.http.shapes import FrozenView, NewFreeze, Unfreeze
 from cbs.kernel.refusal import KeyReused
 from cbs.platform.http import Once, needs
 from cbs.platform.problem import refusals
@@ -38,7 +38,7 @@ async def freeze(
     once: NamedDependency[Once],
     accounts: NamedDependency[Accounts],
     sagas: NamedDependency[Sagas],
-) -> Response[AccountView]:
+) -> Response[FrozenView]:
     return await once.by_saga(
         sagas,
         lambda requester: accounts.freeze(
@@ -75,7 +75,7 @@ async def unfreeze(
     once: NamedDependency[Once],
     accounts: NamedDependency[Accounts],
     sagas: NamedDependency[Sagas],
-) -> Response[AccountView]:
+) -> Response[FrozenView]:
     return await once.by_saga(
         sagas,
         lambda requester: accounts.unfreeze(

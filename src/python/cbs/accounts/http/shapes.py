@@ -9,7 +9,7 @@ from litestar.params import PathParameter
 
 from cbs.accounts.application.book import Posting
 from cbs.accounts.domain.account import Account, State
-from cbs.accounts.domain.change import Kind
+from cbs.accounts.domain.change import Change, Kind
 from cbs.accounts.domain.freeze import Cause, Freeze, Scope
 from cbs.accounts.domain.product import ProductKind
 from cbs.kernel.account_number import DIGITS
@@ -198,7 +198,17 @@ class PostingView(msgspec.Struct, kw_only=True):
         )
 
 
-def answer_to_change(account: Account, kind: Kind) -> Answer:
+class FrozenView(AccountView, kw_only=True):
+    """The account after a freeze was placed or lifted, and which; others may have changed since."""
+
+    freeze_id: UUID | None = None
+
+
+def answer_to_change(account: Account, change: Change) -> Answer:
     """The answer to a change that has come about."""
-    status = 201 if kind is Kind.OPEN else 200
-    return Answer(status=status, body=msgspec.json.encode(AccountView.of(account)))
+    view = AccountView.of(account)
+    if change.kind in (Kind.FREEZE, Kind.UNFREEZE):
+        view = FrozenView.of(account)
+        view.freeze_id = change.freeze.id if change.freeze else None
+    status = 201 if change.kind is Kind.OPEN else 200
+    return Answer(status=status, body=msgspec.json.encode(view))
