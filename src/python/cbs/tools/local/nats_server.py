@@ -111,7 +111,8 @@ def _conf(
     }
     if member is not None:
         whole |= {"server_name": member.name, "cluster": member.conf()}
-    return json.dumps(whole, indent=1) + "\n"
+    # NATS reads no \uXXXX: a folder's name is written as it is.
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
 def wants_nkey(url: str) -> bool:

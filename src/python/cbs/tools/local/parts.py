@@ -3,7 +3,7 @@
 import asyncio
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,10 @@ def nats_users(folder: Folder) -> dict[str, tuple[str, Permissions]]:
         user: (secrets.public_nkey(secrets.nkey_seed(folder, user).read_text()), allowed)
         for user, allowed in (may | {nats_server.ADMIN: nats_server.EVERYTHING}).items()
     }
+
+
+def _answers(name: str, port: int) -> Callable[[float], Awaitable[bool]]:
+    return lambda seconds: health.answers(name, port, seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,10 @@ class Parts:
             log=self.folder.log("postgres"),
             before=lambda: asyncio.to_thread(prepare),
             is_ready=ready,
+            answers=_answers("postgres", self.ports["postgres"]),
+            # Of a disk that stands still nothing gets better by a crash, and its repair after it.
+            replaced_if_hung=False,
+            advice=f"see whether its disk, that of {data}, is at work, and ./cbs logs postgres",
             port=self.ports["postgres"],
             stop=signal.SIGINT,  # PostgreSQL's fast shutdown: ends sessions, writes a checkpoint
             stop_seconds_max=60,
@@ -112,6 +120,7 @@ class Parts:
             env=self._environment(),
             log=self.folder.log("nats"),
             is_ready=ready,
+            answers=_answers("nats", port),
             port=port,
         )
 
@@ -134,6 +143,7 @@ class Parts:
             env=self._environment(),
             log=self.folder.log("edge"),
             is_ready=ready,
+            answers=_answers("edge", port),
             port=port,
         )
 
@@ -172,6 +182,7 @@ class Parts:
             | secrets.files_of(self.folder, service, nkey=self.nkeys),
             log=self.folder.log(service),
             is_ready=ready,
+            answers=_answers(service, port),
             port=port,
             stop_seconds_max=30,
         )

@@ -16,6 +16,10 @@ from cbs.tools.local.waiting import until
 START_TRIES_MAX = 3
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.2, 30.0
 STEADY_SECONDS = 60.0
+# Longer than any caller waits, and than any work at one go: of a part that has not said a word in
+# this time nothing is to be hoped. Counted in probes, so that a supervisor which itself stood still
+# does not take its own silence for theirs.
+PATIENCE_SECONDS, PROBES_SILENT_MAX = 20.0, 4
 TAIL_BYTES = 4000
 
 
@@ -35,7 +39,11 @@ async def together(*work: Coroutine[Any, Any, None]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run, and how to know that it is ready. `before` runs ahead of every start."""
+    """What to run, and how to know that it is ready. `before` runs ahead of every start.
+
+    `answers` says whether it does anything within so many seconds; one that hangs is replaced, or,
+    where `replaced_if_hung` is not set, only told of.
+    """
 
     name: str
     argv: list[str]
@@ -43,8 +51,11 @@ class Program:
     log: Path
     is_ready: Callable[[], Awaitable[bool]]
     before: Callable[[], Awaitable[None]] = nothing
+    answers: Callable[[float], Awaitable[bool]] | None = None
+    replaced_if_hung: bool = True
     port: int = 0
     stop: signal.Signals = signal.SIGTERM
+    advice: str = ""
     stop_seconds_max: float = 15
     start_seconds_max: float = 120
 
@@ -57,6 +68,7 @@ class Keeper:
     say: Callable[[str], None]
     changed: Callable[[], None]
     steady_seconds: float = STEADY_SECONDS
+    patience_seconds: float = PATIENCE_SECONDS
     phase: str = "waiting"
     pid: int = 0
     started_at: float = 0
@@ -136,12 +148,37 @@ class Keeper:
 
     async def _watch(self) -> None:
         if not await until(self.program.is_ready, seconds=self.program.start_seconds_max):
-            self.say(f"{self.program.name} is not ready after so long: killed")
-            assert self._process is not None
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._end("is not ready after so long")
             return
         self._enter("ready")
         self.ready.set()
+        while self.program.answers is not None:
+            await self._heard(self.program.answers, False)
+            silent = f"has not answered for {self.patience_seconds:g} s"
+            if self.program.replaced_if_hung:
+                self._end(silent)
+                return
+            self.say(f"{self.program.name} {silent}, and is left as it is: {self.program.advice}")
+            self._enter("hung")
+            await self._heard(self.program.answers, True)
+            self.say(f"{self.program.name} answers again")
+            self._enter("ready")
+
+    async def _heard(self, answers: Callable[[float], Awaitable[bool]], wanted: bool) -> None:
+        """Returns when it answers, or, if not `wanted`, when it has been silent for too long."""
+        seconds, silent = self.patience_seconds / PROBES_SILENT_MAX, 0
+        while True:
+            answered, _ = await asyncio.gather(answers(seconds), asyncio.sleep(seconds))
+            # While it is stopping it is right to be silent.
+            silent = 0 if answered or self._stopping.is_set() else silent + 1
+            if answered if wanted else silent == PROBES_SILENT_MAX:
+                return
+
+    def _end(self, why: str) -> None:
+        self.say(f"{self.program.name} {why}: killed")
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _enter(self, phase: str) -> None:
         self.phase = phase

@@ -15,7 +15,7 @@ from rich.console import Console
 from cbs.tools.local import state
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import CannotStart, started
-from cbs.tools.local.program import Keeper, Program, nothing, together
+from cbs.tools.local.program import PATIENCE_SECONDS, Keeper, Program, nothing, together
 from cbs.tools.local.state import BankState, ProgramState
 
 STILL_WAITING_SECONDS = 5.0
@@ -39,6 +39,7 @@ class Supervisor:
     tick: Callable[[], None] = lambda: None
     leave: Callable[[], Awaitable[None]] = nothing
     steady_seconds: float = 60
+    patience_seconds: float = PATIENCE_SECONDS
     _stages: list[list[Keeper]] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,7 +82,10 @@ class Supervisor:
     async def start(self, *programs: Program) -> None:
         """Start programs side by side, and return when every one is ready."""
         stage = [
-            Keeper(program, self.say, self.write_state, self.steady_seconds) for program in programs
+            Keeper(
+                program, self.say, self.write_state, self.steady_seconds, self.patience_seconds
+            )
+            for program in programs
         ]
         self._stages.append(stage)
         await together(*(self._started(keeper) for keeper in stage))

@@ -29,6 +29,8 @@ from cbs.tools.local.scratch_bank import bank_up, scratch_folder
 from cbs.tools.local.supervisor import Supervisor
 
 STEADY_SECONDS = 1.0
+# What stands still for STOPPED_SECONDS is to go on afterwards, as if nothing had been.
+PATIENCE_SECONDS = 60.0
 
 
 class TargetOptions(msgspec.Struct, kw_only=True):
@@ -113,6 +115,7 @@ def main() -> None:
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.steady_seconds = STEADY_SECONDS
+        supervisor.patience_seconds = PATIENCE_SECONDS
         bank = LocalBank(parts=Parts.of(folder, plan), supervisor=supervisor)
 
         async def bring_up(_: Supervisor) -> None:
