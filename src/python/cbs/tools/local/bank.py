@@ -1,13 +1,17 @@
 """A bank comes up in this order: servers, roles and databases, migrations, services, edge."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import not_
 from secrets import token_bytes
 
+import asyncpg
+
 from cbs.bank import SERVICES
 from cbs.gateway.places import Place, write_endpoints
-from cbs.tools.local import databases, health, nats_server, secrets
+from cbs.tools.local import databases, health, nats_server, postgres, secrets
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.orphans import sweep
 from cbs.tools.local.parts import Parts
@@ -77,7 +81,28 @@ class LocalBank:
         state.sha = plan.sha
         state.external = list(plan.external)
 
+    @contextmanager
+    def _told_of_postgres(self) -> Iterator[None]:
+        """What PostgreSQL refuses, and where to look, as CannotStart."""
+        try:
+            yield
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            raise CannotStart(self._refused(error)) from None
+
+    def _refused(self, error: Exception) -> str:
+        folder, external = self.parts.folder, self.parts.plan.postgres_url
+        said = f"PostgreSQL at {without_user(self.parts.admin_url)}: {str(error) or repr(error)}"
+        if external:
+            return f"{said}\nnext: see that CBS_POSTGRES_URL is an administrator's of that server"
+        if isinstance(error, asyncpg.InvalidPasswordError):
+            return f"{said}\n{secrets.pgpass(folder, postgres.ADMIN)} is not its: {secrets.LOST}"
+        return f"{said}\nnext: see {folder.log('postgres')}"
+
     async def _databases(self) -> None:
+        with self._told_of_postgres():
+            await self._make_databases()
+
+    async def _make_databases(self) -> None:
         folder, admin_url = self.parts.folder, self.parts.admin_url
         await databases.check_durable(admin_url)
         await databases.claim(admin_url, folder.id)
@@ -96,11 +121,13 @@ class LocalBank:
         admin_url = self.parts.admin_url
         async with at_once:
             fingerprint = await asyncio.to_thread(self.parts.plan.fingerprint, service)
-            if await databases.program_of(admin_url, service) == fingerprint:
-                return
+            with self._told_of_postgres():
+                if await databases.program_of(admin_url, service) == fingerprint:
+                    return
             migration = self.parts.migration(service)
             await self.supervisor.waiting(migration.name, run_to_end(migration))
-            await databases.note_program(admin_url, service, fingerprint)
+            with self._told_of_postgres():
+                await databases.note_program(admin_url, service, fingerprint)
 
     def _tell_edge(self, told: dict[str, list[Place]]) -> None:
         for service in SERVICES:
@@ -116,4 +143,5 @@ class LocalBank:
             return set(SERVICES) - await asyncio.to_thread(health.routes_to, admin_port)
 
         if left := await until(missing, done=not_, seconds=ROUTES_SECONDS_MAX):
-            raise CannotStart(f"the edge finds no {', '.join(sorted(left))}")
+            logs = ", ".join(str(self.parts.folder.log(each)) for each in ("edge", *sorted(left)))
+            raise CannotStart(f"the edge finds no {', '.join(sorted(left))}\nnext: see {logs}")

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cbs.tools.local.explained import explained
+
 DONE, NO, WRONG_USAGE, CANNOT_SAY = 0, 1, 2, 3
 
 AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
@@ -44,9 +46,9 @@ def print_table(table: Table, *, stderr: bool = False) -> None:
 
 @contextmanager
 def ends_with(code: int, *errors: type[BaseException], saying: str = "") -> Iterator[None]:
-    """What the user can act on is said in a line, without a traceback."""
+    """What the user can act on is said in a line or two, without a traceback."""
     try:
         yield
     except errors as error:
-        typer.echo(f"{saying}{str(error) or repr(error)}", err=True)
+        typer.echo(f"{saying}{explained(error)}", err=True)
         raise typer.Exit(code) from None

@@ -18,7 +18,8 @@ from cbs.tools.local import command_line, state
 from cbs.tools.local.bank import LocalBank, clear_up, erase_external
 from cbs.tools.local.command_line import NO, Data, ends_with
 from cbs.tools.local.databases import AnothersBank, NotDurable
-from cbs.tools.local.folder import Folder, InUse, NotABank
+from cbs.tools.local.explained import explained
+from cbs.tools.local.folder import DamagedFile, Folder, InUse, NotABank
 from cbs.tools.local.parts import Parts
 from cbs.tools.local.plan import StartPlan
 from cbs.tools.local.postgres import without_user
@@ -27,6 +28,7 @@ from cbs.tools.local.state import BankState
 from cbs.tools.local.supervisor import Supervisor
 
 POLL_SECONDS = 0.1
+TRACEBACK = "Traceback (most recent call last)"
 DOWN_SECONDS_MAX = 150
 ERRORS = (CannotStart, NotABank, InUse, NotDurable, AnothersBank, OSError)
 
@@ -49,7 +51,7 @@ def up(
     """
     folder, console = Folder.at(data), command_line.console()
     with ends_with(NO, *ERRORS):
-        if running := state.read(folder.state):
+        if running := _running(folder):
             console.print(f"the bank in {folder.root} is already up ({running.phase})")
             console.print(summary(folder, running))
             return
@@ -62,21 +64,31 @@ def up(
             _in_foreground(folder, console, plan)
 
 
+def _running(folder: Folder) -> BankState | None:
+    """As `state.read`; where its file is damaged nobody runs, unless somebody has the lock."""
+    try:
+        return state.read(folder.state)
+    except DamagedFile:
+        with folder.lock():
+            folder.state.unlink()
+        return None
+
+
 def _in_foreground(folder: Folder, console: Console, plan: StartPlan) -> None:
     with folder.lock():
         supervisor = Supervisor.of(folder, console)
         supervisor.say(f"starting the bank in {folder.root}")
-        clear_up(folder)
-        bank = LocalBank(parts=Parts.of(folder, plan), supervisor=supervisor)
-
-        async def bring_up(_: Supervisor) -> None:
-            await bank.bring_up()
-            supervisor.say(summary(folder, supervisor.state))
-
         try:
+            clear_up(folder)
+            bank = LocalBank(parts=Parts.of(folder, plan), supervisor=supervisor)
+
+            async def bring_up(_: Supervisor) -> None:
+                await bank.bring_up()
+                supervisor.say(summary(folder, supervisor.state))
+
             asyncio.run(supervisor.run(bring_up))
         except ERRORS as error:
-            supervisor.say(f"the bank cannot start: {error}")
+            supervisor.say(f"the bank cannot start: {explained(error)}")
             raise typer.Exit(NO) from None
         finally:
             folder.release_ports()
@@ -86,12 +98,14 @@ def detached(folder: Folder, console: Console, words: list[str]) -> None:
     """Start a supervisor that outlives this process, and show what it says until it is ready."""
     argv = [sys.executable, "-P", "-m", "cbs.tools.cli", *words, "--data", str(folder.root)]
     show = _follower(folder.log("supervisor"), console)
-    with folder.log("supervisor.errors").open("ab") as errors:
+    errors = folder.log("supervisor.errors")
+    with errors.open("ab") as file:
+        before = file.tell()
         supervisor = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=errors,
+            stderr=file,
             start_new_session=True,
             cwd="/",
         )
@@ -106,13 +120,22 @@ def detached(folder: Folder, console: Console, words: list[str]) -> None:
         supervisor.wait()
     show()
     if supervisor.poll() is not None:
+        console.print(_last_words(errors, before))
         raise typer.Exit(NO)
+
+
+def _last_words(errors: Path, before: int) -> str:
+    """What a supervisor said that did not come as far as its log; of a bug, the end."""
+    said = errors.read_bytes()[before:].decode(errors="replace").strip()
+    if TRACEBACK not in said:
+        return said
+    return f"the bank cannot start: {said.splitlines()[-1]}\nnext: report this, with {errors}"
 
 
 def _follower(log: Path, console: Console) -> Callable[[], None]:
     """Each call prints what has been added to the log since the last, without the times."""
     log.touch(mode=0o600)
-    file = log.open()
+    file = log.open(errors="replace")
     file.seek(0, os.SEEK_END)
 
     def show() -> None:
@@ -147,7 +170,7 @@ def down(data: Data = None) -> None:
 
 def stop(folder: Folder, console: Console) -> str:
     """Stop what runs in a folder and say what happened; returns when nothing is left."""
-    running = state.read(folder.state)
+    running = _running(folder)
     if running is None:
         if folder.is_bank:
             with folder.lock():  # or one that is only just starting would be swept away

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import asyncpg
 
 from cbs.tools.local.postgres import with_database, without_user
+from cbs.tools.local.waiting import until
 
 T = TypeVar("T")
 VERIFY, BACKUP = "cbs_verify", "cbs_backup"
 NOTED = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1"
+DROP_SECONDS_MAX = 60.0
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
@@ -82,9 +84,9 @@ async def claim(admin_url: str, bank: str) -> None:
 
 async def erase(admin_url: str, services: tuple[str, ...]) -> None:
     """Drop the databases and roles of a bank."""
+    for service in services:
+        await drop_database(admin_url, runtime_of(service))
     async with connected(admin_url) as admin:
-        for service in services:
-            await admin.execute(f"DROP DATABASE IF EXISTS {runtime_of(service)} WITH (FORCE)")
         for role in (BACKUP, *roles_of(services)):
             await admin.execute(f"DROP ROLE IF EXISTS {role}")
 
@@ -181,6 +183,19 @@ async def seal_template(admin_url: str, name: str) -> None:
         )
 
 
-async def drop_database(admin_url: str, name: str) -> None:
-    async with connected(admin_url) as admin:
-        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+async def drop_database(admin_url: str, name: str, **how: Any) -> None:
+    """Also one that is in use: under load its sessions take longer to end than PostgreSQL waits.
+
+    `how` is what asyncpg.connect takes. Raises OSError.
+    """
+    async with connected(admin_url, **how) as admin:
+
+        async def dropped() -> bool:
+            try:
+                await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            except asyncpg.ObjectInUseError:
+                return False
+            return True
+
+        if not await until(dropped, seconds=DROP_SECONDS_MAX):
+            raise OSError(f"the database {name} is in use, and is not dropped")

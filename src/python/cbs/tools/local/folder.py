@@ -7,9 +7,12 @@ import shlex
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated
+
+import msgspec
 
 from cbs.bank import SERVICES
 from cbs.platform.files import write_whole as write_whole
@@ -18,7 +21,13 @@ from cbs.tools.local import ports
 USUAL_PORTS = {"edge": 8080, "edge-admin": 9901, "postgres": 5432, "nats": 4222} | {
     service: 8101 + n for n, service in enumerate(SERVICES)
 }
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 MARK = "bank.json"
+LOST_MARK = (
+    "put it back from a copy, or bring the bank back from a backup into another folder"
+    " (./cbs restore)"
+)
+LOCK_CHARACTERS_SHOWN = 40
 ENVIRONMENT = "CBS_DATA"
 
 
@@ -28,6 +37,10 @@ class NotABank(RuntimeError):
 
 class InUse(RuntimeError):
     """Another supervisor has this folder."""
+
+
+class DamagedFile(OSError):
+    """A file of the bank is not as it was written; the message names it and says what to do."""
 
 
 def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -91,38 +104,66 @@ class Folder:
 
     @property
     def id(self) -> str:
-        """Tells this bank from every other, also on a server that they share."""
-        return str(json.loads((self.root / MARK).read_text())["id"])
+        """Tells this bank from every other, also on a server that they share; or DamagedFile."""
+        mark = self.root / MARK
+        try:
+            return str(uuid.UUID(json.loads(mark.read_bytes())["id"]))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise DamagedFile(f"{mark} is damaged: {LOST_MARK}") from None
 
     def found(self, id: str = "") -> None:
-        """Make an empty or missing folder a bank's; raises NotABank if it holds something else.
+        """Make an empty or missing folder a bank's; raises NotABank if it holds something else, and
+        DamagedFile if it holds a bank that has lost its mark.
 
         `id` is that of a bank which is restored; a new one gets its own.
         """
+        mark = self.root / MARK
         if self.is_bank:
+            assert self.id
             return
-        if self.root.exists() and any(self.root.iterdir()):
-            raise NotABank(f"{self.root} is not empty and not a bank's data folder")
+        if not str(self.root).isprintable():
+            name = ascii(str(self.root))
+            raise NotABank(f"{name} is no name for a folder of a bank: choose one that can be read")
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        others = {entry.name for entry in self.root.iterdir() if MARK not in entry.name}
+        if others & {"secrets", "postgres"}:
+            raise DamagedFile(f"{mark} is missing: {LOST_MARK}")
+        if others:
+            raise NotABank(f"{self.root} is not empty and not a bank's data folder")
         self.root.chmod(0o700)
-        write_whole(
-            self.root / MARK, json.dumps({"id": id or str(uuid.uuid4()), "layout": 1}) + "\n"
-        )
+        draft = mark.with_name(f".{MARK}.{os.getpid()}.draft")
+        write_whole(draft, json.dumps({"id": id or str(uuid.uuid4()), "layout": 1}) + "\n")
+        with suppress(FileExistsError):  # another did it at this moment: it is one bank
+            os.link(draft, mark)
+        draft.unlink()
 
     def lock(self) -> IO[str]:
         """Held as long as the file stays open: one supervisor a folder. Raises InUse."""
-        held = open(self["run"] / "lock", "a")  # noqa: SIM115
+        held = open(self["run"] / "lock", "a+", errors="replace")  # noqa: SIM115
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            held.seek(0)
+            who = held.read(LOCK_CHARACTERS_SHOWN).strip()
             held.close()
-            raise InUse(f"another process runs the bank in {self.root}") from None
+            raise InUse(
+                f"another process ({who or 'unknown'}) is at work on the bank in {self.root}, which"
+                f" it has locked by {held.name}: see ./cbs status{self.option}"
+            ) from None
+        held.truncate(0)
+        held.write(f"pid {os.getpid()}\n")
+        held.flush()
         return held
 
     def claim_ports(self, *, without: tuple[str, ...] = ()) -> dict[str, int]:
-        """A port for each part: the last one it had, else its usual one, else the next one free."""
+        """A port for each part: the last one it had, else its usual one, else the next one free.
+
+        The file only remembers them: one that is damaged is made anew.
+        """
         memory = self.root / "ports.json"
-        last = json.loads(memory.read_text()) if memory.exists() else {}
+        last: dict[str, int] = {}
+        with suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            last = msgspec.json.decode(memory.read_bytes(), type=dict[str, Port])
         for name, usual in USUAL_PORTS.items():
             if name not in without:
                 wanted = (last[name], usual) if name in last else (usual,)

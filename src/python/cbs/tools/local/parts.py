@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_bytes
 
 from cbs.bank import SERVICES
 from cbs.gateway import envoy
@@ -49,10 +50,12 @@ class Parts:
     admin_url: str
     nats_url: str
     nkeys: bool
+    password_lost: bool = False
 
     @classmethod
     def of(cls, folder: Folder, plan: StartPlan) -> "Parts":
         """With secrets and ports made as far as they are missing. The caller has the lock."""
+        has_password = secrets.pgpass(folder, postgres.ADMIN).exists()
         secrets.make_all(folder)
         ports = folder.claim_ports(without=tuple(plan.external))
         admin_url = plan.postgres_url
@@ -66,6 +69,7 @@ class Parts:
             ports=ports,
             admin_url=admin_url,
             nats_url=plan.nats_url or f"nats://127.0.0.1:{ports['nats']}",
+            password_lost=not has_password,
             nkeys=not plan.nats_url or nats_server.wants_nkey(plan.nats_url),
         )
 
@@ -77,11 +81,14 @@ class Parts:
             if not data.exists():
                 if replaced(data).exists():
                     raise CannotStart("a restore was interrupted: do ./cbs restore again")
-                password = self.folder.secret("postgres.password")
-                write_whole(password, secrets.password(self.folder, postgres.ADMIN))
-                postgres.create(data, password_file=password)
-                password.unlink()
+                file = self.folder.secret("postgres.password")
+                write_whole(file, secrets.password(self.folder, postgres.ADMIN))
+                postgres.create(data, password_file=file)
+                file.unlink()
             postgres.clear_stale_lock(data)
+            if self.password_lost:
+                password = secrets.password(self.folder, postgres.ADMIN)
+                postgres.set_password(data, secrets.scram_verifier(password, token_bytes(16)))
 
         async def ready() -> bool:
             return postgres.is_ready(data)
@@ -96,7 +103,8 @@ class Parts:
             answers=_answers("postgres", self.ports["postgres"]),
             # Of a disk that stands still nothing gets better by a crash, and its repair after it.
             replaced_if_hung=False,
-            advice=f"see whether its disk, that of {data}, is at work, and ./cbs logs postgres",
+            advice=f"see whether the disk of {data} is at work, and {self.folder.log('postgres')};"
+            " ./cbs restore puts a backup in its place",
             port=self.ports["postgres"],
             stop=signal.SIGINT,  # PostgreSQL's fast shutdown: ends sessions, writes a checkpoint
             stop_seconds_max=60,
@@ -121,6 +129,8 @@ class Parts:
             log=self.folder.log("nats"),
             is_ready=ready,
             answers=_answers("nats", port),
+            advice=f"see {self.folder.log('nats')}; {conf.parent / 'store'} may be moved away: what"
+            " it holds is made again from what the services keep",
             port=port,
         )
 

@@ -78,6 +78,15 @@ def create(data: Path, *, password_file: Path | None = None) -> None:
     draft.rename(data)
 
 
+def set_password(data: Path, verifier: str) -> None:
+    """Of the superuser, whose old one nobody has any more; the server is not running."""
+    argv = [program("postgres"), "--single", "-D", str(data), "postgres"]
+    try:
+        output_of(as_plain_user(argv), stdin=f"ALTER ROLE {ADMIN} PASSWORD '{verifier}'\n")
+    except OSError as error:
+        raise CannotStart(str(error)) from None
+
+
 def archiving(pointer: Path) -> dict[str, str]:
     """Settings: WAL goes into the folder that the file `pointer` names, or nowhere without it."""
     script = Path(wal_segment.__file__)

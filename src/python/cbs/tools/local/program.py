@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cbs.tools.local.explained import explained
 from cbs.tools.local.process import CannotStart
 from cbs.tools.local.waiting import until
 
@@ -93,7 +94,7 @@ class Keeper:
             if not was_ready and failures >= START_TRIES_MAX:
                 self._enter("failed")
                 why = self._why or tail(self.program.log)
-                raise CannotStart(f"{self.program.name} does not start:\n{why}")
+                raise CannotStart(f"{self.program.name} does not start:\n{why}\n{self._next}")
             self.ready.clear()
             pause = min(PAUSE_SECONDS * 2 ** (failures - 1), PAUSE_SECONDS_MAX)
             self.say(f"{self.program.name} ended (exit {self.last_exit}), again in {pause:.1f} s")
@@ -130,7 +131,7 @@ class Keeper:
             await self.program.before()
             self._process = process = await _spawn(self.program)
         except OSError as error:
-            self._why, self.last_exit = str(error), None
+            self._why, self.last_exit = explained(error), None
             return
         self.pid, self.started_at = process.pid, time.time()
         self.changed()
@@ -158,7 +159,7 @@ class Keeper:
             if self.program.replaced_if_hung:
                 self._end(silent)
                 return
-            self.say(f"{self.program.name} {silent}, and is left as it is: {self.program.advice}")
+            self.say(f"{self.program.name} {silent}, and is left as it is\n{self._next}")
             self._enter("hung")
             await self._heard(self.program.answers, True)
             self.say(f"{self.program.name} answers again")
@@ -179,6 +180,10 @@ class Keeper:
         assert self._process is not None
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    @property
+    def _next(self) -> str:
+        return f"next: {self.program.advice or f'see {self.program.log}'}"
 
     def _enter(self, phase: str) -> None:
         self.phase = phase
@@ -213,12 +218,16 @@ async def run_to_end(program: Program) -> None:
     try:
         code = await asyncio.wait_for(process.wait(), program.start_seconds_max)
     except TimeoutError:
-        raise CannotStart(f"{program.name} takes too long:\n{tail(program.log)}") from None
+        raise CannotStart(_said(program, "takes too long")) from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     if code != 0:
-        raise CannotStart(f"{program.name} failed (exit {code}):\n{tail(program.log)}")
+        raise CannotStart(_said(program, f"failed (exit {code})"))
+
+
+def _said(program: Program, how: str) -> str:
+    return f"{program.name} {how}:\n{tail(program.log)}\nnext: see {program.log}"
 
 
 def tail(log: Path) -> str:

@@ -186,7 +186,7 @@ class PublicApi:
                 reply = await self._exchange(request)
                 if reply.status not in REPEATED:
                     return reply
-                why = str(_refusal(reply))
+                why = str(refusal_of(reply))
             except (OSError, TimeoutError) as error:
                 why = str(error) or "it took too long"
             wait = min(WAIT_SECONDS_MIN * 2**tries, WAIT_SECONDS_MAX)
@@ -222,11 +222,11 @@ class PublicApi:
 
 def _read(reply: ApiReply, answer: type[T]) -> T:
     if not reply.is_success:
-        raise _refusal(reply)
+        raise refusal_of(reply)
     return msgspec.json.decode(reply.body, type=answer)
 
 
-def _refusal(reply: ApiReply) -> RefusedByBank:
+def refusal_of(reply: ApiReply) -> RefusedByBank:
     try:
         problem = msgspec.json.decode(reply.body, type=ApiProblem)
     except (msgspec.DecodeError, UnicodeDecodeError):

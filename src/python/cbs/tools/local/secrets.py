@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,33 +17,50 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cbs.bank import SERVICES
 from cbs.platform.declaration import declaration_of
 from cbs.tools.local import databases, nats_server, postgres
-from cbs.tools.local.folder import Folder, write_whole
+from cbs.tools.local.folder import DamagedFile, Folder, write_whole
 from cbs.tools.local.tokens import SERVICE, SigningKey, is_worn, users
 
 SCRAM_ITERATIONS = 4096
+KEY = re.compile(r"[0-9a-fA-F]{64}\s*")
+LOST = "put it back from a copy, or remove it, and ./cbs up makes a new one"
+LOST_KEY = (
+    "put it back from a copy; without it nobody can read the documents of the bank's customers, not"
+    " even in a backup"
+)
 
 
 def make_all(folder: Folder) -> None:
-    """Make what is missing; renew tokens that wear out. What exists is otherwise left alone."""
+    """Make what is missing; renew tokens that wear out. What exists is otherwise left alone.
+
+    Raises DamagedFile of a secret that cannot be one.
+    """
     for role in (postgres.ADMIN, databases.BACKUP, *databases.roles_of(SERVICES)):
-        _once(pgpass(folder, role), partial(_pgpass_line, role))
+        line = re.compile(rf"\*:\*:\*:{role}:[^\s:]+\n?")
+        _once(pgpass(folder, role), partial(_pgpass_line, role), line.fullmatch)
     for user in (*SERVICES, nats_server.ADMIN):
         # Without a line end: the client takes the whole file for the seed.
-        _once(nkey_seed(folder, user), new_nkey)
+        _once(nkey_seed(folder, user), new_nkey, _is_seed)
+    signing = folder.secret("signing.key")
+    if signing.exists() and not vault_key(folder).exists():
+        raise DamagedFile(f"{vault_key(folder)} is missing: {LOST_KEY}")
     for service in SERVICES:
         for file in keys_of(folder, service).values():
-            _once(file, lambda: secrets.token_hex(32))
-    _once(
-        folder.secret("signing.key"),
-        lambda: Ed25519PrivateKey.generate().private_bytes_raw().hex(),
-    )
-    key = SigningKey.of_text(folder.secret("signing.key").read_text())
-    if not folder.jwks.exists() or folder.jwks.read_text() != key.jwks:
+            _once(file, lambda: secrets.token_hex(32), KEY.fullmatch, LOST_KEY)
+    _once(signing, lambda: Ed25519PrivateKey.generate().private_bytes_raw().hex(), KEY.fullmatch)
+    key = SigningKey.of_text(signing.read_text())
+    if _text(folder.jwks) != key.jwks:
         write_whole(folder.jwks, key.jwks)
     for name, permissions in users().items():
         _token(folder.token(name), key, name, "user", permissions)
     for service in SERVICES:
         _token(service_token(folder, service), key, service, "service", SERVICE)
+
+
+def _is_seed(text: str) -> bool:
+    try:
+        return bool(public_nkey(text))
+    except (nkeys.NkeysError, ValueError):
+        return False
 
 
 def new_nkey() -> str:
@@ -107,18 +126,31 @@ def _pgpass_line(role: str) -> str:
     return f"*:*:*:{role}:{secrets.token_hex(24)}\n"
 
 
-def _once(path: Path, make: Callable[[], str]) -> None:
+def _once(
+    path: Path, make: Callable[[], str], is_one: Callable[[str], object], lost: str = LOST
+) -> None:
     if not path.exists():
         write_whole(path, make())
     path.chmod(0o600)
+    if not is_one(_text(path)):
+        raise DamagedFile(f"{path} is damaged: {lost}")
+
+
+def _text(path: Path) -> str:
+    """Nothing where there is no file; what is no text is no secret of ours either."""
+    with suppress(FileNotFoundError, UnicodeDecodeError):
+        return path.read_text()
+    return ""
 
 
 def _token(path: Path, key: SigningKey, name: str, kind: str, permissions: tuple[str, ...]) -> None:
     now = int(time.time())
-    old = path.read_text().strip() if path.exists() else ""
-    if is_worn(old, key=key, permissions=permissions, at=now):
-        new = key.token(name=name, kind=kind, permissions=permissions, at=now)
-        write_whole(path, new)
-        # For `curl -H @FILE`, so that no token need be on a command line.
-        write_whole(path.with_name(f"{path.name}.header"), f"Authorization: Bearer {new}\n")
+    token = _text(path).strip()
+    if is_worn(token, key=key, permissions=permissions, at=now):
+        token = key.token(name=name, kind=kind, permissions=permissions, at=now)
+        write_whole(path, token)
+    # For `curl -H @FILE`, so that no token need be on a command line.
+    header, line = path.with_name(f"{path.name}.header"), f"Authorization: Bearer {token}\n"
+    if _text(header) != line:
+        write_whole(header, line)
     path.chmod(0o600)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from cbs.tools.local.folder import write_whole
+from cbs.tools.local.folder import DamagedFile, write_whole
 from cbs.tools.local.process import started
 
 
@@ -43,11 +43,19 @@ def write(path: Path, state: BankState) -> None:
 
 
 def read(path: Path) -> BankState | None:
-    """What the running supervisor wrote; None when none runs, whatever an old file may say."""
+    """What the running supervisor wrote; None when none runs, whatever an old file may say.
+
+    Raises DamagedFile when nobody can tell.
+    """
     try:
         state = msgspec.json.decode(path.read_bytes(), type=BankState)
     except FileNotFoundError:
         return None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedFile(
+            f"{path} is damaged ({error}): if no bank is up there, ./cbs up makes it anew; one that"
+            f" is up is ended by its pid, which is in {path.with_name('lock')}"
+        ) from None
     return state if started(state.pid) == state.identity else None
 
 

@@ -1,7 +1,9 @@
 """Looking at a bank: what each part says of itself, and what it writes."""
 
+import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -22,6 +24,7 @@ from cbs.tools.local.command_line import (
 )
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.program import tail
+from cbs.tools.local.readiness import NotReady, not_ready
 from cbs.tools.local.state import BankState, ProgramState, uptime_seconds
 
 POLL_SECONDS = 0.25
@@ -33,21 +36,27 @@ def status(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the health of every part; exit 1 if the bank is not up or a part is not well."""
+    """Show what a caller gets, and the health of every part; exit 1, and why, if it is not well."""
     folder, console = Folder.at(data), command_line.console()
     with ends_with(CANNOT_SAY, OSError, ValueError, saying=f"cannot read {folder.state}: "):
         now = state.read(folder.state)
-    parts = [_described(program) for program in now.programs] if now else []
+    reasons = asyncio.run(not_ready(folder, now)) if now and now.phase == "ready" else []
+    parts = _parts(now, reasons) if now else []
+    well = now is not None and now.phase == "ready" and not reasons
+    well = well and all(part["health"] == "ready" for part in parts)
     if as_json:
-        print_json(_report(folder, now, parts))
+        print_json(_report(folder, now, parts) | {"ready": well, "reasons": reasons})
     elif now is None:
-        console.print(f"no bank is up in {folder.root}")
+        console.print(f"no bank is up in {folder.root}: start it with ./cbs up{folder.option}")
     else:
-        console.print(f"{now.phase}: {now.edge_url}, data in {folder.root}")
+        phase = "not ready" if now.phase == "ready" and not well else now.phase
+        console.print(f"{phase}: {now.edge_url}, data in {folder.root}")
         for name in now.external:
             console.print(f"{name} is a server of your own")
         print_table(_table(parts))
-    well = now is not None and now.phase == "ready" and all(p["health"] == "ready" for p in parts)
+        for why, step in dict.fromkeys((each.why, each.next_step) for each in reasons):
+            parts_of = [each.part for each in reasons if (each.why, each.next_step) == (why, step)]
+            console.print(f"{', '.join(parts_of)}: {why}\n  next: {step}")
     raise typer.Exit(0 if well else NO)
 
 
@@ -67,8 +76,15 @@ def _report(folder: Folder, now: BankState | None, parts: list[dict[str, Any]]) 
     }
 
 
-def _described(program: ProgramState) -> dict[str, Any]:
-    """What the supervisor knows of a part, and for a service what it says of itself just now."""
+def _parts(now: BankState, reasons: list[NotReady]) -> list[dict[str, Any]]:
+    """What the supervisor knows of each part, what a service says of itself just now, and, whatever
+    either of them says, whether it is of use to a caller."""
+    failing = {reason.part for reason in reasons}
+    with ThreadPoolExecutor(len(now.programs) or 1) as at_once:
+        return list(at_once.map(lambda part: _described(part, part.name in failing), now.programs))
+
+
+def _described(program: ProgramState, is_failing: bool) -> dict[str, Any]:
     said: dict[str, Any] = {}
     health_now = program.phase
     if program.name in SERVICES and program.phase == "ready":
@@ -76,7 +92,7 @@ def _described(program: ProgramState) -> dict[str, Any]:
         health_now = "ready" if well else "not ready"
     return {
         "name": program.name,
-        "health": health_now,
+        "health": "not ready" if is_failing and health_now == "ready" else health_now,
         "version": said.get("version", ""),
         "pid": program.pid,
         "port": program.port,

@@ -4,11 +4,11 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
@@ -40,6 +40,7 @@ class Supervisor:
     leave: Callable[[], Awaitable[None]] = nothing
     steady_seconds: float = 60
     patience_seconds: float = PATIENCE_SECONDS
+    _untold: bool = False
     _stages: list[list[Keeper]] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,9 +83,7 @@ class Supervisor:
     async def start(self, *programs: Program) -> None:
         """Start programs side by side, and return when every one is ready."""
         stage = [
-            Keeper(
-                program, self.say, self.write_state, self.steady_seconds, self.patience_seconds
-            )
+            Keeper(program, self.say, self.write_state, self.steady_seconds, self.patience_seconds)
             for program in programs
         ]
         self._stages.append(stage)
@@ -119,11 +118,24 @@ class Supervisor:
         with suppress(OSError):  # nobody need be watching any more
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        log = os.open(self.folder.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with open(log, "a") as file:
+        with self._unless_starting(), self._log() as file:
             file.write("".join(f"{stamp} {line}\n" for line in text.splitlines()))
 
+    def _log(self) -> IO[str]:
+        path = self.folder.log("supervisor")
+        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
+
+    @contextmanager
+    def _unless_starting(self) -> Iterator[None]:
+        """A bank does not start where nothing can be told of it, but goes on on a full disk."""
+        try:
+            yield
+        except OSError:
+            if self.state.phase == "starting":
+                raise
+
     def write_state(self) -> None:
+        self._untold = True
         self.state.programs = [
             ProgramState(
                 name=keeper.program.name,
@@ -137,7 +149,9 @@ class Supervisor:
             for stage in self._stages
             for keeper in stage
         ]
-        state.write(self.folder.state, self.state)
+        with self._unless_starting():
+            state.write(self.folder.state, self.state)
+            self._untold = False
 
     def _told_to_stop(self) -> None:
         if self._stop.is_set():
@@ -172,10 +186,13 @@ class Supervisor:
 
     async def _tick(self) -> None:
         while True:
-            self.tick()
-            for log in self.folder["logs"].glob("*.log"):
-                if log.stat().st_size > LOG_BYTES_MAX:
-                    rotate(log)
+            with self._unless_starting():
+                self.tick()
+                if self._untold:
+                    self.write_state()
+                for log in self.folder["logs"].glob("*.log"):
+                    if log.stat().st_size > LOG_BYTES_MAX:
+                        rotate(log)
             await asyncio.sleep(TICK_SECONDS)
 
 

@@ -1,7 +1,6 @@
 """What is measured: a bank of its own, so that no figure depends on what another one holds."""
 
 import itertools
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,10 +14,11 @@ from cbs.tools.lab.demo.onboarding import account_of
 from cbs.tools.lab.demo.people import people
 from cbs.tools.lab.demo.trade import registration
 from cbs.tools.lab.demo.workers import each
+from cbs.tools.local.bank import clear_up
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.process import output_of
 from cbs.tools.local.public_api import PublicApi
-from cbs.tools.local.scratch_bank import bank_up, scratch_folder
+from cbs.tools.local.scratch_bank import bank_up, erase, scratch_folder
 
 ACCOUNTS, OPENERS_AT_ONCE = 256, 16
 DEPOSIT_MINOR, PRODUCT = 10_000_000, "CURRENT-INR"
@@ -42,7 +42,8 @@ def bank(data: Path | None, console: Console) -> Iterator[Folder]:
         with bank_up(folder, ["env", *own, *up]):
             yield folder
     finally:
-        shutil.rmtree(place)
+        clear_up(folder)
+        erase(place)
 
 
 async def accounts(folder: Folder, name: str) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cbs.tools.local.databases import connected, in_own_loop
+from cbs.tools.local.databases import connected, drop_database, in_own_loop
 from cbs.tools.local.postgres import ADMIN, program, with_database
 from cbs.tools.local.process import output_of
 
@@ -19,14 +19,14 @@ RATE, LATENCY = re.compile(r"^tps = ([0-9.]+)", re.M), re.compile(r"latency aver
 def scratch(postgres_url: str, passfile: Path) -> Iterator[str]:
     """The administrator's URL of a database of its own, filled, and dropped afterwards."""
     admin = with_database(postgres_url, "postgres", ADMIN)
-    in_own_loop(lambda: _execute(admin, passfile, f"DROP DATABASE IF EXISTS {DATABASE}"))
+    in_own_loop(lambda: drop_database(admin, DATABASE, passfile=passfile))
     in_own_loop(lambda: _execute(admin, passfile, f"CREATE DATABASE {DATABASE}"))
     try:
         url = with_database(postgres_url, DATABASE, ADMIN)
         _pgbench(["-i", "-q", "-s", str(SCALE), url], passfile, FILL_SECONDS_MAX)
         yield url
     finally:
-        in_own_loop(lambda: _execute(admin, passfile, f"DROP DATABASE {DATABASE} WITH (FORCE)"))
+        in_own_loop(lambda: drop_database(admin, DATABASE, passfile=passfile))
 
 
 def run(url: str, passfile: Path, *, seconds: int) -> tuple[float, float]:

@@ -8,7 +8,6 @@ something is killed every other second would then mostly be down, and little of 
 
 import asyncio
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from cbs.tools.local.bank import LocalBank, clear_up
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.parts import Parts
 from cbs.tools.local.plan import StartPlan
-from cbs.tools.local.scratch_bank import bank_up, scratch_folder
+from cbs.tools.local.scratch_bank import bank_up, erase, scratch_folder
 from cbs.tools.local.supervisor import Supervisor
 
 STEADY_SECONDS = 1.0
@@ -81,7 +80,7 @@ def target(console: Console, from_pex: Path | None, *, disks: bool) -> Iterator[
         if keep:
             console.print(f"the bank's data and logs are kept in {place}")
         else:
-            shutil.rmtree(place)
+            erase(place)
 
 
 def _wanted(place: Path) -> Path:

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import secrets as secrets_of_chance
-import shutil
 import sys
 import threading
 import time
@@ -28,7 +27,7 @@ from cbs.tools.local.folder import Folder
 from cbs.tools.local.plan import SOURCE
 from cbs.tools.local.process import CannotStart, output_of
 from cbs.tools.local.public_api import ApiReply, PublicApi
-from cbs.tools.local.scratch_bank import bank_up, scratch_folder
+from cbs.tools.local.scratch_bank import bank_up, erase, scratch_folder
 from cbs.tools.local.tokens import SERVICE, SigningKey
 from cbs.tools.local.waiting import until
 from cbs.tools.release.layout import LOCK, NOW, layout_of
@@ -242,7 +241,7 @@ def world(
         raise CannotStart(f"{error}\n{_last_lines(folder)}") from None
     finally:
         clear_up(folder)
-        shutil.rmtree(place, ignore_errors=True)
+        erase(place)
 
 
 def _own_lock(otherwise: Path) -> bytes:
