@@ -8,17 +8,26 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+# Before the name of a service: a file that makes it useless, whatever it says of itself.
+BROKEN = Path(os.environ.get("CBS_REGISTRY_FOLDER", "/nonexistent")) / "broken"
+
 
 class Handler(BaseHTTPRequestHandler):
     service = ""
 
     def do_GET(self):
-        if self.path == "/health/ready":
-            said: dict[str, object] = {"status": "ready", "version": "9.9", "queues": {"outbox": 7}}
+        said: dict[str, object]
+        status = 200
+        if os.path.exists(f"{BROKEN}-{self.service}") and self.path != "/health/ready":
+            status, said = 503, {"type": "urn:cbs:unavailable", "title": "The disk is on fire."}
+        elif "/requests/" in self.path:
+            status, said = 404, {"type": "urn:cbs:no-such-request"}
+        elif self.path == "/health/ready":
+            said = {"status": "ready", "version": "9.9", "queues": {"outbox": 7}}
         else:
             said = {"service": self.service, "pid": os.getpid(), "path": self.path}
         body = json.dumps(said).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
