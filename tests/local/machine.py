@@ -75,7 +75,9 @@ class Machine:
 
 
 def logs_of(folder):
-    return "".join(f"\n{log.name}:\n{log.read_text()}" for log in folder["logs"].glob("*.log"))
+    return "".join(
+        f"\n{log.name}:\n{log.read_text(errors='replace')}" for log in folder["logs"].glob("*.log")
+    )
 
 
 def running_in(folder):

@@ -95,7 +95,8 @@ class LocalBank:
         if external:
             return f"{said}\nnext: see that CBS_POSTGRES_URL is an administrator's of that server"
         if isinstance(error, asyncpg.InvalidPasswordError):
-            return f"{said}\n{secrets.pgpass(folder, postgres.ADMIN)} is not its: {secrets.LOST}"
+            file = secrets.pgpass(folder, postgres.ADMIN)
+            return f"{said}\n{file} does not hold its password\n{secrets.LOST}"
         return f"{said}\nnext: see {folder.log('postgres')}"
 
     async def _databases(self) -> None:

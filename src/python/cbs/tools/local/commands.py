@@ -120,16 +120,23 @@ def detached(folder: Folder, console: Console, words: list[str]) -> None:
         supervisor.wait()
     show()
     if supervisor.poll() is not None:
-        console.print(_last_words(errors, before))
+        if said := _last_words(folder, before, supervisor.returncode):
+            console.print(said)
         raise typer.Exit(NO)
 
 
-def _last_words(errors: Path, before: int) -> str:
+def _last_words(folder: Folder, before: int, code: int) -> str:
     """What a supervisor said that did not come as far as its log; of a bug, the end."""
+    errors = folder.log("supervisor.errors")
     said = errors.read_bytes()[before:].decode(errors="replace").strip()
-    if TRACEBACK not in said:
+    if TRACEBACK in said:
+        return f"the bank cannot start: {said.splitlines()[-1]}\nnext: report this, with {errors}"
+    if said or code == NO:
         return said
-    return f"the bank cannot start: {said.splitlines()[-1]}\nnext: report this, with {errors}"
+    if first := _running(folder):
+        said = f"another ./cbs up was first (pid {first.pid}): its bank is {first.phase}"
+        return f"{said}\nnext: see ./cbs status{folder.option}"
+    return f"it was ended (exit {code})\nnext: see {folder.log('supervisor')}"
 
 
 def _follower(log: Path, console: Console) -> Callable[[], None]:

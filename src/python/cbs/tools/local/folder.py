@@ -24,7 +24,7 @@ USUAL_PORTS = {"edge": 8080, "edge-admin": 9901, "postgres": 5432, "nats": 4222}
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 MARK = "bank.json"
 LOST_MARK = (
-    "put it back from a copy, or bring the bank back from a backup into another folder"
+    "next: put it back from a copy, or bring the bank back from a backup into another folder"
     " (./cbs restore)"
 )
 LOCK_CHARACTERS_SHOWN = 40
@@ -109,7 +109,7 @@ class Folder:
         try:
             return str(uuid.UUID(json.loads(mark.read_bytes())["id"]))
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise DamagedFile(f"{mark} is damaged: {LOST_MARK}") from None
+            raise DamagedFile(f"{mark} is damaged\n{LOST_MARK}") from None
 
     def found(self, id: str = "") -> None:
         """Make an empty or missing folder a bank's; raises NotABank if it holds something else, and
@@ -123,13 +123,17 @@ class Folder:
             return
         if not str(self.root).isprintable():
             name = ascii(str(self.root))
-            raise NotABank(f"{name} is no name for a folder of a bank: choose one that can be read")
+            raise NotABank(
+                f"{name} is no name for a bank's folder\nnext: choose one that can be read"
+            )
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         others = {entry.name for entry in self.root.iterdir() if MARK not in entry.name}
         if others & {"secrets", "postgres"}:
-            raise DamagedFile(f"{mark} is missing: {LOST_MARK}")
+            raise DamagedFile(f"{mark} is missing\n{LOST_MARK}")
         if others:
-            raise NotABank(f"{self.root} is not empty and not a bank's data folder")
+            raise NotABank(
+                f"{self.root} is not empty and not a bank's data folder\nnext: name another --data"
+            )
         self.root.chmod(0o700)
         draft = mark.with_name(f".{MARK}.{os.getpid()}.draft")
         write_whole(draft, json.dumps({"id": id or str(uuid.uuid4()), "layout": 1}) + "\n")
@@ -148,7 +152,7 @@ class Folder:
             held.close()
             raise InUse(
                 f"another process ({who or 'unknown'}) is at work on the bank in {self.root}, which"
-                f" it has locked by {held.name}: see ./cbs status{self.option}"
+                f" it has locked by {held.name}\nnext: see ./cbs status{self.option}"
             ) from None
         held.truncate(0)
         held.write(f"pid {os.getpid()}\n")

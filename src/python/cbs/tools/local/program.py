@@ -234,4 +234,4 @@ def tail(log: Path) -> str:
     """The end of a log, to say why."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-        return file.read().decode(errors="replace")
+        return file.read().decode(errors="replace").rstrip()

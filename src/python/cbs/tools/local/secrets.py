@@ -22,10 +22,10 @@ from cbs.tools.local.tokens import SERVICE, SigningKey, is_worn, users
 
 SCRAM_ITERATIONS = 4096
 KEY = re.compile(r"[0-9a-fA-F]{64}\s*")
-LOST = "put it back from a copy, or remove it, and ./cbs up makes a new one"
+LOST = "next: put it back from a copy, or remove it, and ./cbs up makes a new one"
 LOST_KEY = (
-    "put it back from a copy; without it nobody can read the documents of the bank's customers, not"
-    " even in a backup"
+    "next: put it back from a copy; without it nobody can read the documents of the bank's"
+    " customers, not even in a backup"
 )
 
 
@@ -35,14 +35,14 @@ def make_all(folder: Folder) -> None:
     Raises DamagedFile of a secret that cannot be one.
     """
     for role in (postgres.ADMIN, databases.BACKUP, *databases.roles_of(SERVICES)):
-        line = re.compile(rf"\*:\*:\*:{role}:[^\s:]+\n?")
+        line = re.compile(rf"\*:\*:\*:{role}:[0-9a-f]{{48}}\n?")
         _once(pgpass(folder, role), partial(_pgpass_line, role), line.fullmatch)
     for user in (*SERVICES, nats_server.ADMIN):
         # Without a line end: the client takes the whole file for the seed.
         _once(nkey_seed(folder, user), new_nkey, _is_seed)
     signing = folder.secret("signing.key")
     if signing.exists() and not vault_key(folder).exists():
-        raise DamagedFile(f"{vault_key(folder)} is missing: {LOST_KEY}")
+        raise DamagedFile(f"{vault_key(folder)} is missing\n{LOST_KEY}")
     for service in SERVICES:
         for file in keys_of(folder, service).values():
             _once(file, lambda: secrets.token_hex(32), KEY.fullmatch, LOST_KEY)
@@ -133,7 +133,7 @@ def _once(
         write_whole(path, make())
     path.chmod(0o600)
     if not is_one(_text(path)):
-        raise DamagedFile(f"{path} is damaged: {lost}")
+        raise DamagedFile(f"{path} is damaged\n{lost}")
 
 
 def _text(path: Path) -> str:

@@ -53,8 +53,8 @@ def read(path: Path) -> BankState | None:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedFile(
-            f"{path} is damaged ({error}): if no bank is up there, ./cbs up makes it anew; one that"
-            f" is up is ended by its pid, which is in {path.with_name('lock')}"
+            f"{path} is damaged ({error})\nnext: if no bank is up there, ./cbs up makes it anew;"
+            f" one that is up is ended by its pid, which is in {path.with_name('lock')}"
         ) from None
     return state if started(state.pid) == state.identity else None
 
