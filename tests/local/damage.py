@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import typer
 
@@ -31,7 +32,7 @@ def _folder(path: Path) -> None:
     path.mkdir()
 
 
-DAMAGE: dict[str, Callable[[Path], None]] = {
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "garbage": _garbage,
     "emptied": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
@@ -83,12 +84,12 @@ def said_by_up(root: Path) -> str:
 
 
 def main(root: Path, kind: str) -> None:
-    commands.LocalBank = Nothing  # type: ignore[misc,assignment]
     found = {}
-    for name in files(root):
-        with put_back(root / name):
-            DAMAGE[kind](root / name)
-            found[name] = said_by_up(root)
+    with patch.object(commands, "LocalBank", Nothing):
+        for name in files(root):
+            with put_back(root / name):
+                DAMAGE[kind](root / name)
+                found[name] = said_by_up(root)
     print(json.dumps(found))  # noqa: T201
 
 

@@ -73,7 +73,9 @@ def _all_mended(bank, kind, names):
     """What up gets past, it also mends: all of it at once, on the real servers."""
     root = bank.bank().root
     kept = root.with_name("kept")
-    shutil.copytree(root, kept, symlinks=True, ignore=shutil.ignore_patterns("postgres", "store"))
+    # What the server has been told meanwhile is not put back.
+    not_kept = shutil.ignore_patterns("postgres", "store", "postgres.pgpass")
+    shutil.copytree(root, kept, symlinks=True, ignore=not_kept)
     try:
         for name in names:
             damage.DAMAGE[kind](root / name)
@@ -133,7 +135,7 @@ def test_a_damaged_postgresql_is_told_of_with_its_log(bank, name, kind):
 def test_the_wrong_password_of_the_administrator_is_told_of_and_a_missing_one_is_set_anew(bank):
     path = bank.bank().secret("postgres.pgpass")
     good = path.read_text()
-    path.write_text(good.rpartition(":")[0] + ":wrong\n")
+    path.write_text(good.rpartition(":")[0] + f":{'0' * 48}\n")
     refused = bank.run("up", "--detach", "--from-pex", str(bank.dist))
     assert refused.returncode == 1
     assert f"{path} does not hold its password" in refused.stdout

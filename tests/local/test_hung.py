@@ -78,8 +78,9 @@ async def test_what_is_slow_or_refuses_is_left_alone(tmp_path, port, hangs_up):
     """It answers late, and sometimes, as under load, for some time nobody."""
     patience = 2.0
     pause = 0.6 * patience / PROBES_SILENT_MAX
+    said: list[str] = []
     program = server(tmp_path, port, pause=pause, hangs_up=hangs_up)
-    async with kept(program, said := [], patience_seconds=patience) as keeper:
+    async with kept(program, said, patience_seconds=patience) as keeper:
         before = keeper.pid
         for _ in range(3):  # a stall, shorter than patience
             os.kill(before, signal.SIGSTOP)
@@ -90,8 +91,9 @@ async def test_what_is_slow_or_refuses_is_left_alone(tmp_path, port, hangs_up):
 
 
 async def test_what_is_not_replaced_is_told_of_until_it_answers_again(tmp_path, port):
+    said: list[str] = []
     program = server(tmp_path, port, pause=0, replaced_if_hung=False, advice="look at its disk")
-    async with kept(program, said := [], patience_seconds=0.8) as keeper:
+    async with kept(program, said, patience_seconds=0.8) as keeper:
         os.kill(keeper.pid, signal.SIGSTOP)
         await eventually(lambda: keeper.phase == "hung")
         os.kill(keeper.pid, signal.SIGCONT)
@@ -104,8 +106,9 @@ async def test_what_is_not_replaced_is_told_of_until_it_answers_again(tmp_path, 
 
 
 async def test_a_supervisor_that_stood_still_itself_blames_nobody(tmp_path, port):
+    said: list[str] = []
     program = server(tmp_path, port, pause=0)
-    async with kept(program, said := [], patience_seconds=0.8) as keeper:
+    async with kept(program, said, patience_seconds=0.8) as keeper:
         for _ in range(2):
             await asyncio.sleep(0.3)
             time.sleep(2)  # noqa: ASYNC251  (its loop stands still, and not the server)
