@@ -8,8 +8,14 @@ import subprocess
 import sys
 
 import pytest
+import typer
+from rich.console import Console
 
 from cbs.bank import SERVICES
+from cbs.tools.local import commands, state
+from cbs.tools.local.plan import SOURCE
+from cbs.tools.local.process import started
+from cbs.tools.local.state import BankState
 from tests.local import damage
 from tests.local.machine import logs_of, machine_at
 
@@ -164,6 +170,22 @@ def test_who_comes_second_is_told_by_whom_the_bank_is_locked(bank):
             assert f"another process (pid {os.getpid()})" in said
             assert str(bank.bank().root / "run" / "lock") in said
             assert "next: " in said
+
+
+def test_who_comes_while_another_is_starting_it_is_told_so(bank, monkeypatch, capsys):
+    folder, pid = bank.bank(), os.getpid()
+    monkeypatch.setenv("PYTHONPATH", str(SOURCE))
+    starting = BankState(pid=pid, identity=started(pid) or "", phase="starting", since=0)
+    state.write(folder.state, starting)
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            commands.detached(folder, Console(), ["up", "--from-pex", str(bank.dist)])
+    finally:
+        folder.state.unlink()
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().out
+    assert f"another ./cbs up was first (pid {pid}): its bank is starting" in said
+    assert "next: see ./cbs status" in said
 
 
 def test_of_several_who_start_one_bank_at_once_one_does_and_each_other_says_why_not(bank):
