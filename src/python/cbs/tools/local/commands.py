@@ -142,11 +142,17 @@ def _last_words(folder: Folder, before: int, code: int) -> str:
 def _follower(log: Path, console: Console) -> Callable[[], None]:
     """Each call prints what has been added to the log since the last, without the times."""
     log.touch(mode=0o600)
-    file = log.open(errors="replace")
-    file.seek(0, os.SEEK_END)
+    with log.open("rb") as file:
+        shown = file.seek(0, os.SEEK_END)
 
     def show() -> None:
-        for line in file.read().splitlines():
+        nonlocal shown
+        with log.open("rb") as file:
+            file.seek(shown)
+            added = file.read()
+        whole = added[: added.rfind(b"\n") + 1]
+        shown += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
             console.print(line.partition(" ")[2])
 
     return show
