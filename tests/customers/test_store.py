@@ -191,6 +191,7 @@ async def test_who_is_alike_is_found_whatever_the_form_or_case(store, transactio
     async with transaction():
         assert await store.alike(first) == [same.id]
         assert await store.alike(same) == [first.id]
+        assert await store.alike(replace(first, person=person(mobile=None))) == []
 
 
 async def test_who_waits_for_a_decision_is_listed(store, transaction, keep):

@@ -76,7 +76,8 @@ class MemoryCustomers:
 
     async def alike(self, customer: Customer) -> list[UUID]:
         await self.database.call()
-        likeness = customer.person.likeness
+        if (likeness := customer.person.likeness) is None:
+            return []
         found = [
             each.id
             for each in self.customers.values()

@@ -170,8 +170,10 @@ class Person:
         return (self.name, self.date_of_birth) == (other.name, other.date_of_birth)
 
     @property
-    def likeness(self) -> tuple[str, date, str | None]:
-        """Equal for two customers who may be one person."""
+    def likeness(self) -> tuple[str, date, str] | None:
+        """Equal for two customers who may be one person; None of whom too little is known."""
+        if self.mobile is None:
+            return None
         return searchable(self.name), self.date_of_birth, self.mobile
 
     def differs_in(self, other: "Person") -> tuple[str, ...]:

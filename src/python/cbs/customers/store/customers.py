@@ -34,7 +34,7 @@ PUT_DOCUMENT = """
 ONE_OF_A_LIKENESS = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 ALIKE = """
     SELECT id FROM customer
-    WHERE search_name = ANY($1::text[]) AND date_of_birth = $2 AND mobile IS NOT DISTINCT FROM $3
+    WHERE search_name = ANY($1::text[]) AND date_of_birth = $2 AND mobile = $3
         AND id <> $4
     ORDER BY id LIMIT $5"""
 
@@ -88,7 +88,9 @@ class PostgresCustomers:
         return await self._whole(await query.order_by(CustomerRow.id).limit(limit))
 
     async def alike(self, customer: Customer) -> list[UUID]:
-        name, born, mobile = customer.person.likeness
+        if (likeness := customer.person.likeness) is None:
+            return []
+        name, born, mobile = likeness
         formerly = customer.person.name.casefold()
         await self.database.execute(ONE_OF_A_LIKENESS, f"{name}\n{born}\n{mobile}")
         rows = await self.database.fetch(
