@@ -15,6 +15,7 @@ from cbs.bank import SERVICES
 from cbs.platform.declaration import OF_EVERY_SERVICE, Declaration, declaration_of
 from cbs.tools.cli.main import app_of
 from cbs.tools.local.tokens import users
+from tests.accounts.life_cycle import markdown
 
 FOLDER = Path("docs/reference")
 TABLE = "<!-- {name} -->\n{table}<!-- end -->"
@@ -96,6 +97,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "every service": every_service,
     "commands": commands,
     "tokens": tokens,
+    "life cycles": markdown,
 }
 
 
