@@ -193,7 +193,7 @@ ROWS = [
         at="two",
         gets=NO,
         says=(
-            "customers_0002_less.py",
+            "customers_0009_less.py",
             "customers@{base}",
             "customer.risk_reason",
             "store/customers.py",
@@ -380,7 +380,7 @@ MIGRATION = """from piccolo.apps.migrations.auto.migration_manager import Migrat
 
 from cbs.platform.migrations import sql_migration
 
-ID = "customers_0002_less"
+ID = "customers_0009_less"
 VERSION = "1.38.0"
 DESCRIPTION = "No reason for a rating"
 SCRIPT = "ALTER TABLE customer DROP COLUMN risk_reason"
@@ -398,7 +398,7 @@ def _contracts_too_early(clone: Clone) -> None:
     clone.edit(store, "reason=row.risk_reason, by=", "reason=None, by=")
     clone.edit("customers/tables.py", "    risk_reason = Text(null=True)\n", "")
     folder = clone.root / SOURCES / "customers" / "migrations"
-    (folder / "customers_0002_less.py").write_text(MIGRATION)
+    (folder / "customers_0009_less.py").write_text(MIGRATION)
 
 
 EXPANDS = "ALTER TABLE {table} ADD COLUMN planted text, ADD COLUMN planted_no int DEFAULT 7;\n"
@@ -429,7 +429,7 @@ CONTRACTS = {
 def _migrates(clone: Clone, service: str, script: str) -> None:
     folder = clone.root / SOURCES / service / "migrations"
     name = f"{service}_0009_planted"
-    text = MIGRATION.replace("customers_0002_less", name).replace('"customers"', f'"{service}"')
+    text = MIGRATION.replace("customers_0009_less", name).replace('"customers"', f'"{service}"')
     script = script.replace('"', "'")
     (folder / f"{name}.py").write_text(
         text.replace('"ALTER TABLE customer DROP COLUMN risk_reason"', f'"""{script}"""')
