@@ -355,7 +355,7 @@ def one(clone: Clone) -> None:
     # A renamed class changes no published name: what is said is changed, and what is declared.
     for file in ("ledger/service.py", "ledger/domain/account.py"):
         clone.edit(file, '"account-set"', '"account-changed"')
-    refusals = "customers/application/customers.py"
+    refusals = "customers/domain/customer.py"
     clone.edit(refusals, 'code = "no-such-customer"', 'code = "customer-unknown"')
 
 
