@@ -66,8 +66,11 @@ async def place(
     async with AsyncExitStack() as stack:
         served: dict[str, Served] = {}
         for name in (*LISTS[request.param].needs, service):
+            declaration, settings_type, build = handed_to_run(name)
             made = described(
-                *handed_to_run(name),
+                declaration,
+                settings_type,
+                build,
                 database=database(name),
                 nats_url=nats_url,
                 folder=tmp_path,
