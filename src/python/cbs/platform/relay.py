@@ -3,7 +3,8 @@
 Should two run for a moment, listeners see duplicates, no more.
 
 NATS 2.15 never stores in a stream again that once met a full disk, until it is restarted, and says
-so to nobody: publishing is not answered. Such a stream is made anew, for it is only a cache.
+so to nobody: publishing is not answered. One whose folder it cannot read it serves no more. Such
+streams are made anew, for a stream is only a cache.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import asyncpg
 import structlog
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
 
 from cbs.platform import telemetry
 from cbs.platform.bus import Bus
@@ -32,6 +33,8 @@ LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS, COMMIT_SECONDS = 0.5, 0.5, 0.02
 # What is lost on a connection that breaks is not missed earlier; sent twice, it is stored once.
 ACK_SECONDS_MAX = 3.0
 NOT_STORED_MAX = 2
+# What NATS says of a stream in whose folder it cannot read something: it serves it never again.
+UNREADABLE = 10194
 UPDATE_AGAIN_SECONDS = 30.0
 
 log = structlog.get_logger()
@@ -60,8 +63,15 @@ async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
         num_replicas=replicas,
     )
     try:
-        found = await jetstream.stream_info(stream_name(service))
+        found = await jetstream.stream_info(wanted.name)
     except NotFoundError:
+        await jetstream.add_stream(wanted)
+        return True
+    except ServerError as error:
+        if error.err_code != UNREADABLE:
+            raise
+        log.warning("stream-renewed", stream=wanted.name, error=repr(error))
+        await jetstream.delete_stream(wanted.name)
         await jetstream.add_stream(wanted)
         return True
     if (found.config.duplicate_window, found.config.num_replicas) != (
