@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from cbs.platform import relay
 from cbs.platform.bus import Bus
 from cbs.platform.relay import ensure_stream, stream_name
 from cbs.tools.local.ports import is_open
@@ -190,6 +191,21 @@ async def test_a_stream_that_is_gone_is_made_anew(bank, lost):
     await again(server)
 
     assert await bank.goes_by_the_stream(10) < 10
+
+
+async def test_a_stream_comes_back_also_when_nobody_has_anything_to_tell(
+    one, database, monkeypatch
+):
+    """Or its server is unwell for as long as nothing happens."""
+    monkeypatch.setattr(relay, "UPDATE_AGAIN_SECONDS", 0.5)
+    (server,) = one.servers
+    async with telling(one, database) as bank:
+        await bank.tells(*range(10))
+        await asyncio.to_thread(server.kill)
+        flipped(0.5)(folder_of(server) / "meta.inf")
+        await again(server)
+
+        await asyncio.to_thread(one.all_well)
 
 
 @pytest.mark.parametrize("file", FILES)

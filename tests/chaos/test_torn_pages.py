@@ -6,7 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Server:
 
     data: Path
     settings: dict[str, str]
-    port: int = field(default_factory=lambda: choose(15900).port)
+    port: int
 
     @property
     def admin_url(self) -> str:
@@ -87,10 +87,12 @@ def _at_work(place: Path) -> bool:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Server:
-    server = Server(tmp_path / "postgres", dict(postgres.BANK))
+def server(tmp_path: Path) -> Iterator[Server]:
+    claim = choose(15900)
+    server = Server(tmp_path / "postgres", dict(postgres.BANK), claim.port)
     postgres.create(server.data)
-    return server
+    yield server
+    claim.release()
 
 
 async def _founded(server: Server) -> None:
@@ -138,10 +140,10 @@ async def _torn_after_a_crash(server: Server, *, first: bool) -> tuple[list[Any]
         await _post(server, 60)
         was = await _asked(server, BOOK), await _asked(server, COUNTS)
         server.kill()
-    whole = Server(server.data.with_name("whole"), server.settings)
+    whole = replace(server, data=server.data.with_name("whole"))
     shutil.copytree(server.data, whole.data)
     with whole.up():
-        assert await _asked(whole, BOOK) == was[0]
+        pass  # to ask it anything would change more pages
     torn = 0
     for file, new in whole.pages().items():
         if old.get(file, b"") != new:
@@ -165,7 +167,7 @@ async def test_without_full_page_writes_the_same_tear_is_the_end(server):
     """So the test above tears pages; up and verify refuse a server without."""
     server.settings["full_page_writes"] = "off"
     await _torn_after_a_crash(server, first=True)
-    with pytest.raises(CannotStart, match="invalid page|incorrect"), server.up():
+    with pytest.raises(CannotStart, match="invalid page"), server.up():
         pass
 
 

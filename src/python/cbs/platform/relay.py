@@ -8,7 +8,6 @@ streams are made anew, for a stream is only a cache.
 """
 
 import asyncio
-import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -127,15 +126,17 @@ class Relay:
             log.warning("stream-renewed", stream=name)
         self.not_stored = 0
 
-    async def _ensure_stream(self) -> bool:
-        return await ensure_stream(self.bus, self.outbox.service, replicas=self.replicas)
+    async def _ensure_stream(self) -> None:
+        await ensure_stream(self.bus, self.outbox.service, replicas=self.replicas)
 
     async def _publish_on(self, turn: RelayTurn) -> None:
-        """For ever, or until it is time to see again whether the stream can be as it should."""
-        as_wanted, loop = await self._ensure_stream(), asyncio.get_running_loop()
-        until = math.inf if as_wanted else loop.time() + UPDATE_AGAIN_SECONDS
+        """For ever; sees now and then whether the stream is there, and as it should be."""
+        loop, looks_at = asyncio.get_running_loop(), 0.0
         told = False
-        while loop.time() < until:
+        while True:
+            if loop.time() >= looks_at:
+                await self._ensure_stream()
+                looks_at = loop.time() + UPDATE_AGAIN_SECONDS
             self.outbox.written.clear()
             published = await self.publish(turn)
             if published < FACTS_PAGE_MAX:
