@@ -64,6 +64,7 @@ async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
     try:
         found = await jetstream.stream_info(wanted.name)
     except NotFoundError:
+        log.info("stream-made", stream=wanted.name)
         await jetstream.add_stream(wanted)
         return True
     except ServerError as error:
