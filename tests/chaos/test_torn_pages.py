@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from cbs.kernel.answer import Answer
 from cbs.ledger.main import in_postgres
 from cbs.ledger.service import DECLARATION
 from cbs.platform.context import Context, within
@@ -116,7 +117,7 @@ async def _post(server: Server, count: int) -> None:
         with within(Context(principal=runtime.principal)):
             for n in range(count):
                 (answer,) = await book.post([order("INR-CASH", "INR-FEES", 100 + n)])
-                assert answer.status == 201, answer
+                assert isinstance(answer, Answer) and answer.status == 201, answer
 
 
 def _torn(old: bytes, new: bytes, *, first: bool) -> bytes:

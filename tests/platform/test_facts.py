@@ -28,10 +28,10 @@ async def house(
     database: Callable[[str], Made], nats_url: str, tmp_path: Path
 ) -> AsyncIterator[House]:
     signer = Signer()
-    buses = [await bus_of(name, nats_url, tmp_path, signer) for name in ("ledger", "audit")]
-    async with house_on(*buses, database) as made:
+    ledger, audit = [await bus_of(name, nats_url, tmp_path, signer) for name in ("ledger", "audit")]
+    async with house_on(ledger, audit, database) as made:
         yield made
-    for bus in buses:
+    for bus in (ledger, audit):
         await bus.leave()
         await bus.close()
 

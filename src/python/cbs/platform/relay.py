@@ -49,9 +49,9 @@ async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
     One that an older release made gets today's window of duplicates and number of replicas. False
     if the bus cannot do that at present (a server is away): what is there is of use meanwhile.
     """
-    jetstream = bus.jetstream()
+    jetstream, name = bus.jetstream(), stream_name(service)
     wanted = StreamConfig(
-        name=stream_name(service),
+        name=name,
         subjects=[f"cbs.{service}.events.>"],
         retention=RetentionPolicy.LIMITS,
         discard=DiscardPolicy.OLD,
@@ -62,16 +62,16 @@ async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
         num_replicas=replicas,
     )
     try:
-        found = await jetstream.stream_info(wanted.name)
+        found = await jetstream.stream_info(name)
     except NotFoundError:
-        log.info("stream-made", stream=wanted.name)
+        log.info("stream-made", stream=name)
         await jetstream.add_stream(wanted)
         return True
     except ServerError as error:
         if error.err_code != UNREADABLE:
             raise
-        log.warning("stream-renewed", stream=wanted.name, error=repr(error))
-        await jetstream.delete_stream(wanted.name)
+        log.warning("stream-renewed", stream=name, error=repr(error))
+        await jetstream.delete_stream(name)
         await jetstream.add_stream(wanted)
         return True
     if (found.config.duplicate_window, found.config.num_replicas) != (
@@ -81,7 +81,7 @@ async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
         try:
             await jetstream.update_stream(wanted)
         except APIError as error:
-            log.warning("stream-not-updated", stream=wanted.name, error=repr(error))
+            log.warning("stream-not-updated", stream=name, error=repr(error))
             return False
     return True
 
