@@ -265,6 +265,32 @@ def test_a_crash_and_a_restore_lose_nothing_that_was_answered(town, noon):
     assert second["facts"]["ledger"] <= restored.facts["ledger"] <= before.facts["ledger"]
 
 
+def test_a_page_that_the_disk_has_damaged_is_seen_in_time_and_comes_back(town, noon):
+    """Nobody reads it as another amount; and what was answered since the backup comes back, too."""
+    town.cbs("backup")
+    assert town.pay(19, payer=1)[0] == 201
+    before = town.standing()
+    table = town.administer("SELECT pg_relation_filepath('account')", "cbs_ledger")
+    town.cbs("down")
+    (file,) = town.folder.root.glob(f"postgres/**/{table}")
+    content = bytearray(file.read_bytes())
+    for page in range(0, len(content), 8192):
+        content[page + 8000] ^= 1
+    file.write_bytes(content)
+    town.cbs("up", "--detach")
+
+    assert town.pay(23, payer=1)[0] == 503
+    code, said = town.refused("verify")
+    assert code == 3 and "broken-storage.md" in said
+    assert f'invalid page in block 0 of relation "{table}"' in said
+    code, said = town.refused("backup")
+    assert code == 1 and "invalid page" in said
+    assert "page verification failed" in town.cbs("logs", "postgres")
+    town.follow_runbook("PostgreSQL: a page is damaged", page="broken-storage.md")
+
+    assert town.standing() == before
+
+
 def test_a_backup_with_secrets_is_all_that_another_machine_needs(town, noon):
     repository = town.root / "safe"
     backup = json.loads(town.cbs("backup", "--with-secrets", "--to", str(repository), "--json"))

@@ -30,7 +30,7 @@ from cbs.tools.local.postgres import with_database
 from cbs.tools.local.public_api import PublicApi
 from cbs.tools.ops.verify.verify import places_of
 
-RUNBOOK = Path(__file__).parents[2] / "docs" / "how-to" / "backup-and-restore.md"
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 BALANCES = "SELECT number, balance_minor, postings FROM account ORDER BY number"
 HEAD = "SELECT position FROM outbox_head"
 KEYS = "SELECT principal, key, fingerprint, status, body FROM request ORDER BY principal, key"
@@ -81,9 +81,11 @@ class Town:
         done = self.run("./cbs", *words)
         return done.returncode, done.stdout + done.stderr
 
-    def follow_runbook(self, heading: str, **named: str) -> str:
-        """Type what stands under a heading of the runbook."""
-        section = re.split(r"^## ", RUNBOOK.read_text(), flags=re.M)
+    def follow_runbook(
+        self, heading: str, page: str = "backup-and-restore.md", **named: str
+    ) -> str:
+        """Type what stands under a heading of the page."""
+        section = re.split(r"^## ", (PAGES / page).read_text(), flags=re.M)
         (wanted,) = [each for each in section if each.startswith(f"{heading}\n")]
         blocks = re.findall(r"^```sh\n(.*?)^```$", wanted, re.S | re.M)
         assert blocks, heading
@@ -139,11 +141,11 @@ class Town:
         places = places_of(self.folder)
         return asyncio.run(_standing({s: (p.url, p.passfile) for s, p in places.items()}))
 
-    def administer(self, statement: str) -> Any:
+    def administer(self, statement: str, database: str = "postgres") -> Any:
         """The administrator's own SQL; returns its first value."""
         now = state.read(self.folder.state)
         assert now is not None
-        url = with_database(now.postgres_url, "postgres", postgres.ADMIN)
+        url = with_database(now.postgres_url, database, postgres.ADMIN)
         (value,) = administer(url, secrets.pgpass(self.folder, postgres.ADMIN), statement)
         return value
 

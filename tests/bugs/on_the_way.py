@@ -11,7 +11,7 @@ from nats.js.errors import APIError
 from cbs.platform.outbox import Fact
 from cbs.platform.relay import ensure_stream, stream_name
 from tests.bugs.moments import PATIENCE_SECONDS, commit_lost, holding
-from tests.platform.test_facts import House, LampLit
+from tests.platform.houses import House, LampLit
 
 WITNESSED = """
     INSERT INTO request (principal, key, fingerprint, asked_at) VALUES ($1, $2, '', now())"""

@@ -22,7 +22,7 @@ from tests.conftest import Database as Place
 from tests.ledger.orders import order
 from tests.ledger.test_book import ALICE, BOB, CASH, Opened, book_on
 from tests.ledger.test_races import ACCOUNTS, OPENING_MINOR, names
-from tests.platform.test_facts import House, Running
+from tests.platform.houses import House, Running
 from tests.serving import Served
 
 CONTRACTS = Path(__file__).parents[2] / "contracts" / "openapi"

@@ -7,7 +7,7 @@ from cbs.platform.relay import ensure_stream, stream_name
 from tests.bugs.moments import PATIENCE_SECONDS
 from tests.bugs.planted import BUGS
 from tests.bugs.planting import Bug
-from tests.platform.test_facts import House, Running
+from tests.platform.houses import House, Running
 
 SOUND = {(bug.stage, bug.scenario): bug for bug in BUGS}
 

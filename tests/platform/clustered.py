@@ -1,4 +1,4 @@
-"""Three real NATS servers with the bank's own configuration, to be killed and stopped by tests."""
+"""Three real NATS servers, or one, with the bank's own configuration, to be killed by tests."""
 
 import asyncio
 import json
@@ -53,6 +53,10 @@ class Server:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    @property
+    def store(self) -> Path:
+        return self.conf.with_suffix("")
 
     def freeze(self) -> None:
         assert self.process is not None
@@ -140,7 +144,7 @@ async def leader_of(streams: JetStreamContext, stream: str, *, other_than: str =
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Cluster]:
+def running(folder: Path, count: int = SERVERS) -> Iterator[Cluster]:
     users = {}
     may = {each.service: permissions(each) for each in BANK} | {
         nats_server.ADMIN: nats_server.EVERYTHING
@@ -149,17 +153,17 @@ def running(folder: Path) -> Iterator[Cluster]:
         seed = secrets.new_nkey()
         (folder / user).write_text(seed)
         users[user] = (secrets.public_nkey(seed), allowed)
-    claims = [choose(14300) for _ in range(3 * SERVERS)]
+    claims = [choose(14300) for _ in range(3 * count)]
     ports = [claim.port for claim in claims]
-    clients, routes, monitors = ports[:SERVERS], ports[SERVERS:-SERVERS], ports[-SERVERS:]
+    clients, routes, monitors = ports[:count], ports[count:-count], ports[-count:]
     cluster = Cluster(folder)
     for number, (client, route, monitor) in enumerate(zip(clients, routes, monitors, strict=True)):
         name = f"nats-{number}"
         member = nats_server.Member(
             name=name, port=route, others=tuple(routes), password=nats_server.TEST_PASSWORD
         )
-        conf = folder / f"{name}.conf"
-        said = nats_server.bank_conf(port=client, store=folder / name, users=users, member=member)
+        conf, among = folder / f"{name}.conf", None if count == 1 else member
+        said = nats_server.bank_conf(port=client, store=folder / name, users=users, member=among)
         conf.write_text(json.dumps(json.loads(said) | {"http": f"127.0.0.1:{monitor}"}))
         url, health_url = f"nats://127.0.0.1:{client}", f"http://127.0.0.1:{monitor}/healthz"
         cluster.servers.append(Server(name, url, health_url, conf))

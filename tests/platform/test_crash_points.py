@@ -13,7 +13,8 @@ from cbs.platform.service import Runtime
 from tests.bugs.planting import Edit
 from tests.crash_points import Bench, Statements, statements  # noqa: F401
 from tests.platform.conftest import begun_on
-from tests.platform.test_facts import House, house  # noqa: F401
+from tests.platform.houses import House
+from tests.platform.test_facts import house  # noqa: F401
 from tests.platform.test_idempotency import asked
 from tests.platform.test_outbox import FACT
 from tests.refusals import GRANTED, Send

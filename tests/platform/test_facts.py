@@ -1,8 +1,8 @@
 """Facts from outbox to consumer, over a real PostgreSQL and a real NATS that lose and repeat."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,69 +14,13 @@ from nats.js.errors import FetchTimeoutError
 
 from cbs.kernel.event import Event
 from cbs.kernel.refusal import Unavailable
-from cbs.platform.bus import Bus
-from cbs.platform.consumer import Consumer
-from cbs.platform.context import NOBODY
-from cbs.platform.database import Database
-from cbs.platform.inbox import PostgresInbox
 from cbs.platform.operations import DeadLetters, StillIndigestible
-from cbs.platform.outbox import Fact, PostgresOutbox, fact_of
-from cbs.platform.process import ended
-from cbs.platform.relay import DUPLICATE_SECONDS, Relay, ensure_stream, stream_name
-from cbs.platform.service import _facts_endpoint
+from cbs.platform.outbox import PostgresOutbox, fact_of
+from cbs.platform.relay import DUPLICATE_SECONDS, ensure_stream, stream_name
 from tests.conftest import Database as Made
 from tests.platform.buses import bus_of
+from tests.platform.houses import House, LampLit, Running, house_on
 from tests.signing import Signer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LampLit(Event):
-    """A lamp was lit."""
-
-    fact = "lamp-lit"
-
-    about: ClassVar[str] = "lamp"
-
-    lamp: int
-
-
-@dataclass
-class House:
-    """A source with its relay and a consumer; what the consumer heard, as it committed it."""
-
-    source: PostgresOutbox
-    relay: Relay
-    consumer: Consumer
-    bus: Bus
-    listener: Database
-    poison: set[int] = field(default_factory=set)
-
-    async def light(self, *lamps: int) -> None:
-        async with self.source.database.transaction():
-            await self.source.put(*(LampLit(lamp=lamp) for lamp in lamps))
-
-    async def handle(self, facts: Sequence[Fact]) -> None:
-        for fact in facts:
-            lamp = int(fact.event.subject)
-            if lamp in self.poison:
-                raise ValueError(f"lamp {lamp}")
-            # Any table will do to see what was done, and how often.
-            await self.listener.execute(
-                "INSERT INTO request (principal, key, fingerprint, asked_at)"
-                " VALUES ($1, $2, '', now())",
-                fact.source,
-                f"{fact.position:04} {lamp}",
-            )
-
-    async def heard(self) -> list[int]:
-        rows = await self.listener.fetch("SELECT key FROM request ORDER BY key")
-        return [int(row["key"].split()[1]) for row in rows]
-
-    async def until_heard(self, count: int, *, seconds: float = 15) -> list[int]:
-        async with asyncio.timeout(seconds):
-            while len(heard := await self.heard()) < count:  # noqa: ASYNC110 (another database)
-                await asyncio.sleep(0.05)
-        return heard
 
 
 @pytest.fixture
@@ -84,54 +28,12 @@ async def house(
     database: Callable[[str], Made], nats_url: str, tmp_path: Path
 ) -> AsyncIterator[House]:
     signer = Signer()
-    source_db, listener_db = (Database(database("ledger").runtime_url) for _ in range(2))
-    buses = [await bus_of(name, nats_url, tmp_path, signer) for name in ("ledger", "audit")]
-    await source_db.open()
-    await listener_db.open()
-    outbox = PostgresOutbox(service="ledger", publishes=[LampLit.fact], database=source_db)
-    await buses[0].serve(_facts_endpoint(outbox))
-    made: list[House] = []
-
-    async def handle(facts: Sequence[Fact]) -> None:
-        await made[0].handle(facts)
-
-    consumer = Consumer(
-        service="audit",
-        source="ledger",
-        database=listener_db,
-        inbox=PostgresInbox(database=listener_db),
-        bus=buses[1],
-        principal=NOBODY.principal,
-        handle=handle,
-    )
-    made.append(
-        House(
-            source=outbox,
-            relay=Relay(outbox=outbox, bus=buses[0]),
-            consumer=consumer,
-            bus=buses[1],
-            listener=listener_db,
-        )
-    )
-    yield made[0]
-    for bus in buses:
+    ledger, audit = [await bus_of(name, nats_url, tmp_path, signer) for name in ("ledger", "audit")]
+    async with house_on(ledger, audit, database) as made:
+        yield made
+    for bus in (ledger, audit):
         await bus.leave()
         await bus.close()
-    await source_db.close()
-    await listener_db.close()
-
-
-class Running:
-    """Tasks that run inside a `with`, as often as the test starts and kills them."""
-
-    def __init__(self, *works: Any) -> None:
-        self.works = works
-
-    async def __aenter__(self) -> None:
-        self.tasks = [asyncio.create_task(work.run()) for work in self.works]
-
-    async def __aexit__(self, *_: object) -> None:
-        await ended(set(self.tasks))
 
 
 async def test_every_fact_is_heard_once_in_order(house):

@@ -16,8 +16,8 @@ async def test_told_of_facts_before_their_commit_it_looks_again_at_once(monkeypa
     finds, looked, done = [0, 0, 1], asyncio.Event(), asyncio.Event()
 
     class Looking(Relay):
-        async def _ensure_stream(self) -> bool:
-            return True
+        async def _ensure_stream(self) -> None:
+            pass
 
         async def publish(self, _: object) -> int:
             found = finds.pop(0)

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,17 +15,12 @@ from nats.js.api import StreamConfig
 from cbs.kernel.refusal import Unavailable
 from cbs.platform import relay as limits
 from cbs.platform.bus import Bus, Endpoint
-from cbs.platform.consumer import Consumer
-from cbs.platform.context import NOBODY, Context, within
-from cbs.platform.database import Database
-from cbs.platform.inbox import PostgresInbox
-from cbs.platform.outbox import Fact, PostgresOutbox
-from cbs.platform.relay import Relay, ensure_stream, stream_name
-from cbs.platform.service import _facts_endpoint
+from cbs.platform.context import Context, within
+from cbs.platform.relay import ensure_stream, stream_name
 from tests.conftest import Database as Made
 from tests.platform import clustered
 from tests.platform.clustered import Cluster, leader_of, without_stream
-from tests.platform.test_facts import House, LampLit, Running
+from tests.platform.houses import House, Running, house_on
 from tests.signing import Signer
 
 STREAM = stream_name("ledger")
@@ -120,9 +115,6 @@ async def counted_in(bus: Bus) -> None:
 @pytest.fixture
 async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncIterator[World]:
     signer = Signer()
-    source_db, listener_db = (Database(database("ledger").runtime_url) for _ in range(2))
-    await source_db.open()
-    await listener_db.open()
     await asyncio.to_thread(servers.all_well)
     ledger, payments, audit = [
         await servers.bus(name, signer) for name in ("ledger", "payments", "audit")
@@ -130,33 +122,12 @@ async def world(servers: Cluster, database: Callable[[str], Made]) -> AsyncItera
     await counted_in(ledger)
     async with servers.administrator() as streams:
         await without_stream(streams, STREAM)
-    outbox = PostgresOutbox(service="ledger", publishes=[LampLit.fact], database=source_db)
     cats = Endpoint(verb="cat", takes=Ask, gives=Ask, handle=answer, permission="cats.see")
-    await ledger.serve(cats, _facts_endpoint(outbox))
-    made: list[House] = []
-
-    async def handle(facts: Sequence[Fact]) -> None:
-        await made[0].handle(facts)
-
-    consumer = Consumer(
-        service="audit",
-        source="ledger",
-        database=listener_db,
-        inbox=PostgresInbox(database=listener_db),
-        bus=audit,
-        principal=NOBODY.principal,
-        handle=handle,
-    )
-    relay = Relay(outbox=outbox, bus=ledger, replicas=clustered.SERVERS)
-    made.append(
-        House(source=outbox, relay=relay, consumer=consumer, bus=audit, listener=listener_db)
-    )
-    yield World(servers, made[0], Line(payments, signer), ledger)
-    for bus in (payments, audit, ledger):
-        await bus.leave()
-        await bus.close()
-    await source_db.close()
-    await listener_db.close()
+    async with house_on(ledger, audit, database, cats, replicas=clustered.SERVERS) as house:
+        yield World(servers, house, Line(payments, signer), ledger)
+        for bus in (payments, audit, ledger):
+            await bus.leave()
+            await bus.close()
     await asyncio.to_thread(servers.all_well)
     async with servers.administrator() as streams:
         await without_stream(streams, STREAM)
@@ -265,7 +236,7 @@ async def test_a_server_that_comes_back_with_an_empty_disk_is_sent_what_it_lacks
         leader = await leader_of(streams, STREAM)
     lost = next(each for each in world.cluster.servers if each.name != leader)
     await asyncio.to_thread(lost.kill)
-    shutil.rmtree(lost.conf.with_suffix(""))
+    shutil.rmtree(lost.store)
     await asyncio.to_thread(world.cluster.all_well)
 
     assert await asyncio.to_thread(lost.messages, STREAM) == 300

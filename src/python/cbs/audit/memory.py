@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cbs.audit.application.log import LogStore, Place, Sought
+from cbs.audit.application.log import LogStore, Sought
 from cbs.audit.domain.entry import Entry, Record, not_yet_kept
 from cbs.audit.domain.proof import TreeHead
 from cbs.kernel.merkle import Subtree, Tree
@@ -63,7 +63,7 @@ class MemoryLog:
         await self.database.call()
         return self.log.get(index)
 
-    async def entries(self, sought: Sought, *, after: Place | None, limit: int) -> list[Entry]:
+    async def entries(self, sought: Sought, *, after: int, limit: int) -> list[Entry]:
         await self.database.call()
         found = [
             entry
@@ -74,9 +74,9 @@ class MemoryLog:
             and sought.source in (None, record.source)
             and (sought.since is None or record.at >= sought.since)
             and (sought.until is None or record.at < sought.until)
-            and (after is None or (record.at, entry.index) > after)
+            and entry.index > after
         ]
-        return sorted(found, key=lambda entry: (entry.record.at, entry.index))[:limit]
+        return sorted(found, key=lambda entry: entry.index)[:limit]
 
     async def hashes(self, places: Collection[Subtree]) -> Mapping[Subtree, bytes]:
         await self.database.call()

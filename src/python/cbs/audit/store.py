@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from piccolo.columns.combination import And
 from piccolo.custom_types import Combinable
+from piccolo.query import OrderByRaw
 
-from cbs.audit.application.log import Place, Sought
+from cbs.audit.application.log import Sought
 from cbs.audit.domain.entry import Entry, Record, not_yet_kept
 from cbs.audit.domain.proof import TreeHead
 from cbs.audit.tables import EntryRow, HeadRow
@@ -74,11 +74,11 @@ class PostgresLog:
         row = await EntryRow.select().where(EntryRow.index == index).first()
         return _to_entry(row) if row else None
 
-    async def entries(self, sought: Sought, *, after: Place | None, limit: int) -> list[Entry]:
-        rows = EntryRow.select().order_by(EntryRow.at, EntryRow.index).limit(limit)
-        if wheres := _wheres(sought, after):
-            rows = rows.where(*wheres)
-        return [_to_entry(row) for row in await rows]
+    async def entries(self, sought: Sought, *, after: int, limit: int) -> list[Entry]:
+        # Sorted, or PostgreSQL would go through all that is older than the period.
+        order = OrderByRaw("index + 0") if sought.since is not None else EntryRow.index
+        rows = await EntryRow.select().where(*_wheres(sought, after)).order_by(order).limit(limit)
+        return [_to_entry(row) for row in rows]
 
     async def hashes(self, places: Collection[Subtree]) -> Mapping[Subtree, bytes]:
         inner = [place for place in places if place.level > 0]
@@ -93,8 +93,8 @@ class PostgresLog:
         }
 
 
-def _wheres(sought: Sought, after: Place | None) -> list[Combinable]:
-    wheres: list[Combinable] = []
+def _wheres(sought: Sought, after: int) -> list[Combinable]:
+    wheres: list[Combinable] = [EntryRow.index > after]
     if sought.actor is not None:
         wheres.append(EntryRow.actor == sought.actor)
     if sought.subject is not None:
@@ -105,11 +105,6 @@ def _wheres(sought: Sought, after: Place | None) -> list[Combinable]:
         wheres.append(EntryRow.at >= sought.since)
     if sought.until is not None:
         wheres.append(EntryRow.at < sought.until)
-    if after is not None:
-        at, index = after
-        # The first half says nothing new, but an index can begin there.
-        later = (EntryRow.at > at) | (EntryRow.index > index)
-        wheres.append(And(EntryRow.at >= at, later))
     return wheres
 
 

@@ -78,10 +78,15 @@ class Consumer:
 
     async def _listen(self) -> None:
         await self.inbox.begin(self.source)
-        await self.catch_up()
         jetstream = self.bus.jetstream()
-        subscription = await self._pull(jetstream)
         try:
+            subscription = await self._pull(jetstream)
+        except (NatsError, APIError):
+            # The stream may be away for long, and is not what holds the facts.
+            await self.catch_up()
+            raise
+        try:
+            await self.catch_up()
             while True:
                 try:
                     messages = await subscription.fetch(FACTS_PAGE_MAX, timeout=WAIT_SECONDS)
@@ -96,16 +101,20 @@ class Consumer:
 
     async def _pull(self, jetstream: JetStreamContext) -> Pull:
         stream = stream_name(self.source)
-        config = ConsumerConfig(
-            durable_name=self.service,
-            # The watermark says what was heard; what is lost on the way is a gap, and fetched.
-            ack_policy=AckPolicy.NONE,
-            deliver_policy=DeliverPolicy.ALL,
-            filter_subject=f"cbs.{self.source}.events.>",
-        )
         try:
             await jetstream.consumer_info(stream, self.service)
         except NotFoundError:
+            kept_by = (await jetstream.stream_info(stream)).config.num_replicas
+            # The watermark says what was heard; what is lost on the way is a gap, and fetched.
+            config = ConsumerConfig(
+                durable_name=self.service,
+                ack_policy=AckPolicy.NONE,
+                deliver_policy=DeliverPolicy.NEW,
+                # A server alone keeps nothing of it on its disk, where one flipped bit is enough
+                # that it can never be made again.
+                mem_storage=kept_by == 1,
+                filter_subject=f"cbs.{self.source}.events.>",
+            )
             await jetstream.add_consumer(stream, config)
         return await self.bus.pull(stream=stream, consumer=self.service, page_max=FACTS_PAGE_MAX)
 

@@ -3,11 +3,11 @@
 Should two run for a moment, listeners see duplicates, no more.
 
 NATS 2.15 never stores in a stream again that once met a full disk, until it is restarted, and says
-so to nobody: publishing is not answered. Such a stream is made anew, for it is only a cache.
+so to nobody: publishing is not answered. One whose folder it cannot read it serves no more. Such
+streams are made anew, for a stream is only a cache.
 """
 
 import asyncio
-import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
 
 from cbs.platform import telemetry
 from cbs.platform.bus import Bus
@@ -32,6 +32,8 @@ LOOK_AGAIN_SECONDS, TRY_AGAIN_SECONDS, COMMIT_SECONDS = 0.5, 0.5, 0.02
 # What is lost on a connection that breaks is not missed earlier; sent twice, it is stored once.
 ACK_SECONDS_MAX = 3.0
 NOT_STORED_MAX = 2
+# What NATS says of a stream in whose folder it cannot read something: it serves it never again.
+UNREADABLE = 10194
 UPDATE_AGAIN_SECONDS = 30.0
 
 log = structlog.get_logger()
@@ -47,9 +49,9 @@ async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
     One that an older release made gets today's window of duplicates and number of replicas. False
     if the bus cannot do that at present (a server is away): what is there is of use meanwhile.
     """
-    jetstream = bus.jetstream()
+    jetstream, name = bus.jetstream(), stream_name(service)
     wanted = StreamConfig(
-        name=stream_name(service),
+        name=name,
         subjects=[f"cbs.{service}.events.>"],
         retention=RetentionPolicy.LIMITS,
         discard=DiscardPolicy.OLD,
@@ -60,8 +62,16 @@ async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
         num_replicas=replicas,
     )
     try:
-        found = await jetstream.stream_info(stream_name(service))
+        found = await jetstream.stream_info(name)
     except NotFoundError:
+        log.info("stream-made", stream=name)
+        await jetstream.add_stream(wanted)
+        return True
+    except ServerError as error:
+        if error.err_code != UNREADABLE:
+            raise
+        log.warning("stream-renewed", stream=name, error=repr(error))
+        await jetstream.delete_stream(name)
         await jetstream.add_stream(wanted)
         return True
     if (found.config.duplicate_window, found.config.num_replicas) != (
@@ -71,7 +81,7 @@ async def ensure_stream(bus: Bus, service: str, *, replicas: int = 1) -> bool:
         try:
             await jetstream.update_stream(wanted)
         except APIError as error:
-            log.warning("stream-not-updated", stream=wanted.name, error=repr(error))
+            log.warning("stream-not-updated", stream=name, error=repr(error))
             return False
     return True
 
@@ -117,15 +127,17 @@ class Relay:
             log.warning("stream-renewed", stream=name)
         self.not_stored = 0
 
-    async def _ensure_stream(self) -> bool:
-        return await ensure_stream(self.bus, self.outbox.service, replicas=self.replicas)
+    async def _ensure_stream(self) -> None:
+        await ensure_stream(self.bus, self.outbox.service, replicas=self.replicas)
 
     async def _publish_on(self, turn: RelayTurn) -> None:
-        """For ever, or until it is time to see again whether the stream can be as it should."""
-        as_wanted, loop = await self._ensure_stream(), asyncio.get_running_loop()
-        until = math.inf if as_wanted else loop.time() + UPDATE_AGAIN_SECONDS
+        """For ever; sees now and then whether the stream is there, and as it should be."""
+        loop, looks_at = asyncio.get_running_loop(), 0.0
         told = False
-        while loop.time() < until:
+        while True:
+            if loop.time() >= looks_at:
+                await self._ensure_stream()
+                looks_at = loop.time() + UPDATE_AGAIN_SECONDS
             self.outbox.written.clear()
             published = await self.publish(turn)
             if published < FACTS_PAGE_MAX:

@@ -107,7 +107,9 @@ class JetStream:
 
     async def add_consumer(self, stream: str, config: Any) -> None:
         await self._travel()
-        self.streams.stream(stream).consumers.setdefault(config.durable_name, ConsumerState())
+        found = self.streams.stream(stream)
+        begun = ConsumerState(next=len(found.messages))
+        found.consumers.setdefault(config.durable_name, begun)
 
     async def publish_async(
         self, subject: str, body: bytes, *, stream: str, headers: dict[str, str]

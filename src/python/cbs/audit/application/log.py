@@ -17,8 +17,6 @@ from cbs.audit.domain.proof import (
 from cbs.kernel import merkle
 from cbs.kernel.merkle import Subtree
 
-Place = tuple[datetime, int]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
@@ -43,8 +41,9 @@ class LogStore(Protocol):
 
     async def entry(self, index: int) -> Entry | None: ...
 
-    async def entries(self, sought: Sought, *, after: Place | None, limit: int) -> list[Entry]:
-        """What matches, ordered by time and then index, from `after` on."""
+    async def entries(self, sought: Sought, *, after: int, limit: int) -> list[Entry]:
+        """What matches with an index above `after`, in the order of arrival: whatever is kept
+        later stands behind it."""
         ...
 
     async def hashes(self, places: Collection[Subtree]) -> Mapping[Subtree, bytes]:

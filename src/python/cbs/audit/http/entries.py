@@ -34,11 +34,12 @@ from cbs.platform.paging import (
 from cbs.platform.problem import refusals
 
 # JSON numbers are exact up to here.
-SIZE_MAX = 2**53 - 1
+SIZE_MAX, BEFORE_ALL = 2**53 - 1, -1
 # PostgreSQL keeps no U+0000 in a text.
 TEXT, TEXT_CHARACTERS_MAX = r"^[^\x00]+$(?!\n)", 128
 
 Index = Annotated[int, PathParameter(ge=0, le=SIZE_MAX)]
+Last = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
 Actor = Annotated[
     str | None, QueryParameter(name="actor", pattern=TEXT, max_length=TEXT_CHARACTERS_MAX)
 ]
@@ -64,13 +65,6 @@ TreeSize = Annotated[
 ]
 First = Annotated[int, QueryParameter(name="first", ge=1, le=SIZE_MAX)]
 Second = Annotated[int, QueryParameter(name="second", ge=1, le=SIZE_MAX)]
-
-
-class Place(msgspec.Struct, array_like=True):
-    """Where a page of entries ended."""
-
-    at: datetime
-    index: Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
 
 
 @published_as("cbs.audit.api.http.EntryView")
@@ -162,7 +156,7 @@ class ConsistencyView(msgspec.Struct, kw_only=True):
 @get(
     "/v1/audit/entries",
     operation_id="audit.entries",
-    summary="Entries by time, of an actor, about a subject, from a source, in a period",
+    summary="Entries as they arrived, of an actor, about a subject, from a source, in a period",
     opt=needs("audit.read"),
     responses=refusals(),
 )
@@ -184,11 +178,10 @@ async def entries(
         until=_moment(until, "to"),
     )
     check_order(sought.since, sought.until)
-    place = place_of(cursor, Place) if cursor else None
-    after = (_in_utc(place.at, "cursor"), place.index) if place else None
+    after = place_of(cursor, tuple[Last])[0] if cursor else BEFORE_ALL
     found = await log.store.entries(sought, after=after, limit=limit)
     items = [EntryView.of(entry) for entry in found]
-    return page_of(items, limit, lambda last: cursor_of(last.at, last.index))
+    return page_of(items, limit, lambda last: cursor_of(last.index))
 
 
 @get(

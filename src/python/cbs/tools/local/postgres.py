@@ -66,7 +66,7 @@ def create(data: Path, *, password_file: Path | None = None) -> None:
     draft = data.with_name(f"{data.name}.draft")  # what a crash leaves half made is made anew
     shutil.rmtree(draft, ignore_errors=True)
     argv = [program("initdb"), "-D", str(draft), "-U", ADMIN, "--encoding=UTF8"]
-    argv += ["--locale=C.UTF-8", "--locale-provider=builtin"]
+    argv += ["--locale=C.UTF-8", "--locale-provider=builtin", "--data-checksums"]
     if password_file:
         argv += ["-A", "scram-sha-256", "--pwfile", str(password_file)]
     else:

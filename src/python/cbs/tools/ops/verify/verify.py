@@ -32,6 +32,7 @@ from cbs.tools.ops.verify.snapshots import DatabasePlace, Snapshots
 ROWS_SHOWN_MAX = 20
 
 Outcome = Literal["holds", "violated", "unknown"]
+DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
 UNANSWERED = (CannotSay, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
@@ -116,6 +117,8 @@ async def _made(check: Check, snapshots: Snapshots) -> Finding:
                 rows.append(_plain(row))
                 if len(rows) > ROWS_SHOWN_MAX:
                     break
+    except DAMAGED as error:
+        why = f"{error}: its disk has damaged it. See docs/how-to/broken-storage.md"
     except UNANSWERED as error:
         why = str(error) or repr(error)
     outcome: Outcome = "violated" if rows else "unknown" if why else "holds"
