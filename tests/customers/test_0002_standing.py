@@ -1,5 +1,6 @@
 """What the release before customers_0002_standing wrote is read after it; accounts are told."""
 
+import asyncio
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -75,4 +76,32 @@ async def test_they_are_read_found_and_amended_and_accounts_hear_of_the_suspende
     assert (amended.status_code, lifted.status_code) == (200, 200), (amended.text, lifted.text)
 
 
+async def test_an_index_that_was_broken_off_is_built_again_beside_who_writes(place):
+    await migrate("customers", place.owner_url)
+    admin = await asyncpg.connect(place.admin_url)
+    try:
+        await admin.execute(BREAK_OFF)
+        writer = await asyncpg.connect(place.owner_url)
+        under_way = writer.transaction()
+        await under_way.start()
+        await writer.execute(CUSTOMER, uuid4(), None, "active", None)
+        building = asyncio.create_task(migrate("customers", place.owner_url))
+        await asyncio.sleep(0.3)
+        built_while_written = building.done()
+        await under_way.commit()
+        await building
+        await writer.close()
+        indexes = {row["name"]: row["indisvalid"] for row in await admin.fetch(INDEXES)}
+    finally:
+        await admin.close()
+
+    assert not built_while_written
+    assert indexes == {"customer_held": True, "customer_search_family": True}
+
+
+BREAK_OFF = """
+    UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'customer_search_family'::regclass"""
+INDEXES = """
+    SELECT indexrelid::regclass::text AS name, indisvalid FROM pg_index
+    WHERE indexrelid::regclass::text IN ('customer_held', 'customer_search_family')"""
 REASON = {"reason": "cleared"}

@@ -1,9 +1,13 @@
 """Migrations run forwards, all or none, one at a time, as the owner of the schema.
 
+An index on a table that is written to would keep its writers waiting: a migration names it in its
+INDEXES (`name ON table (…)`), and it is built when all of them are through, beside who writes.
+
 They are piccolo's; what SQL says better (triggers, grants, constraints) stands in them as SQL. What
 piccolo runs them with is imported where one is run: a service that serves does not wait for it.
 """
 
+import asyncio
 import contextlib
 import io
 import os
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
     from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('cbs migrate'))"
+
+# Who waited for it would be waited for by the one who builds: it is tried for.
+ONE_BUILDS = "SELECT pg_try_advisory_lock(hashtext('cbs indexes'))"
+BROKEN_OFF = "SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid"
+LOOK_AGAIN_SECONDS = 0.1
 
 PLUMBING = """
 CREATE TABLE outbox_head (
@@ -164,6 +173,35 @@ async def migrate(service: str, url: str, *, last: str = "all") -> None:
                 AppConfig(app_name=service, migrations_folder_path=_folder(service))
             )
         assert result.success, result.message
+    await _build_indexes(_indexes(service, last), url)
+
+
+def _indexes(service: str, last: str) -> list[str]:
+    found: list[str] = []
+    for name in sorted(module.name for module in pkgutil.iter_modules([_folder(service)])):
+        module = import_module(f"cbs.{service}.migrations.{name}")
+        found += getattr(module, "INDEXES", ())
+        if name == last:
+            break
+    return found
+
+
+async def _build_indexes(indexes: list[str], url: str) -> None:
+    """Those that are not there yet, anew where somebody was broken off."""
+    if not indexes:
+        return
+    connection = await asyncpg.connect(url)
+    try:
+        while True:
+            if await connection.fetchval(ONE_BUILDS):
+                break
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        for row in await connection.fetch(BROKEN_OFF):
+            await connection.execute(f"DROP INDEX CONCURRENTLY {row['name']}")
+        for index in indexes:
+            await connection.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index}")
+    finally:
+        await connection.close()
 
 
 async def check_migrated(service: str, database: Database) -> None:

@@ -46,6 +46,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
+-- expand: it refuses only what would weaken a freeze that the release before knows nothing of
 CREATE TRIGGER strictest_freeze_holds BEFORE UPDATE OF frozen ON account
     FOR EACH ROW WHEN (OLD.frozen IS DISTINCT FROM NEW.frozen)
     EXECUTE FUNCTION strictest_freeze_holds();

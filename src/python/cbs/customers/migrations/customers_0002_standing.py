@@ -14,16 +14,12 @@ ALTER TABLE customer
     ADD COLUMN alike uuid[] NOT NULL DEFAULT '{}',
     ADD COLUMN alike_reason text,
     ADD COLUMN alike_decided_by text,
-    ADD COLUMN alike_decided_at timestamptz,
-    ADD CONSTRAINT customer_alike_decided CHECK (
-        (alike_decided_by IS NULL) = (alike_decided_at IS NULL)
-        AND (alike_decided_by IS NULL OR alike <> '{}')
-    );
-UPDATE customer SET search_family = lower(normalize(family_name, NFKC))
-WHERE family_name IS NOT NULL;
-CREATE INDEX customer_search_family ON customer (search_family text_pattern_ops);
-CREATE INDEX customer_held ON customer (id) WHERE alike <> '{}' AND alike_decided_by IS NULL;
+    ADD COLUMN alike_decided_at timestamptz;
 """
+INDEXES = (
+    "customer_search_family ON customer (search_family text_pattern_ops)",
+    "customer_held ON customer (id) WHERE alike <> '{}' AND alike_decided_by IS NULL",
+)
 
 TELL_ACCOUNTS = """
 UPDATE customer SET standing_version = 1, standing_under_way = true WHERE status = 'suspended';
