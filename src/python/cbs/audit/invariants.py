@@ -11,6 +11,7 @@ import msgspec
 
 from cbs.audit.service import DECLARATION
 from cbs.kernel.merkle import Subtree, Tree, leaf_hash
+from cbs.platform.coverage import Columns, seen, unseen
 from cbs.platform.invariants import Check, Row, SnapshotReader, aligned
 from cbs.platform.outbox import fact_of
 
@@ -176,4 +177,15 @@ CHECKS = (
         promise="the audit log's tree is that of its entries",
         find=_log_faults,
     ),
+)
+COVERAGE: tuple[Columns, ...] = (
+    seen(
+        "audit_entry",
+        "index leaf_hash source position fact actor on_behalf_of subject at correlation_id body",
+        by="log-whole",
+    ),
+    seen("audit_node", "level index hash", by="log-whole"),
+    seen("audit_head", "tree_size peaks root_hash", by="log-whole"),
+    unseen("audit_head", "one", because="the only row's key, which nothing reads"),
+    unseen("audit_head", "at", because="when it last grew; each entry has the time of its fact"),
 )

@@ -1,12 +1,13 @@
 """An invariant is found broken by the rows that break it; no rows, and it holds.
 
-Those of a service stand in its `invariants.py`, as CHECKS; `cbs verify` makes them on the live
-data. What holds for every service is checked there for all of them.
+Those of a service stand in its `invariants.py` or `invariants/checks.py`, as CHECKS; `cbs verify`
+makes them on the live data. What holds for every service is checked there for all of them.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Protocol
 
 BATCH_ROWS = 500
@@ -71,9 +72,15 @@ def query(service: str, name: str, promise: str, sql: str, *values: Any) -> Chec
     )
 
 
+def module_of(service: str) -> ModuleType:
+    """Where the checks of a service stand."""
+    module = import_module(f"cbs.{service}.invariants")
+    return import_module(f"{module.__name__}.checks") if hasattr(module, "__path__") else module
+
+
 def checks_of(service: str) -> tuple[Check, ...]:
     """What stands in `cbs/<service>/invariants.py`."""
-    checks: tuple[Check, ...] = import_module(f"cbs.{service}.invariants").CHECKS
+    checks: tuple[Check, ...] = module_of(service).CHECKS
     assert all(check.service == service for check in checks), service
     return checks
 
