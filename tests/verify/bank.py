@@ -171,7 +171,7 @@ async def business(bank: Bank) -> None:
 
 
 async def verified(
-    databases: Mapping[str, Database], *, fence_seconds_max: float = 10
+    databases: Mapping[str, Database], *, fence_seconds_max: float = 10, **more: Any
 ) -> list[Finding]:
     places = {service: DatabasePlace(url=each.verify_url) for service, each in databases.items()}
     return await findings(
@@ -180,6 +180,7 @@ async def verified(
         tell=lambda _: None,
         fence_seconds_max=fence_seconds_max,
         may_lose=True,
+        **more,
     )
 
 

@@ -10,6 +10,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
+from cbs.kernel.merkle import Tree
+
 BATCH_ROWS = 500
 
 Row = Mapping[str, Any]
@@ -36,6 +38,13 @@ class SnapshotReader(Protocol):
         """The rows of the snapshot, BATCH_ROWS of them in memory at once."""
 
     def batches(self, service: str, query: str, *values: Any) -> AsyncIterator[list[Row]]: ...
+
+    def verified(self, service: str) -> int:
+        """The position up to which its facts were verified before; 0: check all of them."""
+
+    @property
+    def verified_tree(self) -> Tree:
+        """Over the entries of the audit log that were verified before."""
 
     def must_have_heard(self, service: str, source: str) -> int:
         """The fence: the last position that both snapshots cover; raises CannotSay."""
