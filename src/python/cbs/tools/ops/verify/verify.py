@@ -153,6 +153,24 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {k: int(v) if isinstance(v, Decimal) else v for k, v in row.items()}
 
 
+FromLast = Annotated[
+    bool,
+    typer.Option(
+        "--from-last",
+        help="Check facts and the audit log from the last verified point on; rows, all.",
+    ),
+]
+PointFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--point",
+        metavar="FILE",
+        help="Where that point is kept, if not in the bank's folder.",
+        show_default=False,
+    ),
+]
+
+
 def verify(
     data: Data = None,
     postgres_url: Annotated[
@@ -165,22 +183,8 @@ def verify(
             show_default=False,
         ),
     ] = "",
-    from_last: Annotated[
-        bool,
-        typer.Option(
-            "--from-last",
-            help="Check facts and the audit log from the last verified point on; rows, all.",
-        ),
-    ] = False,
-    point_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--point",
-            metavar="FILE",
-            help="Where that point is kept, if not in the bank's folder.",
-            show_default=False,
-        ),
-    ] = None,
+    from_last: FromLast = False,
+    point_file: PointFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every invariant on the live data, only reading; the bank may go on working.
