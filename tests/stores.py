@@ -36,14 +36,15 @@ async def runtime_on(
     runtime: Runtime[Any] = Runtime.of(declaration, settings_type(**values))
     if url is None:
         database = MemoryDatabase()
+        outbox = MemoryOutbox(
+            service=declaration.service, publishes=declaration.facts, database=database
+        )
         runtime = replace(
             runtime,
             database=database,
-            outbox=MemoryOutbox(
-                service=declaration.service, publishes=declaration.facts, database=database
-            ),
+            outbox=outbox,
             inbox=MemoryInbox(database=database),
-            requests=MemoryKeys(database=database, refused=answer_of),
+            requests=MemoryKeys(database=database, outbox=outbox, refused=answer_of),
         )
     await runtime.database.open()
     try:

@@ -179,6 +179,10 @@ OF_THE_ACCOUNT: dict[str, Any] = {"account_id": ID, "number": "00070000000019"}
                 product="CURRENT-CZK",
                 currency="CZK",
                 branch=7,
+                overdraft_minor=40,
+                limit_per_transaction_minor=300,
+                limit_per_day_minor=500,
+                opened_at=NOON,
                 version=3,
             ),
         ),
@@ -203,13 +207,18 @@ OF_THE_ACCOUNT: dict[str, Any] = {"account_id": ID, "number": "00070000000019"}
             TERMS,
             facts.AccountUnfrozen(**OF_THE_ACCOUNT, reason="lost", version=3),
         ),
-        (Kind.CLOSE, TERMS, facts.AccountClosed(**OF_THE_ACCOUNT, reason="lost", version=3)),
+        (
+            Kind.CLOSE,
+            TERMS,
+            facts.AccountClosed(**OF_THE_ACCOUNT, reason="lost", closed_at=LATER, version=3),
+        ),
     ],
 )
 def test_a_change_is_told_as_it_came_about(kind, terms, event):
     change = Change(account_id=ID, kind=kind, version=3, terms=terms, former=Terms(), reason="lost")
 
-    assert change.to_event(replace(OPEN, version=9, acknowledged=9)) == event
+    account = replace(OPEN, version=9, acknowledged=9, closed_at=LATER)
+    assert change.to_event(account) == event
 
 
 @pytest.mark.parametrize(
@@ -225,11 +234,14 @@ def test_of_a_freeze_is_told_which_it_is_and_what_all_that_hold_stop(kind, terms
     change = Change(
         account_id=ID, kind=kind, version=3, terms=terms, former=TERMS, reason="lost", freeze=FREEZE
     )
-    scope = {"scope": "debits"} if kind is Kind.FREEZE else {}
+    own: dict[str, Any] = {"lifted_by": FREEZE.lifted_by, "lifted_at": FREEZE.lifted_at}
+    if kind is Kind.FREEZE:
+        placed = {name: getattr(FREEZE, name) for name in ("authority", "placed_by", "placed_at")}
+        own = {"scope": "debits", **placed}
 
     assert change.to_event(OPEN) == told(
         **OF_THE_ACCOUNT,
-        **scope,
+        **own,
         reason="lost",
         version=3,
         freeze_id=FREEZE.id,
@@ -248,7 +260,17 @@ def test_a_freeze_has_a_scope_and_a_reason_may_be_missing():
 
 
 def test_a_product_is_told():
-    assert PRODUCT.to_event() == ProductAdded(code="CURRENT-CZK", kind="current", currency="CZK")
+    assert PRODUCT.to_event() == ProductAdded(
+        code="CURRENT-CZK",
+        name="Current account",
+        kind="current",
+        currency="CZK",
+        overdraft_min_minor=10,
+        overdraft_max_minor=90,
+        limit_per_transaction_minor=300,
+        limit_per_day_minor=500,
+        active=True,
+    )
 
 
 def test_an_overdraft_is_agreed_between_least_and_most():

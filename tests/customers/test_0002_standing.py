@@ -9,9 +9,11 @@ import pytest
 from cbs.customers.main import CustomersSettings, build
 from cbs.customers.service import DECLARATION
 from cbs.platform.migrations import migrate
+from cbs.tools.local.waiting import until
 from tests.customers.conftest import CLERK
 from tests.serving import described, serving
 
+SETTLED_SECONDS_MAX = 10
 CUSTOMER = """
     INSERT INTO customer (id, given_name, family_name, search_name, date_of_birth, mobile, address,
         imported, registered_at, status, status_reason, kyc, risk)
@@ -56,8 +58,8 @@ async def test_they_are_read_found_and_amended_and_accounts_hear_of_the_suspende
     ids, service, signer, accounts
 ):
     async with serving(service, signer) as served, served.client("chitra", *CLERK) as clerk:
-        sagas = service.spec.provide["sagas"]
-        assert await sagas.finish_due() == 1
+        unfinished = service.spec.queues["sagas"]
+        assert await until(unfinished, done=lambda n: n == 0, seconds=SETTLED_SECONDS_MAX) == 0
         read = {
             status: (await clerk.get(f"/v1/customers/{id}")).json() for status, id in ids.items()
         }

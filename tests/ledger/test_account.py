@@ -92,6 +92,8 @@ def test_what_is_told_of_an_account_is_what_it_is():
         currency="CZK",
         floor_minor=-300,
         ceiling_minor=900,
+        limit_per_transaction_minor=TERMS.limit_per_transaction_minor,
+        limit_per_day_minor=TERMS.limit_per_day_minor,
         debit_blocked=True,
         credit_blocked=False,
         closed=False,

@@ -93,7 +93,7 @@ def test_a_transaction_is_written_down_with_what_it_left():
 def test_what_is_told_of_a_transaction_is_what_was_posted():
     transaction = replace(posted(order()), value_on=YESTERDAY)
 
-    assert transaction.to_event() == TransactionPosted(
+    assert transaction.to_event(key="key-0001") == TransactionPosted(
         transaction_id=ID,
         kind="transfer",
         currency="CZK",
@@ -102,6 +102,7 @@ def test_what_is_told_of_a_transaction_is_what_was_posted():
         booked_at=AT,
         narrative="rent",
         legs=transaction.legs,
+        key="key-0001",
     )
 
 

@@ -26,10 +26,10 @@ class MemoryService:
     database: MemoryDatabase = field(default_factory=lambda: MemoryDatabase(opened=True))
 
     def __post_init__(self) -> None:
-        self.keys = MemoryKeys(database=self.database, refused=answer_of)
         self.outbox = MemoryOutbox(
             service="accounts", publishes=declaration_of("accounts").facts, database=self.database
         )
+        self.keys = MemoryKeys(database=self.database, outbox=self.outbox, refused=answer_of)
         self.store = MemorySagas(database=self.database, lease_seconds=LEASE_SECONDS)
 
     @property
@@ -39,7 +39,8 @@ class MemoryService:
 
     @property
     def facts(self) -> list[str]:
-        return [fact_of(body).name for *_, body in self.outbox.facts.values()]
+        names = [fact_of(body).name for *_, body in self.outbox.facts.values()]
+        return [name for name in names if name != "request-answered"]
 
     def saga(self, id: UUID) -> Saga[Any]:
         return self.store.sagas[id]

@@ -86,8 +86,8 @@ ONE_IN_TWENTY_IS_SLOW = Fault(
 TELLS_A_PAISA_MORE = Fault(
     {
         "cbs/ledger/store/write_path.py": (
-            "[(each.to_event(), order.origin) for order, each in posted]",
-            "[(_more(each.to_event()), order.origin) for order, each in posted]",
+            "(each.to_event(key=order.key), order.origin)",
+            "(_more(each.to_event(key=order.key)), order.origin)",
         )
     },
     tail="""

@@ -20,7 +20,10 @@ TRANSFERS = f"""(
     WHERE account = '{BOB}' AND amount_minor > 0 AND transaction.kind = 'transfer' ORDER BY seq"""
 FIRST, SECOND = f"{TRANSFERS} LIMIT 1)", f"{TRANSFERS} OFFSET 1 LIMIT 1)"
 HEAD = "(SELECT position FROM outbox_head)"
-ONE_ANSWERED = "(SELECT min(key) FROM request WHERE status = 201)"
+ONE_ANSWERED = (
+    "(SELECT min(key) FROM request"
+    " WHERE status = 201 AND encode(body, 'escape') LIKE '{\"transaction\":%')"
+)
 
 
 def replaced(old: str, new: str) -> str:
@@ -53,6 +56,7 @@ BOOK = [
     plant(
         "money out of nothing",
         "ledger",
+        "ledger/answered-as-booked "
         "ledger/currency-sums ledger/transaction-sums ledger/balances ledger/chains"
         " ledger/told-as-booked ledger/booked-as-asked ledger/debited-today",
         f"UPDATE posting SET amount_minor = amount_minor - 7"
@@ -61,6 +65,7 @@ BOOK = [
     plant(
         "a leg of another transaction",
         "ledger",
+        "ledger/answered-as-booked "
         "ledger/transaction-sums ledger/transaction-legs ledger/told-as-booked"
         " ledger/booked-as-asked payments/transfers-listed",
         f"UPDATE posting SET transaction_id = {SECOND}, leg = 9"
@@ -75,19 +80,19 @@ BOOK = [
     plant(
         "an account is gone",
         "ledger",
-        "ledger/posting-owners accounts/terms-held",
+        "ledger/terms-told ledger/posting-owners accounts/terms-held",
         f"DELETE FROM account WHERE number = '{ANN}'",
     ),
     plant(
         "an account changes its currency",
         "ledger",
-        "ledger/one-currency accounts/terms-held",
+        "ledger/terms-told ledger/one-currency accounts/terms-held",
         f"UPDATE account SET currency = 'EUR' WHERE number = '{ANN}'",
     ),
     plant(
         "a leg valued on another day",
         "ledger",
-        "ledger/dates",
+        "ledger/legs-alike",
         f"UPDATE posting SET value_on = value_on - 1 WHERE transaction_id = {FIRST} AND leg = 0",
     ),
     plant(
@@ -105,31 +110,31 @@ BOOK = [
     plant(
         "a balance on the way that never was",
         "ledger",
-        "ledger/chains ledger/told-as-booked",
+        "ledger/answered-as-booked ledger/chains ledger/told-as-booked",
         f"UPDATE posting SET balance_after_minor = 1 WHERE account = '{BOB}' AND seq = 2",
     ),
     plant(
         "a gap in an account's history",
         "ledger",
-        "ledger/chains ledger/told-as-booked",
+        "ledger/answered-as-booked ledger/chains ledger/told-as-booked",
         f"UPDATE posting SET seq = 99 WHERE account = '{BOB}' AND seq = 4",
     ),
     plant(
         "a balance below its floor",
         "ledger",
-        "ledger/bounds accounts/terms-held",
+        "ledger/terms-told ledger/bounds accounts/terms-held",
         f"UPDATE account SET floor_minor = 99999999 WHERE number = '{ANN}'",
     ),
     plant(
         "a balance above its ceiling",
         "ledger",
-        "ledger/bounds accounts/terms-held",
+        "ledger/terms-told ledger/bounds accounts/terms-held",
         f"UPDATE account SET ceiling_minor = 1 WHERE number = '{ANN}'",
     ),
     plant(
         "closed with money",
         "ledger",
-        "ledger/closed-at-zero accounts/terms-held",
+        "ledger/terms-told ledger/closed-at-zero accounts/terms-held",
         f"UPDATE account SET closed = true WHERE number = '{ANN}'",
     ),
     plant(
@@ -147,7 +152,7 @@ BOOK = [
     plant(
         "a transaction nobody asked for",
         "ledger",
-        "ledger/asked-once",
+        "ledger/told-as-booked ledger/asked-once",
         f"DELETE FROM request WHERE key = {ONE_ANSWERED}",
     ),
     plant(
@@ -166,8 +171,27 @@ BOOK = [
     plant(
         "another text than was asked for",
         "ledger",
+        "ledger/answered-as-booked ledger/told-as-booked "
         "ledger/booked-as-asked payments/transfers-listed",
         f"UPDATE transaction SET narrative = 'for the boss' WHERE id = {FIRST}",
+    ),
+    plant(
+        "somebody else did it",
+        "ledger",
+        "ledger/told-as-booked ledger/answered-as-booked",
+        f"UPDATE transaction SET actor = 'mallory' WHERE id = {FIRST}",
+    ),
+    plant(
+        "another answer than the book's",
+        "ledger",
+        "ledger/answered-as-booked",
+        f"UPDATE request SET body = {replaced('2026', '2016')} WHERE key = {ONE_ANSWERED}",
+    ),
+    plant(
+        "a limit that nobody told of",
+        "ledger",
+        "ledger/terms-told",
+        "UPDATE account SET floor_minor = -1 WHERE number = 'INR-CLEARING'",
     ),
     plant(
         "an answer without its transaction",
@@ -186,7 +210,7 @@ BOOK = [
     plant(
         "a fact tells of no transaction",
         "ledger",
-        "ledger/told-once audit/audited-ledger",
+        "ledger/told-as-booked payments/listed-as-told ledger/told-once audit/audited-ledger",
         "UPDATE outbox SET body = regexp_replace(convert_from(body, 'UTF8'),"
         f""" '"transaction_id":"[^"]*"', '"transaction_id":"{NOBODY}"')::bytea"""
         f" WHERE position = {HEAD} - 1",
@@ -244,15 +268,41 @@ PLUMBING = [
     ),
     plant(
         "a dead letter",
-        "ledger",
-        "ledger/dead-letters",
-        "INSERT INTO dead_letter VALUES ('customers', 7, '', 'indigestible', now())",
+        "audit",
+        "audit/dead-letters audit/log-whole",
+        "INSERT INTO dead_letter SELECT source, position, body, 'indigestible', now()"
+        " FROM audit_entry WHERE source = 'ledger' AND position = 1",
     ),
     plant(
         "a dead letter that was replayed",
-        "ledger",
+        "audit",
         "",
-        "INSERT INTO dead_letter VALUES ('customers', 7, '', 'indigestible', now(), now())",
+        "INSERT INTO dead_letter SELECT source, position, body, 'indigestible', now(), now()"
+        " FROM audit_entry WHERE source = 'ledger' AND position = 1",
+    ),
+    plant(
+        "a dead letter that nobody sent",
+        "audit",
+        "audit/set-aside-true",
+        "INSERT INTO dead_letter VALUES ('ledger', 1, '\\x00', 'indigestible', now(), now())",
+    ),
+    plant(
+        "an answer that was never given",
+        "accounts",
+        "accounts/answers-told",
+        f"UPDATE request SET body = {replaced('INR', 'EUR')} WHERE status = 200",
+    ),
+    plant(
+        "a kept answer is gone",
+        "accounts",
+        "accounts/answers-told accounts/sagas-answered",
+        "DELETE FROM request WHERE ctid IN (SELECT ctid FROM request WHERE status = 200 LIMIT 1)",
+    ),
+    plant(
+        "a saga is to be done again",
+        "accounts",
+        "accounts/sagas-answered",
+        "UPDATE saga SET step = 'change-terms-in-ledger' WHERE kind = 'close'",
     ),
     plant(
         "half an answer",
@@ -288,7 +338,7 @@ PLUMBING = [
         "a fact kept with other bytes",
         "audit",
         "audit/audited-ledger audit/log-whole",
-        f"UPDATE audit_entry SET body = {replaced('INR', 'EUR')}"
+        f"UPDATE audit_entry SET body = {replaced('mallory', 'malory')}"
         " WHERE source = 'ledger' AND position = 1",
     ),
     plant(
@@ -302,56 +352,119 @@ PLUMBING = [
 
 ACCOUNTS = [
     plant(
+        "an account given to another customer",
+        "accounts",
+        "accounts/accounts-told",
+        f"UPDATE account SET customer_id = '{NOBODY}' WHERE number = '{BOB}'",
+    ),
+    plant(
+        "a court's freeze ends tomorrow",
+        "accounts",
+        "accounts/freezes-told",
+        "UPDATE account_freeze SET until = '2026-01-05' WHERE authority = 'a court'",
+    ),
+    plant(
+        "a suspended customer's accounts are told otherwise",
+        "accounts",
+        "accounts/holders-standing",
+        "UPDATE holder SET standing = 'active'",
+    ),
+    plant(
+        "a product with another limit",
+        "accounts",
+        "accounts/products-told",
+        "UPDATE product SET limit_per_day_minor = 1 WHERE code = 'SAVINGS-INR'",
+    ),
+    plant(
+        "a change that nobody makes",
+        "accounts",
+        "accounts/under-way",
+        f"UPDATE account SET version = version + 1 WHERE number = '{BOB}'",
+    ),
+    plant(
         "an account the ledger never heard of",
         "accounts",
-        "accounts/terms-held",
+        "accounts/accounts-told accounts/terms-held",
         f"UPDATE account SET number = '00019999999999' WHERE number = '{BOB}'",
     ),
     plant(
         "a limit the ledger does not hold to",
         "accounts",
-        "accounts/terms-held",
+        "accounts/accounts-told accounts/terms-held",
         f"UPDATE account SET limit_per_day_minor = 1 WHERE number = '{BOB}'",
     ),
     plant(
         "a freeze the ledger does not hold to",
         "accounts",
-        "accounts/terms-held",
+        "accounts/accounts-told accounts/terms-held",
         f"UPDATE account SET frozen = 'all' WHERE number = '{BOB}'",
     ),
     plant(
         "an overdraft only the ledger knows",
         "ledger",
-        "accounts/terms-held",
+        "ledger/terms-told accounts/terms-held",
         f"UPDATE account SET floor_minor = -9999 WHERE number = '{BOB}'",
     ),
     plant(
         "an account only the ledger knows",
         "accounts",
-        "accounts/terms-held",
+        "accounts/accounts-told accounts/terms-held",
         f"DELETE FROM account WHERE number = '{BOB}'",
     ),
     plant(
         "a version nobody asked for",
         "ledger",
-        "accounts/terms-held",
+        "ledger/terms-told accounts/terms-held",
         f"UPDATE account SET version = version + 1 WHERE number = '{BOB}'",
     ),
     plant(
         "an acknowledged version that the ledger forgot",
         "ledger",
-        "accounts/terms-held",
+        "ledger/terms-told accounts/terms-held",
         f"UPDATE account SET version = version - 1 WHERE number = '{ANN}'",
     ),
     plant(
         "an account that was refused",
         "accounts",
-        "accounts/terms-held",
+        "accounts/accounts-told accounts/under-way accounts/terms-held",
         f"UPDATE account SET state = 'refused' WHERE number = '{BOB}'",
+    ),
+]
+CUSTOMERS = [
+    plant(
+        "a customer of another name",
+        "customers",
+        "customers/customers-recorded",
+        "UPDATE customer SET given_name = 'Anne' WHERE given_name = 'Ann'",
+    ),
+    plant(
+        "a document that somebody else has verified",
+        "customers",
+        "customers/customers-recorded",
+        "UPDATE document SET decided_by = 'mallory' WHERE decided_by = 'olga'",
+    ),
+    plant(
+        "a sealed number destroyed",
+        "customers",
+        "customers/customers-recorded",
+        "UPDATE document SET sealed = '' WHERE place = 0",
+    ),
+    plant(
+        "a customer is gone",
+        "customers",
+        "customers/customers-recorded",
+        "DELETE FROM customer WHERE given_name = 'Ann'",
     ),
 ]
 FIRST_LISTED = "(SELECT min(position) FROM transfer)"
 PAYMENTS = [
+    plant(
+        "a payment is listed at another's place",
+        "payments",
+        "payments/listed-as-told",
+        "UPDATE transfer SET position = position - 1"
+        " WHERE position = (SELECT min(position) FROM transfer)",
+    ),
     plant(
         "a payment is not listed",
         "payments",
@@ -367,7 +480,7 @@ PAYMENTS = [
     plant(
         "a payment is listed that was never posted",
         "payments",
-        "payments/transfers-listed",
+        "payments/listed-as-told payments/transfers-listed",
         f"UPDATE transfer SET id = '{NOBODY}' WHERE position = {FIRST_LISTED}",
     ),
     plant(

@@ -139,7 +139,7 @@ async def test_what_still_cannot_be_digested_is_said_and_stays(bank, nats_url, t
         bank,
         "audit",
         "INSERT INTO dead_letter SELECT source, position, convert_to(replace("
-        "convert_from(body, 'UTF8'), 'INR', 'EUR'), 'UTF8'), 'contradiction', now()"
+        "convert_from(body, 'UTF8'), 'mallory', 'malory'), 'UTF8'), 'contradiction', now()"
         " FROM audit_entry WHERE source = 'ledger' AND position = 1",
     )
     async with (

@@ -1,9 +1,13 @@
 """Each check sees what it is for, and nobody cries where nothing is wrong."""
 
+from collections.abc import Mapping
+
+import asyncpg
 import pytest
 
 from cbs.platform.declaration import declaration_of
 from cbs.platform.invariants import CannotSay
+from cbs.tools.local import databases
 from cbs.tools.ops.verify.snapshots import DatabasePlace, Snapshots
 from cbs.tools.ops.verify.verify import (
     ROWS_SHOWN_MAX,
@@ -13,10 +17,19 @@ from cbs.tools.ops.verify.verify import (
     read_first,
     verdict,
 )
+from tests.conftest import Database
 from tests.verify.bank import BUILDS, broken, verified
-from tests.verify.planted import ACCOUNTS, BOOK, ONE_MORE_FACT, PAYMENTS, PLUMBING, planted
+from tests.verify.planted import (
+    ACCOUNTS,
+    BOOK,
+    CUSTOMERS,
+    ONE_MORE_FACT,
+    PAYMENTS,
+    PLUMBING,
+    planted,
+)
 
-PLANTS = BOOK + PLUMBING + PAYMENTS + ACCOUNTS
+PLANTS = BOOK + PLUMBING + PAYMENTS + ACCOUNTS + CUSTOMERS
 SHORT_SECONDS = 0.3
 HEARD_ONE_MORE = "UPDATE watermark SET position = position + 1 WHERE source = 'ledger'"
 
@@ -39,7 +52,7 @@ def test_every_check_has_a_violation_that_it_sees():
     # All services have the same plumbing and are audited alike: one of each is enough.
     wanted = {check.name for check in checks_of(list(BUILDS))}
     assert wanted - proved == {
-        f"audited-{service}" for service in ("accounts", "audit", "payments")
+        f"audited-{service}" for service in ("accounts", "audit", "customers", "payments")
     }
 
 
@@ -68,13 +81,26 @@ async def test_rows_tell_what_is_wrong(bank):
     ]
 
 
+async def number(bank: Mapping[str, Database], service: str, query: str) -> int:
+    return await databases.number(bank[service].admin_url, f"SELECT {query}")
+
+
+async def said(bank: Mapping[str, Database], service: str, position: str) -> str:
+    """The bytes of a fact, as SQL writes them."""
+    connection = await asyncpg.connect(bank[service].admin_url)
+    body = await connection.fetchval(f"SELECT body FROM outbox WHERE position = {position}")
+    await connection.close()
+    return f"'\\x{body.hex()}'::bytea"
+
+
 async def test_what_was_set_aside_is_not_also_called_missing(bank):
     await planted(bank, "ledger", *ONE_MORE_FACT)
     await planted(bank, "payments", HEARD_ONE_MORE)
+    more = await said(bank, "ledger", "(SELECT max(position) FROM outbox)")
     await planted(
         bank,
         "audit",
-        "INSERT INTO dead_letter SELECT source, position + 1, '', 'indigestible', now()"
+        f"INSERT INTO dead_letter SELECT source, position + 1, {more}, 'indigestible', now()"
         " FROM watermark WHERE source = 'ledger'",
         HEARD_ONE_MORE,
     )
@@ -89,11 +115,10 @@ async def test_a_payment_set_aside_is_not_also_called_missing(bank):
         "DELETE FROM transfer WHERE position = (SELECT min(position) FROM transfer)",
     )
     missing = broken(await verified(bank))["payments/transfers-listed"].rows[0]["id"]
-    letter = f'convert_to(\'{{"data":{{"transaction_id":"{missing}"}}}}\', \'UTF8\')'
+    told = f"(SELECT position FROM outbox WHERE encode(body, 'escape') LIKE '%{missing}%')"
+    letter = f"'ledger', {await number(bank, 'ledger', told)}, {await said(bank, 'ledger', told)}"
     await planted(
-        bank,
-        "payments",
-        f"INSERT INTO dead_letter VALUES ('ledger', 1, {letter}, 'indigestible', now())",
+        bank, "payments", f"INSERT INTO dead_letter VALUES ({letter}, 'indigestible', now())"
     )
 
     assert set(broken(await verified(bank))) == {"payments/dead-letters"}
@@ -105,7 +130,8 @@ async def test_a_listener_that_does_not_catch_up_leaves_it_unsaid(bank):
     found = await verified(bank, fence_seconds_max=SHORT_SECONDS)
 
     seen = broken(found)
-    assert set(seen) == {"audit/audited-ledger", "payments/transfers-listed"}
+    unsaid = {"audit/audited-ledger", "payments/transfers-listed", "payments/listed-as-told"}
+    assert set(seen) == unsaid
     assert seen["audit/audited-ledger"].outcome == "unknown"
     assert "is it running?" in seen["audit/audited-ledger"].why
     assert verdict(found) == 3
@@ -136,7 +162,7 @@ async def test_one_check_that_fails_does_not_take_the_others_along(bank):
 
     seen = broken(await verified(bank))
 
-    assert set(seen) == {"ledger/debited-today"}
+    assert set(seen) == {"ledger/debited-today", "ledger/legs-alike"}
     assert seen["ledger/debited-today"].outcome == "unknown"
 
 

@@ -19,7 +19,7 @@ from cbs.customers.store.customers import PostgresCustomers
 from cbs.customers.store.requests import KeyedRequests
 from cbs.customers.store.vault import ProofStore, Vault
 from cbs.customers.tables import CustomerRow, DocumentRow
-from cbs.customers.tasks import Expiry
+from cbs.customers.tasks import Expiry, Recording
 from cbs.kernel.answer import Answer
 from cbs.kernel.calendar import business_date
 from cbs.kernel.saga import SagaDefinition
@@ -85,6 +85,9 @@ def build(
         definitions=definitions,
     )
     expiry = Expiry(customers=customers, database=runtime.database, principal=runtime.principal)
+    recording = Recording(
+        store=kept.customers, database=runtime.database, principal=runtime.principal
+    )
     return ServiceSpec(
         routes=ROUTES,
         provide={
@@ -95,7 +98,11 @@ def build(
         facts=FACTS,
         endpoints=endpoints(customers),
         checks=(partial(vault.check, kept.customers),),
-        tasks={"expiry": expiry.run, "sagas": sagas.finish_for_ever},
+        tasks={
+            "expiry": expiry.run,
+            "recording": recording.run,
+            "sagas": sagas.finish_for_ever,
+        },
         queues={"sagas": store.unfinished},
         requests=requests,
     )

@@ -85,6 +85,12 @@ class MemoryCustomers:
         ]
         return sorted(found)[:ALIKE_MAX]
 
+    async def unrecorded(self, *, after: UUID, limit: int) -> list[UUID]:
+        return []
+
+    async def record(self, customer_id: UUID) -> None:
+        raise AssertionError("there is no older release in memory")
+
     async def lapsed(self, *, today: date, limit: int) -> list[UUID]:
         await self.database.call()
         found = [

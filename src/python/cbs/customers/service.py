@@ -20,6 +20,7 @@ DECLARATION = Declaration(
         "customer-suspended",
         "customer-reinstated",
         "customer-closed",
+        "customer-recorded",
     ),
     keeps=("customer", "document", "vault", "saga"),
     permits=("customers.read", "customers.write", "customers.verify", "customers.import"),

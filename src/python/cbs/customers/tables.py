@@ -16,7 +16,8 @@ from piccolo.table import Table
 
 class CustomerRow(Table, tablename="customer"):
     """`search_name` and `search_family` are names in one case; `verified_until` is null unless
-    `kyc` is verified. `alike` are customers who may be the same person."""
+    `kyc` is verified. `alike` are customers who may be the same person. `salt` is a new one with
+    each change, and null until the first that was recorded."""
 
     id = UUID(primary_key=True)
     given_name = Text()
@@ -43,6 +44,7 @@ class CustomerRow(Table, tablename="customer"):
     alike_reason = Text(null=True)
     alike_decided_by = Text(null=True)
     alike_decided_at = Timestamptz(null=True)
+    salt = Bytea(null=True)
 
 
 class DocumentRow(Table, tablename="document"):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from cbs.platform.coverage import Columns, seen
 from cbs.platform.invariants import Check, Row, SnapshotReader, aligned
 
 PAYMENTS = ("transfer", "cash-deposit", "cash-withdrawal")
@@ -23,6 +24,12 @@ LISTED_AHEAD = """
     SELECT id, transfer.position, watermark.position AS heard
     FROM transfer JOIN watermark ON source = 'ledger'
     WHERE transfer.position > watermark.position"""
+TOLD = r"""
+    SELECT position, substring(encode(body, 'escape')
+        from '"transaction_id":"([0-9a-f-]{36})"')::uuid AS id
+    FROM outbox WHERE subject = 'cbs.ledger.events.transaction-posted' AND position <= $1
+    ORDER BY position"""
+HEARD = "SELECT position, id FROM transfer WHERE position <= $1 ORDER BY position"
 POSTED_ASIDE = r"""
     SELECT substring(encode(body, 'escape')
         from '"transaction_id":"([0-9a-f-]{36})"')::uuid AS id
@@ -50,6 +57,18 @@ async def _unlike_the_ledger(snapshots: SnapshotReader) -> AsyncIterator[Row]:
             yield {"id": posted["id"], "fault": f"listed with another {', '.join(other)}"}
 
 
+async def _unlike_the_facts(snapshots: SnapshotReader) -> AsyncIterator[Row]:
+    fence = snapshots.must_have_heard("payments", "ledger")
+    pairs = aligned(
+        snapshots.rows("ledger", TOLD, fence),
+        snapshots.rows("payments", HEARD, fence),
+        lambda row: row["position"],
+    )
+    async for told, heard in pairs:
+        if heard is not None and (told is None or told["id"] != heard["id"]):
+            yield {"id": heard["id"], "position": heard["position"]}
+
+
 CHECKS = (
     Check(
         service="payments",
@@ -58,4 +77,20 @@ CHECKS = (
         find=_unlike_the_ledger,
         reads=("ledger",),
     ),
+    Check(
+        service="payments",
+        name="listed-as-told",
+        promise="a payment is listed at the position of the fact that tells it",
+        find=_unlike_the_facts,
+        reads=("ledger",),
+    ),
+)
+COVERAGE: tuple[Columns, ...] = (
+    seen(
+        "transfer",
+        "id kind remitter_account beneficiary_account amount_minor currency narrative booked_on"
+        " value_on booked_at",
+        by="transfers-listed",
+    ),
+    seen("transfer", "position", by="listed-as-told transfers-listed"),
 )

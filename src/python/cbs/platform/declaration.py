@@ -63,7 +63,7 @@ class Declaration:
 OF_EVERY_SERVICE = Declaration(
     service="",
     serves=(FACTS,),
-    publishes=("permission-refused",),
+    publishes=("permission-refused", "request-answered"),
     keeps=("outbox_head", "outbox", "relay", "watermark", "dead_letter", "request", "migration"),
     permits=("operations.read", "operations.replay"),
 )

@@ -1,13 +1,16 @@
 """An invariant is found broken by the rows that break it; no rows, and it holds.
 
-Those of a service stand in its `invariants.py`, as CHECKS; `cbs verify` makes them on the live
-data. What holds for every service is checked there for all of them.
+Those of a service stand in its `invariants.py` or `invariants/checks.py`, as CHECKS; `cbs verify`
+makes them on the live data. What holds for every service is checked there for all of them.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Protocol
+
+from cbs.kernel.merkle import Tree
 
 BATCH_ROWS = 500
 
@@ -35,6 +38,13 @@ class SnapshotReader(Protocol):
         """The rows of the snapshot, BATCH_ROWS of them in memory at once."""
 
     def batches(self, service: str, query: str, *values: Any) -> AsyncIterator[list[Row]]: ...
+
+    def verified(self, service: str) -> int:
+        """The position up to which its facts were verified before; 0: check all of them."""
+
+    @property
+    def verified_tree(self) -> Tree:
+        """Over the entries of the audit log that were verified before."""
 
     def must_have_heard(self, service: str, source: str) -> int:
         """The fence: the last position that both snapshots cover; raises CannotSay."""
@@ -71,9 +81,15 @@ def query(service: str, name: str, promise: str, sql: str, *values: Any) -> Chec
     )
 
 
+def module_of(service: str) -> ModuleType:
+    """Where the checks of a service stand."""
+    module = import_module(f"cbs.{service}.invariants")
+    return import_module(f"{module.__name__}.checks") if hasattr(module, "__path__") else module
+
+
 def checks_of(service: str) -> tuple[Check, ...]:
     """What stands in `cbs/<service>/invariants.py`."""
-    checks: tuple[Check, ...] = import_module(f"cbs.{service}.invariants").CHECKS
+    checks: tuple[Check, ...] = module_of(service).CHECKS
     assert all(check.service == service for check in checks), service
     return checks
 

@@ -153,6 +153,7 @@ class Sagas:
                 moved, data=moved.data if outcome.data is None else outcome.data, tries=0
             )
             await self.store.move(moved)
+            await self.outbox.put(*outcome.events)
             answer = None
             if moved.step == DONE:
                 answer = moved.refusal or outcome.answer
@@ -161,7 +162,6 @@ class Sagas:
                 await self.keys.answer(
                     principal=who.principal, key=who.key, answer=answer, at=now()
                 )
-            await self.outbox.put(*outcome.events)
         return moved, answer
 
     async def finish_due(self) -> int:

@@ -18,7 +18,7 @@ from cbs.platform.consumer import Consumer, FactsAfter, FactsPage, Handler
 from cbs.platform.database import Database, Transactions
 from cbs.platform.declaration import FACTS, INTERNAL, OF_EVERY_SERVICE, Declaration
 from cbs.platform.http import PERMISSION, http_app
-from cbs.platform.idempotency import Keys, KeyStore, PostgresKeys
+from cbs.platform.idempotency import Keys, KeyStore, PostgresKeys, RequestAnswered
 from cbs.platform.inbox import Inbox, PostgresInbox
 from cbs.platform.migrations import check_migrated
 from cbs.platform.operations import DeadLetters, dead_letter_routes, request_routes
@@ -101,7 +101,7 @@ class Runtime(Generic[S]):
             database=database,
             outbox=outbox,
             inbox=PostgresInbox(database=database),
-            requests=PostgresKeys(database=database, refused=answer_of),
+            requests=PostgresKeys(database=database, outbox=outbox, refused=answer_of),
             bus=Bus(
                 service=declaration.service,
                 tokens=tokens,
@@ -154,7 +154,7 @@ class Service:
 
     @property
     def facts(self) -> tuple[type[Event], ...]:
-        return (*self.spec.facts, PermissionRefused)
+        return (*self.spec.facts, PermissionRefused, RequestAnswered)
 
     def endpoints(self) -> list[Endpoint[Any]]:
         return [*self.spec.endpoints, _facts_endpoint(self.runtime.outbox)]

@@ -155,7 +155,7 @@ class Bank:
             database=database,
             outbox=outbox,
             inbox=MemoryInbox(database=database),
-            requests=MemoryKeys(database=database, refused=answer_of),
+            requests=MemoryKeys(database=database, outbox=outbox, refused=answer_of),
             bus=bus,
             not_permitted=not_permitted,
         )

@@ -52,15 +52,15 @@ class Change:
                     product=account.product,
                     currency=account.currency.value,
                     branch=account.branch,
+                    **self._limits(),
+                    opened_at=account.opened_at,
                     version=version,
                 )
             case Kind.LIMITS:
                 return LimitsChanged(
                     account_id=id,
                     number=number,
-                    overdraft_minor=terms.overdraft_minor,
-                    limit_per_transaction_minor=terms.limit_per_transaction_minor,
-                    limit_per_day_minor=terms.limit_per_day_minor,
+                    **self._limits(),
                     version=version,
                 )
             case Kind.FREEZE:
@@ -71,7 +71,7 @@ class Change:
                     scope=(self.freeze.scope if self.freeze else terms.frozen).value,
                     reason=self.reason,
                     version=version,
-                    **self._of_freeze(),
+                    **self._of_freeze("authority", "placed_by", "placed_at"),
                 )
             case Kind.UNFREEZE:
                 return AccountUnfrozen(
@@ -79,14 +79,25 @@ class Change:
                     number=number,
                     reason=self.reason,
                     version=version,
-                    **self._of_freeze(),
+                    **self._of_freeze("lifted_by", "lifted_at"),
                 )
             case Kind.CLOSE:
                 return AccountClosed(
-                    account_id=id, number=number, reason=self.reason, version=version
+                    account_id=id,
+                    number=number,
+                    reason=self.reason,
+                    closed_at=account.closed_at,
+                    version=version,
                 )
 
-    def _of_freeze(self) -> dict[str, Any]:
+    def _limits(self) -> dict[str, Any]:
+        return {
+            "overdraft_minor": self.terms.overdraft_minor,
+            "limit_per_transaction_minor": self.terms.limit_per_transaction_minor,
+            "limit_per_day_minor": self.terms.limit_per_day_minor,
+        }
+
+    def _of_freeze(self, *more: str) -> dict[str, Any]:
         freeze = self.freeze
         if freeze is None:
             return {}
@@ -95,4 +106,5 @@ class Change:
             "cause": freeze.cause.value,
             "until": freeze.until,
             "frozen": self.terms.frozen and self.terms.frozen.value,
+            **{name: getattr(freeze, name) for name in more},
         }

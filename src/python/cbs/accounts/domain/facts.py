@@ -1,7 +1,7 @@
 """What listeners learn of an account. The highest `version` heard of an account is its newest."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from cbs.accounts.domain.product import ProductAdded
@@ -10,7 +10,7 @@ from cbs.kernel.event import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountOpened(Event):
-    """A customer has a new account, and the book has it, too."""
+    """A customer has a new account, on these terms, and the book has it, too."""
 
     fact = "account-opened"
     about = "account_id"
@@ -21,6 +21,10 @@ class AccountOpened(Event):
     product: str
     currency: str
     branch: int
+    overdraft_minor: int
+    limit_per_transaction_minor: int | None
+    limit_per_day_minor: int | None
+    opened_at: datetime | None
     version: int
 
 
@@ -53,6 +57,9 @@ class AccountFrozen(Event):
     cause: str | None = None
     until: date | None = None
     frozen: str | None = None
+    authority: str | None = None
+    placed_by: str | None = None
+    placed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +77,8 @@ class AccountUnfrozen(Event):
     cause: str | None = None
     until: date | None = None
     frozen: str | None = None
+    lifted_by: str | None = None
+    lifted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +106,7 @@ class AccountClosed(Event):
     account_id: UUID
     number: str
     reason: str
+    closed_at: datetime | None
     version: int
 
 

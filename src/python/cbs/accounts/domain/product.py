@@ -43,7 +43,17 @@ class Product:
         return wanted_minor
 
     def to_event(self) -> "ProductAdded":
-        return ProductAdded(code=self.code, kind=self.kind.value, currency=self.currency.value)
+        return ProductAdded(
+            code=self.code,
+            name=self.name,
+            kind=self.kind.value,
+            currency=self.currency.value,
+            overdraft_min_minor=self.overdraft_min_minor,
+            overdraft_max_minor=self.overdraft_max_minor,
+            limit_per_transaction_minor=self.limit_per_transaction_minor,
+            limit_per_day_minor=self.limit_per_day_minor,
+            active=self.active,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +64,14 @@ class ProductAdded(Event):
     about = "code"
 
     code: str
+    name: str
     kind: str
     currency: str
+    overdraft_min_minor: int
+    overdraft_max_minor: int
+    limit_per_transaction_minor: int | None
+    limit_per_day_minor: int | None
+    active: bool
 
 
 class NoSuchProduct(Refusal):

@@ -29,7 +29,10 @@ class DocumentKnown(Refusal):
 
 
 class CustomerStore(Protocol):
-    """Everything here joins the caller's transaction; facts leave with it."""
+    """Everything here joins the caller's transaction; facts leave with it.
+
+    After each change a store that others could edit tells the digest of what it then keeps.
+    """
 
     async def add(self, customer: Customer, events: Sequence[Event]) -> None:
         """Raises DocumentKnown if one of the documents is kept already, whoever races."""
@@ -53,6 +56,14 @@ class CustomerStore(Protocol):
     ) -> list[Customer]:
         """In the order of ids. `name` is how the whole name or the family name begins, whatever
         its form or case; `held` asks for those alone who wait for a decision."""
+        ...
+
+    async def unrecorded(self, *, after: UUID, limit: int) -> list[UUID]:
+        """Customers of an older release of whom no digest was told yet, in the order of ids."""
+        ...
+
+    async def record(self, customer_id: UUID) -> None:
+        """Tell the digest of one of them."""
         ...
 
     async def lapsed(self, *, today: date, limit: int) -> list[UUID]:

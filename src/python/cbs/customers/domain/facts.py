@@ -141,6 +141,17 @@ class CustomerClosed(Event):
     customer_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerRecorded(Event):
+    """All that is kept of a customer has this digest; with its salt, nothing can be guessed."""
+
+    fact = "customer-recorded"
+    about = "customer_id"
+
+    customer_id: UUID
+    digest: str
+
+
 FACTS: tuple[type[Event], ...] = (
     CustomerRegistered,
     CustomerAmended,
@@ -154,4 +165,5 @@ FACTS: tuple[type[Event], ...] = (
     CustomerSuspended,
     CustomerReinstated,
     CustomerClosed,
+    CustomerRecorded,
 )

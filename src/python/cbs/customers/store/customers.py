@@ -11,6 +11,7 @@ from piccolo.columns import Column
 from cbs.customers.application.customers import Change, DocumentKnown
 from cbs.customers.domain.customer import ALIKE_MAX, Customer, Likeness, Rating
 from cbs.customers.domain.document import Document, DocumentState, DocumentType
+from cbs.customers.domain.facts import CustomerRecorded
 from cbs.customers.domain.kyc import Kyc, Risk, verified_until
 from cbs.customers.domain.person import Address, Person
 from cbs.customers.domain.standing import CustomerStatus
@@ -18,8 +19,10 @@ from cbs.customers.store.vault import Vault
 from cbs.customers.tables import CustomerRow, DocumentRow
 from cbs.kernel.event import Event
 from cbs.kernel.text import searchable
+from cbs.platform.context import SOURCES
 from cbs.platform.database import Database
 from cbs.platform.outbox import Outbox
+from cbs.platform.recorded import SALT_BYTES, digest_of_rows
 
 # A document that races with itself waits here for the other's commit, and then is not put in.
 PUT_DOCUMENT = """
@@ -38,6 +41,8 @@ ALIKE = """
         AND id <> $4
     ORDER BY id LIMIT $5"""
 
+ROW = "SELECT * FROM customer WHERE id = $1"
+DOCUMENTS = "SELECT * FROM document WHERE customer = $1 ORDER BY place, id"
 KEEP_PROOF = "INSERT INTO vault (proof) VALUES ($1) ON CONFLICT DO NOTHING"
 PROOF = "SELECT proof FROM vault"
 
@@ -51,7 +56,7 @@ class PostgresCustomers:
     async def add(self, customer: Customer, events: Sequence[Event]) -> None:
         await CustomerRow.insert(_to_row(customer))
         await self._put_documents(customer, known=())
-        await self.outbox.put(*events)
+        await self.outbox.put(*events, await self._recorded(customer.id))
 
     async def get(self, customer_id: UUID) -> Customer | None:
         row = await CustomerRow.objects().get(CustomerRow.id == customer_id)
@@ -68,8 +73,31 @@ class PostgresCustomers:
             values: dict[Column | str, Any] = {k: v for k, v in row_now.items() if k != "id"}
             await CustomerRow.update(values).where(CustomerRow.id == customer_id)
             await self._put_documents(changed, known=known.documents)
+            events = [*events, await self._recorded(customer_id)]
         await self.outbox.put(*events)
         return changed
+
+    async def unrecorded(self, *, after: UUID, limit: int) -> list[UUID]:
+        rows = await (
+            CustomerRow.select(CustomerRow.id)
+            .where(CustomerRow.id > after, CustomerRow.salt.is_null())
+            .order_by(CustomerRow.id)
+            .limit(limit)
+        )
+        return [row["id"] for row in rows]
+
+    async def record(self, customer_id: UUID) -> None:
+        unsalted = (CustomerRow.id == customer_id) & CustomerRow.salt.is_null()
+        if await CustomerRow.select(CustomerRow.id).lock_rows("UPDATE").where(unsalted):
+            await CustomerRow.update({CustomerRow.salt: new_salt()}).where(unsalted)
+            await self.outbox.put(await self._recorded(customer_id))
+
+    async def _recorded(self, customer_id: UUID) -> CustomerRecorded:
+        """Read again: what is told is what is kept."""
+        connection = self.database.connection
+        rows = [*await connection.fetch(ROW, customer_id)]
+        rows += await connection.fetch(DOCUMENTS, customer_id)
+        return CustomerRecorded(customer_id=customer_id, digest=digest_of_rows(rows))
 
     async def page(
         self, *, after: UUID, limit: int, name: str | None, mobile: str | None, held: bool
@@ -214,7 +242,12 @@ def _to_row(customer: Customer) -> CustomerRow:
         alike_reason=likeness.reason,
         alike_decided_by=likeness.by,
         alike_decided_at=likeness.at,
+        salt=new_salt(),
     )
+
+
+def new_salt() -> bytes:
+    return SOURCES.random_bytes(SALT_BYTES)
 
 
 def _to_customer(row: CustomerRow, documents: Iterable[Document]) -> Customer:

@@ -143,6 +143,8 @@ class Account:
             currency=self.currency.value,
             floor_minor=self.terms.floor_minor,
             ceiling_minor=self.terms.ceiling_minor,
+            limit_per_transaction_minor=self.terms.limit_per_transaction_minor,
+            limit_per_day_minor=self.terms.limit_per_day_minor,
             debit_blocked=self.terms.debit_blocked,
             credit_blocked=self.terms.credit_blocked,
             closed=self.terms.closed,
@@ -163,6 +165,8 @@ class AccountSet(Event):
     currency: str
     floor_minor: int | None
     ceiling_minor: int | None
+    limit_per_transaction_minor: int | None
+    limit_per_day_minor: int | None
     debit_blocked: bool
     credit_blocked: bool
     closed: bool

@@ -94,7 +94,7 @@ class Transaction:
     def limited(self) -> bool:
         return self.kind in LIMITED
 
-    def to_event(self) -> "TransactionPosted":
+    def to_event(self, *, key: str) -> "TransactionPosted":
         return TransactionPosted(
             transaction_id=self.id,
             kind=self.kind,
@@ -104,12 +104,13 @@ class Transaction:
             booked_at=self.booked_at,
             narrative=self.narrative,
             legs=self.legs,
+            key=key,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionPosted(Event):
-    """Money moved between accounts of the book."""
+    """Money moved between accounts of the book; `key` is that of the request for it."""
 
     fact = "transaction-posted"
 
@@ -123,6 +124,7 @@ class TransactionPosted(Event):
     booked_at: datetime
     narrative: str
     legs: Sequence[PostedLeg]
+    key: str
 
 
 def decide(

@@ -149,7 +149,9 @@ class WritePath:
             claims = sorted(fresh, key=lambda claim: _name(claim[0]))
             if not await self.store.claim(claims, at=at):
                 raise _Raced
-        await self.outbox.put_all([(each.to_event(), order.origin) for order, each in posted])
+        await self.outbox.put_all(
+            [(each.to_event(key=order.key), order.origin) for order, each in posted]
+        )
 
 
 def _name(order: Order) -> Name:

@@ -160,11 +160,15 @@ class MemoryKeys(Keys):
         await self.database.call()
         return self.requests.get((principal, key))
 
-    async def answer(self, *, principal: str, key: str, answer: Answer, at: datetime) -> None:
+    async def keep(
+        self, *, principal: str, key: str, answer: Answer, at: datetime
+    ) -> KeptRequest | None:
         await self.database.call()
         kept = self.requests.get((principal, key))
-        if kept is not None and kept.answer is None:
-            self.requests[principal, key] = answered(kept, answer, at)
+        if kept is None or kept.answer is not None:
+            return None
+        self.requests[principal, key] = answered(kept, answer, at)
+        return self.requests[principal, key]
 
 
 def answered(kept: KeptRequest, answer: Answer, at: datetime) -> KeptRequest:

@@ -14,8 +14,10 @@ from typing import Any
 
 import asyncpg
 
+from cbs.kernel.merkle import Tree
 from cbs.platform.invariants import BATCH_ROWS, CannotSay, Row
 from cbs.tools.local.waiting import until
+from cbs.tools.ops.verify.point import Point
 
 FENCE_SECONDS_MAX, POLL_SECONDS = 30.0, 0.1
 CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX = 10.0, 3_600.0
@@ -38,13 +40,14 @@ class Snapshots:
     """The databases of the services, each as of one moment. `hears` says who listens to whom, and
     `read_first` of whom else a service's snapshot is taken before another's.
 
-    Each listener has `fence_seconds_max` to reach its fences.
+    Each listener has `fence_seconds_max` to reach its fences. Facts are checked `since` a point.
     """
 
     places: Mapping[str, DatabasePlace]
     hears: Mapping[str, tuple[str, ...]]
     read_first: Mapping[str, Collection[str]] = field(default_factory=dict)
     fence_seconds_max: float = FENCE_SECONDS_MAX
+    since: Point = field(default_factory=Point)
     heads: dict[str, int] = field(default_factory=dict)
     behind: dict[tuple[str, str], str] = field(default_factory=dict)
     _still: dict[str, Any] = field(default_factory=dict)
@@ -115,6 +118,13 @@ class Snapshots:
 
         seconds = deadline - time.monotonic()
         return await until(so_far, done=lambda n: n >= fence, seconds=seconds, every=POLL_SECONDS)
+
+    def verified(self, service: str) -> int:
+        return self.since.positions.get(service, 0)
+
+    @property
+    def verified_tree(self) -> Tree:
+        return self.since.tree
 
     def must_have_heard(self, service: str, source: str) -> int:
         if (service, source) in self.behind:

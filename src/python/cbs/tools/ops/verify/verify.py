@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -26,10 +27,13 @@ from cbs.tools.local.command_line import (
 )
 from cbs.tools.local.folder import Folder
 from cbs.tools.local.postgres import with_database
+from cbs.tools.ops.verify import point
 from cbs.tools.ops.verify.every_service import checks_of_every
+from cbs.tools.ops.verify.point import Point, must_fit
+from cbs.tools.ops.verify.point import reached as point_of
 from cbs.tools.ops.verify.snapshots import DatabasePlace, Snapshots
 
-ROWS_SHOWN_MAX = 20
+ROWS_SHOWN_MAX, VERIFIED = 20, "verified.json"
 
 Outcome = Literal["holds", "violated", "unknown"]
 DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
@@ -72,24 +76,34 @@ async def findings(
     tell: Callable[[Finding], None],
     fence_seconds_max: float | None = None,
     may_lose: bool = False,
+    since: Point | None = None,
+    reached: Callable[[Point], None] = lambda _: None,
 ) -> list[Finding]:
     """Make every check, one at a time, and tell of each; raises CannotSay if none can be made.
 
-    `may_lose` is for tests: otherwise a server that may lose what it acknowledged is refused.
+    Facts and the audit log are checked from the point `since`, and `reached` gets the new one if
+    everything holds. `may_lose` is for tests: otherwise a server that may lose what it
+    acknowledged is refused.
     """
     hears = {service: declaration_of(service).hears for service in places}
     checks = checks_of(list(places))
     snapshots = Snapshots(places=places, hears=hears, read_first=read_first(checks, hears))
     if fence_seconds_max is not None:
         snapshots.fence_seconds_max = fence_seconds_max
+    if since is not None:
+        snapshots.since = since
     found = []
     async with snapshots.taken(say):
         if not may_lose:
             for service in places:
                 await _must_be_durable(snapshots, service)
+        if since is not None:
+            await must_fit(since, snapshots)
         for check in checks:
             found.append(await _made(check, snapshots))
             tell(found[-1])
+        if verdict(found) == DONE:
+            reached(await point_of(snapshots, snapshots.heads))
     return found
 
 
@@ -139,6 +153,24 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {k: int(v) if isinstance(v, Decimal) else v for k, v in row.items()}
 
 
+FromLast = Annotated[
+    bool,
+    typer.Option(
+        "--from-last",
+        help="Check facts and the audit log from the last verified point on; rows, all.",
+    ),
+]
+PointFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--point",
+        metavar="FILE",
+        help="Where that point is kept, if not in the bank's folder.",
+        show_default=False,
+    ),
+]
+
+
 def verify(
     data: Data = None,
     postgres_url: Annotated[
@@ -151,6 +183,8 @@ def verify(
             show_default=False,
         ),
     ] = "",
+    from_last: FromLast = False,
+    point_file: PointFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every invariant on the live data, only reading; the bank may go on working.
@@ -158,12 +192,18 @@ def verify(
     Exit 0: all hold. 1: some do not, and the rows are shown. 3: it cannot be said, and why.
     """
     console = command_line.console(as_json=as_json)
+    folder = Folder.at(data)
+    kept = point_file or (None if postgres_url else folder.root / VERIFIED)
     with ends_with(CANNOT_SAY, *UNANSWERED):
+        if from_last and kept is None:
+            raise CannotSay("--from-last needs --point FILE where the bank is not of this machine")
         found = asyncio.run(
             findings(
-                places_at(postgres_url) if postgres_url else places_of(Folder.at(data)),
+                places_at(postgres_url) if postgres_url else places_of(folder),
                 say=console.print,
                 tell=lambda finding: console.print(line(finding)),
+                since=point.read(kept) if from_last and kept else None,
+                reached=lambda now: point.keep(kept, now) if kept else None,
             )
         )
     outcomes = [finding.outcome for finding in found]

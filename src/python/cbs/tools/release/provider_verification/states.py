@@ -83,6 +83,13 @@ def _somebody_is_refused(world: BankUnderTest, provider: str, _params: Params) -
         raise NotAsAsked(f"{WITHOUT} was not refused: {answer.said}")
 
 
+@state("request-answered happened")
+def _a_request_is_answered(world: BankUnderTest, provider: str, _params: Params) -> None:
+    answer = world.ask("POST", f"/v1/{provider}/dead-letters/ledger/{2**50}/replay")
+    if answer.status != 404:
+        raise NotAsAsked(f"there is no such dead letter, and it was answered: {answer.said}")
+
+
 @state("a fact was set aside")
 def _set_aside(world: BankUnderTest, provider: str, _params: Params) -> None:
     assert provider in SERVICES, provider

@@ -71,6 +71,7 @@ STATES |= {
     "customer-found-distinct happened": lambda world, *_: (
         world.change(f"/v1/customers/{_held(world)['id']}/distinct", REASON) and None
     ),
+    "customer-recorded happened": lambda world, *_: registered(world) and None,
     "document-added happened": lambda world, *_: registered(world) and None,
     "document-verified happened": lambda world, *_: verified(world) and None,
     "kyc-status-changed happened": lambda world, *_: verified(world) and None,
