@@ -324,6 +324,7 @@ def test_names_that_are_kept_or_published_do_not_change():
             "customer-suspended",
             "customer-reinstated",
             "customer-closed",
+            "customer-recorded",
         ],
         "customer_id",
     )
