@@ -30,7 +30,7 @@ OBLIGATORY = {
     *("__init__", "service", "main", "domain", "application", "http", "store", "tables"),
     *("invariants", "migrations"),
 }
-OPTIONAL = {"BUILD", "bus", "clients", "consumer", "memory", "tasks"}
+OPTIONAL = {"BUILD", "bus", "clients", "consumer", "memory", "outdated", "tasks"}
 # Plain nouns that look like what somebody is doing.
 NOUNS_IN_ING = {"building", "meeting", "string", "thing"}
 # Names that stand for several things, only ever fewer. A consumer's own view of what another

@@ -75,8 +75,11 @@ class PostgresLog:
         return _to_entry(row) if row else None
 
     async def entries(self, sought: Sought, *, after: int, limit: int) -> list[Entry]:
-        # Sorted, or PostgreSQL would go through all that is older than the period.
-        order = OrderByRaw("index + 0") if sought.since is not None else EntryRow.index
+        # Sorted, or PostgreSQL would go through all that is older than the period. From the second
+        # page on nothing is.
+        filtered = sought.actor or sought.subject or sought.source
+        begins = sought.since is not None and (after < 0 or filtered)
+        order = OrderByRaw("index + 0") if begins else EntryRow.index
         rows = await EntryRow.select().where(*_wheres(sought, after)).order_by(order).limit(limit)
         return [_to_entry(row) for row in rows]
 

@@ -88,8 +88,11 @@ class PostgresCustomers:
 
     async def record(self, customer_id: UUID) -> None:
         unsalted = (CustomerRow.id == customer_id) & CustomerRow.salt.is_null()
-        if await CustomerRow.select(CustomerRow.id).lock_rows("UPDATE").where(unsalted):
-            await CustomerRow.update({CustomerRow.salt: new_salt()}).where(unsalted)
+        family_names = CustomerRow.select(CustomerRow.family_name).lock_rows("UPDATE")
+        for row in await family_names.where(unsalted):
+            family = row["family_name"] and searchable(row["family_name"])
+            kept: dict[Column | str, Any] = {"salt": new_salt(), "search_family": family}
+            await CustomerRow.update(kept).where(unsalted)
             await self.outbox.put(await self._recorded(customer_id))
 
     async def _recorded(self, customer_id: UUID) -> CustomerRecorded:

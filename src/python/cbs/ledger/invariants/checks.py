@@ -54,7 +54,8 @@ BOUNDS = """
     WHERE balance_minor < floor_minor OR balance_minor > ceiling_minor"""
 CLOSED = "SELECT number, balance_minor FROM account WHERE closed AND balance_minor <> 0"
 # A day's count begins with the first posting booked on it; should the clock go back after that,
-# what is booked before midnight counts to the later day.
+# what is booked before midnight counts to the later day. What a wrong clock booked in the future
+# counts to no day (`cbs outdated`).
 DEBITED = """
     SELECT number, debited_on, last_booked_on, debited_minor, limited_debits_minor
     FROM account LEFT JOIN (
@@ -66,8 +67,10 @@ DEBITED = """
                 min(seq) FILTER (WHERE booked_on = last_booked_on)
                     OVER (PARTITION BY posting.account) AS first_seq
             FROM posting JOIN (
-                SELECT account, max(booked_on) AS last_booked_on FROM posting GROUP BY account
+                SELECT account, max(booked_on) AS last_booked_on FROM posting
+                WHERE booked_on <= CURRENT_DATE + 1 GROUP BY account
             ) AS last ON last.account = posting.account
+            WHERE booked_on <= CURRENT_DATE + 1
         ) AS line GROUP BY account
     ) AS day ON account = number
     WHERE debited_on IS DISTINCT FROM last_booked_on

@@ -17,6 +17,7 @@ WORDS = {
     "reset": "local.commands:reset",
     "demo": "lab.demo.demo:demo",
     "verify": "ops.verify.verify:verify",
+    "outdated": "ops.outdated:outdated",
     "backup": "ops.backup.backup:backup",
     "restore": "ops.backup.restore:restore",
     "bench": "lab.bench.bench:bench",

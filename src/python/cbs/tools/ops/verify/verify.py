@@ -72,21 +72,23 @@ def read_first(checks: Sequence[Check], hears: Mapping[str, Sequence[str]]) -> d
 async def findings(
     places: Mapping[str, DatabasePlace],
     *,
+    checks: Sequence[Check] = (),
     say: Callable[[str], None],
     tell: Callable[[Finding], None],
     fence_seconds_max: float | None = None,
     may_lose: bool = False,
     since: Point | None = None,
-    reached: Callable[[Point], None] = lambda _: None,
+    reached: Callable[[Point], None] | None = None,
 ) -> list[Finding]:
-    """Make every check, one at a time, and tell of each; raises CannotSay if none can be made.
+    """Make these checks, or all, one at a time, and tell of each; raises CannotSay if none can be
+    made.
 
     Facts and the audit log are checked from the point `since`, and `reached` gets the new one if
     everything holds. `may_lose` is for tests: otherwise a server that may lose what it
     acknowledged is refused.
     """
     hears = {service: declaration_of(service).hears for service in places}
-    checks = checks_of(list(places))
+    checks = checks or checks_of(list(places))
     snapshots = Snapshots(places=places, hears=hears, read_first=read_first(checks, hears))
     if fence_seconds_max is not None:
         snapshots.fence_seconds_max = fence_seconds_max
@@ -102,7 +104,7 @@ async def findings(
         for check in checks:
             found.append(await _made(check, snapshots))
             tell(found[-1])
-        if verdict(found) == DONE:
+        if reached is not None and verdict(found) == DONE:
             reached(await point_of(snapshots, snapshots.heads))
     return found
 
@@ -153,6 +155,16 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {k: int(v) if isinstance(v, Decimal) else v for k, v in row.items()}
 
 
+PostgresUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="CBS_VERIFY_POSTGRES_URL",
+        metavar="URL",
+        help="The PostgreSQL of a bank that is not of this machine, such as"
+        " postgresql://HOST:PORT: read as cbs_verify, whose password is in PGPASSFILE.",
+        show_default=False,
+    ),
+]
 FromLast = Annotated[
     bool,
     typer.Option(
@@ -173,16 +185,7 @@ PointFile = Annotated[
 
 def verify(
     data: Data = None,
-    postgres_url: Annotated[
-        str,
-        typer.Option(
-            envvar="CBS_VERIFY_POSTGRES_URL",
-            metavar="URL",
-            help="The PostgreSQL of a bank that is not of this machine, such as"
-            " postgresql://HOST:PORT: read as cbs_verify, whose password is in PGPASSFILE.",
-            show_default=False,
-        ),
-    ] = "",
+    postgres_url: PostgresUrl = "",
     from_last: FromLast = False,
     point_file: PointFile = None,
     as_json: AsJson = False,
