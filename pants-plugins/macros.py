@@ -3,7 +3,7 @@
 PACKAGES = "//3rdparty/python/runtime#*"
 PLATFORM = "//src/python/cbs/platform/**"
 # What a service says of itself to everybody.
-SAID = ("/__init__.py", "/service.py", "/invariants.py", "/invariants/*")
+SAID = ("/__init__.py", "/service.py", "/invariants.py", "/invariants/*", "/outdated.py")
 DECLARATIONS = tuple(f"//src/python/cbs/*{file}" for file in SAID)
 
 
