@@ -1,5 +1,6 @@
 """On a real bank: what a canary booked wrongly is seen; what was wrong before is not its fault."""
 
+import asyncpg
 import pytest
 
 from cbs.platform.context import new_id
@@ -11,7 +12,8 @@ from tests.verify.bank import ANN
 from tests.verify.planted import FIRST, planted
 
 bank, specimen = conftest.bank, conftest.specimen
-LETTER = "INSERT INTO dead_letter VALUES ('customers', {}, '', 'indigestible', now())"
+SAID = "SELECT body FROM outbox WHERE position = $1"
+LETTER = r"INSERT INTO dead_letter VALUES ('ledger', {}, '\x{}', 'indigestible', now())"
 WRONG_POSTING = (
     f"UPDATE posting SET amount_minor = amount_minor - 7"
     f" WHERE account = '{ANN}' AND transaction_id = {FIRST}"
@@ -82,16 +84,26 @@ async def test_what_was_wrong_before_is_not_the_canarys(bank):
     assert "violated as before" in reason.why
 
 
+async def letter(bank, position: int) -> str:
+    """A fact of the ledger, set aside by payments."""
+    ledger = await asyncpg.connect(bank["ledger"].admin_url)
+    try:
+        body = await ledger.fetchval(SAID, position)
+    finally:
+        await ledger.close()
+    return LETTER.format(position, body.hex())
+
+
 async def test_dead_letters_must_not_grow(bank):
-    await planted(bank, "ledger", LETTER.format(7))
+    await planted(bank, "payments", await letter(bank, 1))
     before = await seen(bank)
     assert answers(money(before, await seen(bank))) == {GateAnswer.YES}
 
-    await planted(bank, "ledger", LETTER.format(8))
+    await planted(bank, "payments", await letter(bank, 2))
     (reason,) = money(before, await seen(bank))
 
     assert reason.answer is GateAnswer.NO
-    assert reason.why == "ledger has 2 dead letters, 1 before the canary"
+    assert reason.why == "payments has 2 dead letters, 1 before the canary"
 
 
 async def test_a_stuck_saga_is_a_no_and_a_young_one_is_not(bank):
@@ -101,7 +113,11 @@ async def test_a_stuck_saga_is_a_no_and_a_young_one_is_not(bank):
         f" begun_at, lease_until) SELECT '{new_id()}', kind, 'open-in-ledger', data, principal,"
         " 'stuck', on_behalf_of, correlation_id, now(), now() FROM saga LIMIT 1"
     )
-    await planted(bank, "accounts", saga)
+    asked = (
+        "INSERT INTO request (principal, key, fingerprint, asked_at)"
+        " SELECT principal, 'stuck', '', now() FROM saga LIMIT 1"
+    )
+    await planted(bank, "accounts", saga, asked)
 
     assert answers(money(before, await seen(bank))) == {GateAnswer.YES}
     (reason,) = money(before, await seen(bank, stuck_seconds_max=0))

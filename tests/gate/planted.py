@@ -487,7 +487,7 @@ def three(clone: Clone) -> None:
     ledger = "ledger/domain/transaction.py"
     legs = "            legs=self.legs,\n"
     clone.edit(ledger, f"            narrative=self.narrative,\n{legs}", legs)
-    legs = "    legs: Sequence[PostedLeg]\n\n\ndef"
+    legs = "    legs: Sequence[PostedLeg]\n    key: str\n"
     clone.edit(ledger, f"    narrative: str\n{legs}", legs)
     # Of what it answers alone: what it asks of the ledger is in minor units.
     clone.edit(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import uvicorn
 
 from cbs.accounts import main as accounts_main
@@ -30,6 +32,9 @@ from cbs.tools.local.tokens import users
 from tests.conftest import Database
 from tests.serving import described, serving
 from tests.signing import Signer
+
+# What the services say meanwhile is no part of what a command prints.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 MODULES: dict[str, tuple[Any, type[Settings], Any]] = {
     "customers": (customers_connections.DECLARATION, CustomersSettings, customers_main.build),
