@@ -37,7 +37,7 @@ def test_a_broken_contract_is_refused_and_mended(reader: Clone):
     for commands, answer in blocks:
         done = reader.run("bash", "-ec", exported + commands)
         exported += "".join(f"{line}\n" for line in commands.splitlines() if "export " in line)
-        assert done.returncode == CODES[answer], (commands, done.stdout, done.stderr)
+        assert done.returncode == CODES[answer], f"{commands}\n{done.stdout}\n{done.stderr}"
         assert answer in done.stdout
         said.append((answer, done.stdout))
 
