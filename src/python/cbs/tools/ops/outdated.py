@@ -33,6 +33,8 @@ from cbs.tools.ops.verify.verify import (
     places_of,
 )
 
+ROWS_MAX = 100_000
+
 Mend = Annotated[
     bool, typer.Option("--mend", help="Carry out the repairs that are SQL, on this machine's bank.")
 ]
@@ -70,7 +72,8 @@ async def _listed(folder: Folder, postgres_url: str, mend: bool, console: Consol
         places_at(postgres_url) if postgres_url else places_of(folder),
         checks=rules(),
         say=lambda _: None,
-        tell=lambda finding: console.print(line(finding)),
+        rows_max=ROWS_MAX,
+        tell=lambda finding: console.print(line(finding).replace("violated", "outdated", 1)),
     )
     for finding in found if mend else ():
         finding.rows = [row for row in finding.rows if not await _mended(folder, finding, row)]

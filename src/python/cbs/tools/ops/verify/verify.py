@@ -41,7 +41,7 @@ UNANSWERED = (CannotSay, OSError, asyncpg.PostgresError, asyncpg.InterfaceError,
 
 
 class Finding(msgspec.Struct, kw_only=True):
-    """What one check found. `more`: there are rows beyond the ROWS_SHOWN_MAX given."""
+    """What one check found. `more`: there are rows beyond those given."""
 
     service: str
     check: str
@@ -73,6 +73,7 @@ async def findings(
     places: Mapping[str, DatabasePlace],
     *,
     checks: Sequence[Check] = (),
+    rows_max: int = ROWS_SHOWN_MAX,
     say: Callable[[str], None],
     tell: Callable[[Finding], None],
     fence_seconds_max: float | None = None,
@@ -102,7 +103,7 @@ async def findings(
         if since is not None:
             await must_fit(since, snapshots)
         for check in checks:
-            found.append(await _made(check, snapshots))
+            found.append(await _made(check, snapshots, rows_max))
             tell(found[-1])
         if reached is not None and verdict(found) == DONE:
             reached(await point_of(snapshots, snapshots.heads))
@@ -123,7 +124,7 @@ async def _must_be_durable(snapshots: Snapshots, service: str) -> None:
         )
 
 
-async def _made(check: Check, snapshots: Snapshots) -> Finding:
+async def _made(check: Check, snapshots: Snapshots, rows_max: int) -> Finding:
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
     why = ""
@@ -131,7 +132,7 @@ async def _made(check: Check, snapshots: Snapshots) -> Finding:
         async with snapshots.apart():
             async for row in check.find(snapshots):
                 rows.append(_plain(row))
-                if len(rows) > ROWS_SHOWN_MAX:
+                if len(rows) > rows_max:
                     break
     except DAMAGED as error:
         why = f"{error}: its disk has damaged it. See docs/how-to/broken-storage.md"
@@ -144,8 +145,8 @@ async def _made(check: Check, snapshots: Snapshots) -> Finding:
         promise=check.promise,
         outcome=outcome,
         seconds=round(time.monotonic() - began, 3),
-        rows=rows[:ROWS_SHOWN_MAX],
-        more=len(rows) > ROWS_SHOWN_MAX,
+        rows=rows[:rows_max],
+        more=len(rows) > rows_max,
         why=why,
     )
 
@@ -269,7 +270,7 @@ def line(finding: Finding) -> str:
     lines = [f"{finding.outcome:8} {name} ({finding.check}, {finding.seconds:.2f} s)"]
     lines += ["    " + ", ".join(f"{k} {v}" for k, v in row.items()) for row in finding.rows]
     if finding.more:
-        lines.append(f"    and more than {ROWS_SHOWN_MAX} rows")
+        lines.append(f"    and more than {len(finding.rows)} rows")
     if finding.why:
         lines.append(f"    {finding.why}")
     return "\n".join(lines)
