@@ -76,7 +76,10 @@ async def _listed(folder: Folder, postgres_url: str, mend: bool, console: Consol
         tell=lambda finding: console.print(line(finding).replace("violated", "outdated", 1)),
     )
     for finding in found if mend else ():
-        finding.rows = [row for row in finding.rows if not await _mended(folder, finding, row)]
+        left = [row for row in finding.rows if not await _mended(folder, finding, row)]
+        if mended := len(finding.rows) - len(left):
+            console.print(f"mended {mended} of {finding.service}: {finding.promise}")
+        finding.rows = left
     return found
 
 
