@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from cbs.accounts.domain.account import (
 from cbs.accounts.domain.freeze import (
     FREEZES_MAX,
     Cause,
+    Freeze,
     FrozenWithCustomer,
     NoSuchFreeze,
     NotFrozen,
@@ -143,6 +145,27 @@ def test_so_many_freezes_hold_at_most():
         at.freeze(a_freeze())
     suspended = at.freeze(a_freeze(Scope.DEBITS, cause=Cause.SUSPENSION))
     assert len(suspended.freezes) == FREEZES_MAX + 1
+
+
+def test_of_a_freeze_is_known_what_was_said_and_no_more():
+    said: dict[str, Any] = {
+        "id": new_id(),
+        "scope": Scope.ALL,
+        "reason": "a call",
+        "placed_by": "asha",
+        "placed_at": NOON,
+    }
+
+    assert Freeze(**said) == Freeze(
+        **said,
+        cause=Cause.ORDER,
+        authority=None,
+        until=None,
+        lifted_by=None,
+        lifted_at=None,
+        lifted_because=None,
+    )
+    assert FREEZES_MAX == 20
 
 
 def test_a_lifted_freeze_says_by_whom_when_and_why_until_it_is_kept():

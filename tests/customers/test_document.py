@@ -18,7 +18,7 @@ from cbs.customers.domain.document import (
     issuer_of,
     number_of,
 )
-from cbs.customers.domain.issuer import NotAnIssuer, spellings
+from cbs.customers.domain.issuer import STATES, NotAnIssuer, spellings
 from tests.customers.people import aadhaar, presented
 
 TODAY = date(2026, 11, 23)
@@ -138,6 +138,8 @@ def test_a_document_is_presented_with_what_is_written_on_it():
         ("voter-id", ""),
         ("voter-id", "KA"),
         ("voter-id", "IN-XX"),
+        ("voter-id", "US-GA"),
+        ("foreign-client-number", "PKDD/1999"),
         ("driving-licence", "356"),
         ("passport", "UK"),
         ("passport", "ZZ"),
@@ -225,3 +227,30 @@ def test_what_an_older_release_may_have_kept_is_looked_for(issuer, with_states, 
     assert ("KARNATAKA" in spellings(issuer, with_states=with_states)) == (
         (issuer, with_states) == ("IN", True)
     )
+
+
+# ISO 3166-2:IN as of 2023-11-23.
+OF_INDIA = """
+    AN Andaman And Nicobar Islands; AP Andhra Pradesh; AR Arunachal Pradesh; AS Assam; BR
+    Bihar; CG Chhattisgarh; CH Chandigarh; DH Dadra And Nagar Haveli And Daman And Diu; DL
+    Delhi; GA Goa; GJ Gujarat; HP Himachal Pradesh; HR Haryana; JH Jharkhand; JK Jammu And
+    Kashmir; KA Karnataka; KL Kerala; LA Ladakh; LD Lakshadweep; MH Maharashtra; ML
+    Meghalaya; MN Manipur; MP Madhya Pradesh; MZ Mizoram; NL Nagaland; OD Odisha; PB Punjab;
+    PY Puducherry; RJ Rajasthan; SK Sikkim; TN Tamil Nadu; TR Tripura; TS Telangana; UK
+    Uttarakhand; UP Uttar Pradesh; WB West Bengal
+"""
+
+
+def test_the_states_are_those_of_iso_3166_2():
+    listed = " ".join(OF_INDIA.split()).split("; ")
+
+    assert {code: name.upper() for code, name in (each.split(" ", 1) for each in listed)} == STATES
+
+
+def test_what_is_not_india_has_no_states_here():
+    assert spellings("US", with_states=True) == ["US", "USA", *spellings("US")[2:]]
+    assert "GOA" not in spellings("US", with_states=True)
+    assert spellings("IN-GA") == ["GA", "IN-GA", "GOA"]
+    assert "INDIA" in spellings("IN-GA", with_states=True)
+    assert {"UNITED STATES OF AMERICA"} < set(spellings("US"))
+    assert spellings("PKDD", with_states=True) == ["PKDD"]

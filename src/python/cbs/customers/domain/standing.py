@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from uuid import UUID
 
 from cbs.kernel.refusal import Refusal
@@ -15,16 +15,16 @@ class CustomerStatus(StrEnum):
     CLOSED = "closed"
 
 
-class Act(StrEnum):
-    AMEND = "amend"
-    PRESENT_DOCUMENT = "present-document"
-    VERIFY = "verify"
-    REJECT = "reject"
-    RATE = "rate"
-    FIND_DISTINCT = "find-distinct"
-    SUSPEND = "suspend"
-    REINSTATE = "reinstate"
-    CLOSE = "close"
+class Act(Enum):
+    AMEND = auto()
+    PRESENT_DOCUMENT = auto()
+    VERIFY = auto()
+    REJECT = auto()
+    RATE = auto()
+    FIND_DISTINCT = auto()
+    SUSPEND = auto()
+    REINSTATE = auto()
+    CLOSE = auto()
 
 
 _ACTIVE, _SUSPENDED = frozenset({CustomerStatus.ACTIVE}), frozenset({CustomerStatus.SUSPENDED})
