@@ -190,8 +190,17 @@ def test_a_suspension_holds_once_and_ends_with_the_customers_alone():
     assert lifted(ordered).freezes == (suspension,)
     ended = ordered.end_suspension(because="reinstated", by="usha", at=NOON)
     assert ended.terms.frozen is Scope.ALL
+    (over,) = [each for each in ended.freezes if not each.holds]
+    assert (over.lifted_by, over.lifted_because) == ("usha", "reinstated")
     with pytest.raises(NotFrozen):
         account().end_suspension(because="reinstated", by="usha", at=NOON)
+    closed = at.acknowledged_at(2, at=NOON).close().acknowledged_at(3, at=NOON)
+    for act in (
+        lambda: closed.end_suspension(because="reinstated", by="usha", at=NOON),
+        lambda: closed.freeze(suspension),
+    ):
+        with pytest.raises(AccountNotOpen):
+            act()
 
 
 def test_a_suspended_customers_empty_account_is_closed():

@@ -226,6 +226,9 @@ def test_a_person_has_one_pan_and_one_aadhaar(type):
 
 
 CLOSED = replace(KNOWN, status=CustomerStatus.CLOSED)
+SUSPENDED = replace(KNOWN, status=CustomerStatus.SUSPENDED)
+# Whoever is suspended may be decided about, too.
+HELD = replace(SUSPENDED, likeness=Likeness(customers=OTHERS))
 FOREIGN = presented(type=DocumentType.FOREIGN_CLIENT_NUMBER, number="18", issuer="PKDD")
 
 
@@ -263,6 +266,8 @@ def test_a_document_of_somebody_else_is_none_of_theirs():
     [
         lambda reason: KNOWN.rate(Risk.HIGH, reason=reason, by="b", at=AT),
         lambda reason: KNOWN.suspend(reason=reason),
+        lambda reason: SUSPENDED.leave_suspension(Act.CLOSE, reason=reason),
+        lambda reason: HELD.found_distinct(reason=reason, by="b", at=AT),
         lambda reason: KNOWN.reject(FIRST.id, reason=reason, by="b", at=AT, today=TODAY),
     ],
 )
